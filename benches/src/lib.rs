@@ -1,0 +1,1 @@
+//! Bench suite; the benches themselves stand in `benches/`.

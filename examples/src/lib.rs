@@ -1,0 +1,1 @@
+//! Runnable hosts; each file in this folder is one example.

@@ -1,0 +1,15 @@
+#![doc = include_str!("../README.md")]
+
+pub mod clock;
+pub mod digest;
+pub mod id;
+pub mod json;
+pub mod signal;
+pub mod suggest;
+pub mod verdict;
+
+pub use clock::{Clock, ManualClock, Monotonic, SystemClock, Timer, Timestamp};
+pub use digest::Digest;
+pub use id::{AgentId, BadId, ToolId};
+pub use signal::{Signal, SignalSet, UnknownSignal};
+pub use verdict::Verdict;
