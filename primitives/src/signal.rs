@@ -32,7 +32,7 @@ signals! {
     Stop = 1, "SIGSTOP";
     /// Resume what was parked.
     Cont = 2, "SIGCONT";
-    /// Finish the call in flight, then stop taking work.
+    /// Finish the call in flight; the next one answers that it was interrupted, once.
     Int = 3, "SIGINT";
     /// Terminate now.
     Kill = 4, "SIGKILL";

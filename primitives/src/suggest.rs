@@ -5,8 +5,14 @@
 /// Closeness is normalised Damerau-Levenshtein similarity of at least 0.6, case ignored; ties go to the first candidate.
 pub fn nearest<'a>(text: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let text = text.to_lowercase();
+    // Names whose lengths differ too much cannot be that similar; leaving them out keeps a refusal cheap.
+    let near = |candidate: &&str| {
+        let (short, long) = (text.len().min(candidate.len()), text.len().max(candidate.len()));
+        (long - short) * 10 <= long * 4
+    };
     candidates
         .into_iter()
+        .filter(near)
         .map(|candidate| {
             (strsim::normalized_damerau_levenshtein(&text, &candidate.to_lowercase()), candidate)
         })

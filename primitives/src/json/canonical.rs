@@ -9,6 +9,9 @@ const MAX_EXACT: u64 = (1 << 53) - 1;
 
 /// The canonical bytes of `value`.
 ///
+/// Parsing them gives the value back, with one exception that the RFC forces: a double between 2^53 and 1e21 is printed
+/// as an integer, and [`parse`](super::parse) refuses integers of that size because text of that form is not exact.
+///
 /// # Errors
 /// `IntegerOutOfRange` for an integer beyond ±(2^53-1), `TooDeep` beyond 128 levels.
 pub fn canonical(value: &Value) -> Result<Vec<u8>, JsonError> {

@@ -175,7 +175,13 @@ mod tests {
             Just(Value::Null),
             any::<bool>().prop_map(Value::from),
             (-9_007_199_254_740_991i64..=9_007_199_254_740_991).prop_map(Value::from),
-            any::<f64>().prop_filter("finite", |number| number.is_finite()).prop_map(Value::from),
+            any::<f64>()
+                .prop_filter("finite, printed as a double", |number| {
+                    // Between 2^53 and 1e21 the RFC prints a double as an integer, which `parse` refuses as inexact.
+                    let integer_form = 9_007_199_254_740_991.0 < number.abs() && number.abs() < 1e21;
+                    number.is_finite() && !integer_form
+                })
+                .prop_map(Value::from),
             ".{0,8}".prop_map(Value::from),
         ];
         leaf.prop_recursive(4, 32, 6, |inner| {
