@@ -1,0 +1,140 @@
+//! The shared golden cases of `testdata/golden.json`: every implementation of the format has to agree on them.
+
+use agent_primitives::{Digest, json};
+use serde_json::Value;
+
+use crate::store::frame;
+use crate::store::scan::{Damage, FrameScanner};
+use crate::{ChainVerifier, EntryKind, Finding, Head, LedgerId, Record, VerifyError, VerifyReport, chain};
+
+fn cases(op: &str) -> Vec<Value> {
+    let file: Value = serde_json::from_str(include_str!("../testdata/golden.json")).unwrap();
+    let cases: Vec<Value> =
+        file["cases"].as_array().unwrap().iter().filter(|case| case["op"] == op).cloned().collect();
+    assert!(!cases.is_empty(), "no case for {op}");
+    cases
+}
+
+fn ledger(input: &Value) -> LedgerId {
+    LedgerId::new(input["ledger_id"].as_str().unwrap()).unwrap()
+}
+
+fn genesis(input: &Value) -> Head {
+    Head { count: 0, hash: chain::genesis(&ledger(input)) }
+}
+
+fn digest(value: &Value) -> Digest {
+    value.as_str().unwrap().parse().unwrap()
+}
+
+fn kind(value: &Value) -> EntryKind {
+    EntryKind::from_number(u8::try_from(value.as_u64().unwrap()).unwrap()).unwrap()
+}
+
+fn unhex(value: &Value) -> Vec<u8> {
+    let digits = value.as_str().unwrap().as_bytes();
+    digits.chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap()).collect()
+}
+
+#[test]
+fn genesis_hashes() {
+    for case in cases("genesis") {
+        assert_eq!(genesis(&case["input"]).hash, digest(&case["expect"]["hash"]), "{}", case["id"]);
+    }
+}
+
+#[test]
+fn entry_hashes() {
+    for case in cases("chain_hashes") {
+        let input = &case["input"];
+        let mut head = genesis(input).hash;
+        let contents = input["content_ids"].as_array().unwrap();
+        let kinds = input["kinds"].as_array().unwrap();
+        let hashes = (0u64..).zip(contents.iter().zip(kinds)).map(|(seq, (content, number))| {
+            head = chain::entry_hash(&head, seq, kind(number), &digest(content));
+            Value::from(head.to_string())
+        });
+        assert_eq!(Value::from_iter(hashes), case["expect"]["entry_hashes"], "{}", case["id"]);
+        assert_eq!(head, digest(&case["expect"]["head"]), "{}", case["id"]);
+    }
+}
+
+fn canonical(body: &Value) -> Vec<u8> {
+    json::canonical(body).unwrap()
+}
+
+fn verify(input: &Value) -> Result<VerifyReport, VerifyError> {
+    let expected = &input["expected_head"];
+    let expected = expected
+        .as_object()
+        .map(|head| Head { count: head["count"].as_u64().unwrap(), hash: digest(&head["hash"]) });
+    let mut verifier = ChainVerifier::new(genesis(input), expected);
+    for entry in input["log"].as_array().unwrap() {
+        let (seq, kind) = (entry["seq"].as_u64().unwrap(), kind(&entry["kind"]));
+        let (content_id, hash) = (digest(&entry["content_id"]), digest(&entry["entry_hash"]));
+        match &entry["episode"] {
+            Value::Null => verifier.check_redacted(seq, kind, &content_id, hash)?,
+            episode => {
+                let body = &canonical(episode);
+                verifier.check(&Record { seq, kind, content_id, hash, body })?;
+            }
+        }
+    }
+    verifier.finish()
+}
+
+#[test]
+fn verification() {
+    for case in cases("ledger_verify") {
+        let found = match verify(&case["input"]) {
+            Ok(report) => {
+                serde_json::json!({"ok": true, "entries": report.entries, "redacted": report.redacted})
+            }
+            Err(error) => {
+                let name = match error.finding {
+                    Finding::SequenceGap { .. } => "SequenceGap",
+                    Finding::ContentMismatch => "ContentMismatch",
+                    Finding::ChainBroken => "ChainBroken",
+                    Finding::Truncated { .. } => "Truncated",
+                    Finding::HeadMismatch => "HeadMismatch",
+                    other => panic!("{}: {other}", case["id"]),
+                };
+                serde_json::json!({"ok": false, "error": name, "at": error.seq})
+            }
+        };
+        assert_eq!(found, case["expect"], "{}", case["id"]);
+    }
+}
+
+#[test]
+fn frames() {
+    for case in cases("frame_encode") {
+        let payload = unhex(&case["input"]["payload_hex"]);
+        let mut out = Vec::new();
+        frame::encode(&mut out, |out| out.extend_from_slice(&payload));
+        assert_eq!(out, unhex(&case["expect"]["frame_hex"]), "{}", case["id"]);
+        let (_, crc) = frame::frame_header(&out).unwrap();
+        assert_eq!(Value::from(crc), case["expect"]["crc32c"], "{}", case["id"]);
+    }
+}
+
+#[test]
+fn recovery() {
+    for case in cases("segment_recover") {
+        let bytes = unhex(&case["input"]["segment_hex"]);
+        let mut scanner = FrameScanner::new(bytes.as_slice(), bytes.len() as u64);
+        let mut records = 0;
+        let action = loop {
+            match scanner.next_payload() {
+                Ok(Some(_)) => records += 1,
+                Ok(None) => break "clean",
+                Err(Damage::Torn { .. }) => break "truncate_tail",
+                Err(Damage::Corrupt { .. }) => break "corrupt",
+                Err(other) => panic!("{}: {other:?}", case["id"]),
+            }
+        };
+        let found =
+            serde_json::json!({"records": records, "valid_bytes": scanner.offset(), "action": action});
+        assert_eq!(found, case["expect"], "{}", case["id"]);
+    }
+}

@@ -1,0 +1,259 @@
+//! The ledger: numbers and chains records, and says when they are durable.
+
+mod buffer;
+mod committer;
+mod entries;
+mod shared;
+mod wait;
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+pub use entries::Entries;
+
+use crate::store::LedgerStore;
+use crate::{
+    Appended, ChainVerifier, EntryKind, Finding, Head, LedgerError, LedgerId, MAX_BODY_BYTES, VerifyError,
+    VerifyReport, chain,
+};
+use shared::Shared;
+
+/// When a record counts as durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// Synced to the disk, starting at once after each append. Records that arrive during a sync share the next one.
+    Always,
+    /// Synced to the disk, starting as soon as someone waits, and after this window when nobody does.
+    Group(Duration),
+    /// Handed to the operating system: survives the end of the process, not a power cut.
+    Os,
+}
+
+impl Durability {
+    /// The window of [`Durability::default`]: what an append that nobody waits for may lose in a crash.
+    pub const DEFAULT_WINDOW: Duration = Duration::from_millis(2);
+
+    const fn window(self) -> Duration {
+        match self {
+            Self::Always => Duration::ZERO,
+            Self::Group(window) => window,
+            Self::Os => Self::DEFAULT_WINDOW,
+        }
+    }
+}
+
+impl Default for Durability {
+    /// `Group` with 2 ms.
+    fn default() -> Self {
+        Self::Group(Self::DEFAULT_WINDOW)
+    }
+}
+
+/// How a [`Ledger`] treats records between their append and the disk. Stores that are immediate ignore it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LedgerOptions {
+    /// When a record counts as durable.
+    pub durability: Durability,
+    /// Most bytes of records that wait for the disk. Beyond it an append is refused with `Full`; a single record is
+    /// taken whatever its size as long as nothing else waits.
+    pub max_buffered_bytes: usize,
+}
+
+impl Default for LedgerOptions {
+    /// `Group` with 2 ms, 32 MiB.
+    fn default() -> Self {
+        Self { durability: Durability::default(), max_buffered_bytes: 32 << 20 }
+    }
+}
+
+/// An append-only, hash-chained sequence of records. Clones are handles to one ledger.
+///
+/// A failed write poisons the ledger: that append, everything not yet durable and everything after it is refused
+/// with the same error until the store is opened again.
+///
+/// Dropping the last handle writes what is buffered and waits for it, like [`Ledger::close`] but without a result.
+#[derive(Clone)]
+pub struct Ledger(Arc<Owner>);
+
+impl Ledger {
+    /// Goes on with the ledger in `store`. Starts a thread that writes, unless the store is immediate.
+    ///
+    /// # Errors
+    /// `Io` if the thread cannot be started.
+    pub fn open(store: impl LedgerStore + 'static, options: LedgerOptions) -> Result<Self, LedgerError> {
+        let (shared, background) = Shared::new(Box::new(store), options);
+        let committer = match background {
+            Some(store) => Some(committer::spawn(Arc::clone(&shared), store)?),
+            None => None,
+        };
+        Ok(Self(Arc::new(Owner { shared, committer: Mutex::new(committer) })))
+    }
+
+    /// The name of the ledger.
+    #[must_use]
+    pub fn id(&self) -> &LedgerId {
+        self.0.shared.id()
+    }
+
+    /// Appends a record and returns its place in the chain. Never blocks on a disk.
+    ///
+    /// The record can be read at once; it is durable when [`Ledger::durable`] says so.
+    ///
+    /// # Errors
+    /// Nothing was appended: `TooLarge`, `Full` (try again once something is durable), `StoreFull`, `Closed`, or the
+    /// `Io` or `Stopped` that poisoned the ledger.
+    pub fn append(&self, kind: EntryKind, body: &[u8]) -> Result<Appended, LedgerError> {
+        if MAX_BODY_BYTES < body.len() {
+            return Err(LedgerError::TooLarge { len: body.len(), limit: MAX_BODY_BYTES });
+        }
+        // The body is hashed before the lock is taken; under it only the chain link is computed.
+        let content_id = chain::content_id(kind, body);
+        self.0.shared.append(kind, content_id, body)
+    }
+
+    /// Waits until the record `seq`, and so every record before it, is durable. Needs no runtime.
+    ///
+    /// # Errors
+    /// `Unknown` for a record that was never appended; `Io` or `Stopped` if the ledger was poisoned first.
+    ///
+    /// # Cancel safety
+    /// Dropping the future only forgets the wait. The record stays appended and becomes durable all the same.
+    pub async fn durable(&self, seq: u64) -> Result<(), LedgerError> {
+        self.0.shared.request(seq)?;
+        self.0.shared.wait(seq).await
+    }
+
+    /// As [`Ledger::durable`], blocking the thread.
+    ///
+    /// # Errors
+    /// As [`Ledger::durable`].
+    pub fn durable_blocking(&self, seq: u64) -> Result<(), LedgerError> {
+        self.0.shared.request(seq)?;
+        wait::block_on(self.0.shared.wait(seq))
+    }
+
+    /// Blocks until everything appended so far is durable.
+    ///
+    /// # Errors
+    /// `Io` or `Stopped` if the ledger was poisoned first.
+    pub fn flush(&self) -> Result<(), LedgerError> {
+        match self.head().count.checked_sub(1) {
+            Some(last) => self.durable_blocking(last),
+            None => Ok(()),
+        }
+    }
+
+    /// Refuses further appends on every handle, writes what is buffered, ends the thread and with it the store, so that
+    /// its directory can be opened again. Blocks meanwhile. Reading still works; closing again does nothing.
+    ///
+    /// # Errors
+    /// `Io` or `Stopped` if something appended did not become durable.
+    pub fn close(&self) -> Result<(), LedgerError> {
+        self.0.close();
+        self.flush()
+    }
+
+    /// The head, with every record appended so far, durable or not.
+    #[must_use]
+    pub fn head(&self) -> Head {
+        self.0.shared.head()
+    }
+
+    /// The head before the oldest record that the store still has. Its count is the number of records dropped.
+    #[must_use]
+    pub fn base(&self) -> Head {
+        self.0.shared.reader().base()
+    }
+
+    /// The entries from position `from` up to the head at the time of the call, including those not yet durable.
+    ///
+    /// Blocks on the disk while iterating; the first entry costs a scan of the segment it lies in. Positions at or beyond the head give nothing; a position that was dropped
+    /// gives `Dropped`.
+    #[must_use]
+    pub fn read(&self, from: u64) -> Entries {
+        Entries::new(Arc::clone(&self.0.shared), from)
+    }
+
+    /// Checks every record from `from` up to the head at the time of the call. Blocks on the disk.
+    ///
+    /// Without `from` it starts at [`Ledger::base`]. A `from` is a head that the caller trusts, such as the last one
+    /// anchored elsewhere: its record has to be there unchanged, and earlier ones are not read again. `expected` is a
+    /// head that must be met at or after the start; records may follow it. `progress` hears the number of records
+    /// known to be good every 4096 records and at the end.
+    ///
+    /// # Errors
+    /// The first finding, with the position of the record that broke. What lies on the disk is also checked for
+    /// damaged bytes, but [`crate::SegmentReader::verify`] says where in which file.
+    pub fn verify(
+        &self,
+        from: Option<Head>,
+        expected: Option<Head>,
+        mut progress: impl FnMut(u64),
+    ) -> Result<VerifyReport, VerifyError> {
+        let base = self.base();
+        let start = from.unwrap_or(base);
+        self.check_anchor(start, base)?;
+        let mut verifier = ChainVerifier::new(start, expected);
+        for entry in self.read(start.count) {
+            let seq = verifier.head().count;
+            let entry = entry.map_err(|error| VerifyError::at(seq, Finding::Unreadable(error)))?;
+            verifier.check(&entry.as_record())?;
+            if (seq + 1).is_multiple_of(crate::verify::PROGRESS_EVERY) {
+                progress(seq + 1);
+            }
+        }
+        progress(verifier.head().count);
+        verifier.finish()
+    }
+
+    /// Whether the record of the trusted head `anchor` is there and has its hash.
+    fn check_anchor(&self, anchor: Head, base: Head) -> Result<(), VerifyError> {
+        let mismatch = |seq| Err(VerifyError::at(seq, Finding::HeadMismatch));
+        if anchor.count == base.count {
+            return if anchor == base { Ok(()) } else { mismatch(anchor.count.saturating_sub(1)) };
+        }
+        let Some(seq) = anchor.count.checked_sub(1).filter(|_| base.count < anchor.count) else {
+            return Err(VerifyError::at(anchor.count, Finding::HeadDropped));
+        };
+        match self.read(seq).next() {
+            Some(Ok(entry)) if entry.hash == anchor.hash => Ok(()),
+            Some(Ok(_)) => mismatch(seq),
+            Some(Err(error)) => Err(VerifyError::at(seq, Finding::Unreadable(error))),
+            None => Err(VerifyError::at(self.head().count, Finding::Truncated { expected: anchor.count })),
+        }
+    }
+}
+
+impl fmt::Debug for Ledger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ledger").field("id", self.id()).field("head", &self.head()).finish_non_exhaustive()
+    }
+}
+
+/// What all handles share; ends the thread when the last of them goes.
+struct Owner {
+    shared: Arc<Shared>,
+    committer: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Owner {
+    fn close(&self) {
+        self.shared.close();
+        let mut committer = self.committer.lock().unwrap_or_else(PoisonError::into_inner);
+        // A waker that drops the last handle runs on the thread itself, which cannot wait for its own end.
+        let Some(thread) = committer.take_if(|thread| thread.thread().id() != std::thread::current().id())
+        else {
+            return;
+        };
+        // A thread that panicked has poisoned the ledger, so its result says nothing new.
+        let _ = thread.join();
+    }
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        self.close();
+    }
+}

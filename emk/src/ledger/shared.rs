@@ -1,0 +1,234 @@
+//! The state that appenders, waiters, readers and the committer share.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use agent_primitives::Digest;
+
+use super::buffer::Buffer;
+use super::wait::Waiters;
+use super::{Durability, LedgerOptions};
+use crate::store::frame::{self, Page, Run};
+use crate::store::{Batch, LedgerReader, LedgerStore};
+use crate::{Appended, EntryKind, Head, LedgerError, LedgerId, Record, chain};
+
+pub(super) struct Shared {
+    id: LedgerId,
+    durability: Durability,
+    reader: Arc<dyn LedgerReader>,
+    state: Mutex<State>,
+    /// Wakes the committer.
+    work: Condvar,
+    /// Records before this position are durable. Written before [`Waiters`] are woken, read under their lock.
+    durable: AtomicU64,
+    /// Why nothing more becomes durable.
+    failure: OnceLock<LedgerError>,
+    pub(super) waiters: Waiters,
+}
+
+struct State {
+    head: Head,
+    sink: Sink,
+    closed: bool,
+}
+
+enum Sink {
+    /// The store takes records at once; `scratch` is where they are encoded.
+    Immediate { store: Box<dyn LedgerStore>, scratch: Vec<u8> },
+    /// The committer has the store.
+    Buffered(Buffer),
+}
+
+/// Records for the committer to write.
+pub(super) struct Work {
+    pub(super) run: Arc<Run>,
+    /// The head after them.
+    pub(super) head: Head,
+}
+
+impl Shared {
+    /// The state, and the store if a committer has to write to it.
+    pub(super) fn new(
+        store: Box<dyn LedgerStore>,
+        options: LedgerOptions,
+    ) -> (Arc<Self>, Option<Box<dyn LedgerStore>>) {
+        let (id, head, reader) = (store.ledger().clone(), store.head(), store.reader());
+        let (sink, background) = if store.is_immediate() {
+            (Sink::Immediate { store, scratch: Vec::new() }, None)
+        } else {
+            (Sink::Buffered(Buffer::new(head.count, options.max_buffered_bytes)), Some(store))
+        };
+        let shared = Self {
+            id,
+            durability: options.durability,
+            reader,
+            state: Mutex::new(State { head, sink, closed: false }),
+            work: Condvar::new(),
+            durable: AtomicU64::new(head.count),
+            failure: OnceLock::new(),
+            waiters: Waiters::default(),
+        };
+        (Arc::new(shared), background)
+    }
+
+    pub(super) const fn id(&self) -> &LedgerId {
+        &self.id
+    }
+
+    pub(super) fn reader(&self) -> &dyn LedgerReader {
+        self.reader.as_ref()
+    }
+
+    pub(super) const fn durability(&self) -> Durability {
+        self.durability
+    }
+
+    pub(super) fn head(&self) -> Head {
+        self.lock().head
+    }
+
+    pub(super) fn append(
+        &self,
+        kind: EntryKind,
+        content_id: Digest,
+        body: &[u8],
+    ) -> Result<Appended, LedgerError> {
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        if let Some(failure) = self.failure.get() {
+            return Err(failure.clone());
+        }
+        if state.closed {
+            return Err(LedgerError::Closed);
+        }
+        let seq = state.head.count;
+        if let Sink::Buffered(buffer) = &state.sink {
+            buffer.admit(frame::record_frame_len(body.len()))?;
+        }
+        let hash = chain::entry_hash(&state.head.hash, seq, kind, &content_id);
+        let record = Record { seq, kind, content_id, hash, body };
+        let head = Head { count: seq + 1, hash };
+        let wake = match &mut state.sink {
+            Sink::Immediate { store, scratch } => {
+                scratch.clear();
+                frame::encode_record(scratch, &record);
+                if let Err(error) = store.append(&Batch::new(seq, scratch, head)) {
+                    // Being full changes nothing; after any other failure nobody knows what was written.
+                    if !matches!(error, LedgerError::StoreFull { .. }) {
+                        self.fail(&error);
+                    }
+                    return Err(error);
+                }
+                self.durable.store(head.count, Ordering::Release);
+                false
+            }
+            Sink::Buffered(buffer) => buffer.push(&record),
+        };
+        state.head = head;
+        drop(guard);
+        if wake {
+            self.work.notify_one();
+        }
+        Ok(Appended { seq, hash })
+    }
+
+    /// Asks the committer to hurry with the record `seq`.
+    pub(super) fn request(&self, seq: u64) -> Result<(), LedgerError> {
+        if let Some(settled) = self.settled(seq) {
+            return settled;
+        }
+        let mut state = self.lock();
+        if state.head.count <= seq {
+            return Err(LedgerError::Unknown { seq, count: state.head.count });
+        }
+        let wake = match &mut state.sink {
+            Sink::Immediate { .. } => false,
+            Sink::Buffered(buffer) => buffer.want(seq),
+        };
+        drop(state);
+        if wake {
+            self.work.notify_one();
+        }
+        Ok(())
+    }
+
+    /// How waiting for the record `seq` has ended, if it has.
+    pub(super) fn settled(&self, seq: u64) -> Option<Result<(), LedgerError>> {
+        if seq < self.durable.load(Ordering::Acquire) {
+            return Some(Ok(()));
+        }
+        self.failure.get().map(|failure| Err(failure.clone()))
+    }
+
+    pub(super) fn close(&self) {
+        self.lock().closed = true;
+        self.work.notify_one();
+    }
+
+    /// Blocks until there is something to write; `None` once the ledger is closed and everything is written.
+    pub(super) fn next_work(&self) -> Option<Work> {
+        let mut state = self.lock();
+        loop {
+            let closed = state.closed;
+            let Sink::Buffered(buffer) = &mut state.sink else { return None };
+            if !buffer.is_empty() {
+                break;
+            }
+            if closed {
+                return None;
+            }
+            buffer.idle();
+            state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        let window = self.durability.window();
+        if !window.is_zero() && !state.is_due() {
+            if let Sink::Buffered(buffer) = &mut state.sink {
+                buffer.gather();
+            }
+            let waited = self.work.wait_timeout_while(state, window, |state| !state.is_due());
+            (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        }
+        let head = state.head;
+        let Sink::Buffered(buffer) = &mut state.sink else { return None };
+        Some(Work { run: buffer.take(), head })
+    }
+
+    /// Everything in `work` is durable.
+    pub(super) fn committed(&self, work: Work) {
+        self.durable.store(work.head.count, Ordering::Release);
+        self.waiters.wake_before(work.head.count);
+        if let Sink::Buffered(buffer) = &mut self.lock().sink {
+            buffer.written(work.run);
+        }
+    }
+
+    /// Refuses everything from now on. The first failure is the cause and stays.
+    pub(super) fn fail(&self, error: &LedgerError) {
+        if self.failure.set(error.clone()).is_ok() {
+            tracing::error!(ledger = %self.id, %error, "the ledger refuses everything until it is opened again");
+        }
+        self.waiters.wake_before(u64::MAX);
+    }
+
+    /// Records from position `from` on, if they wait for the disk.
+    pub(super) fn buffered_page(&self, from: u64) -> Option<Page> {
+        match &self.lock().sink {
+            Sink::Immediate { .. } => None,
+            Sink::Buffered(buffer) => buffer.page(from),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // INVARIANT: the head moves only after a record was taken, so even a poisoned lock holds a whole chain.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn is_due(&self) -> bool {
+        match &self.sink {
+            Sink::Immediate { .. } => true,
+            Sink::Buffered(buffer) => self.closed || buffer.is_due(),
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! Frames and the records in them.
+//!
+//! ```text
+//! frame   length u32le │ CRC-32C of the payload u32le │ payload
+//! record  kind u8 │ seq u64le │ content id 32 │ entry hash 32 │ body
+//! ```
+//!
+//! The functions here work on bytes that were encoded in this process. Bytes from a disk go through `scan`.
+
+use agent_primitives::Digest;
+use bytes::Bytes;
+
+use crate::{Entry, EntryKind, Record};
+
+/// Largest payload of a frame: 16 MiB. A length beyond it is damage, so no damage can make a reader allocate more.
+pub(crate) const MAX_PAYLOAD: usize = 16 << 20;
+/// Bytes of a frame before its payload.
+pub(crate) const FRAME_HEADER: usize = 8;
+/// Bytes of a record before its body.
+pub(crate) const RECORD_FIELDS: usize = 1 + 8 + 32 + 32;
+
+/// Bytes that a record with a body of `body` bytes takes.
+pub(crate) const fn record_frame_len(body: usize) -> usize {
+    FRAME_HEADER + RECORD_FIELDS + body
+}
+
+/// Appends a frame to `out`, with the payload that `write` appends.
+pub(crate) fn encode(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
+    let start = out.len();
+    out.extend_from_slice(&[0; FRAME_HEADER]);
+    write(out);
+    let Some((header, payload)) =
+        out.get_mut(start..).and_then(|frame| frame.split_at_mut_checked(FRAME_HEADER))
+    else {
+        return;
+    };
+    // INVARIANT: callers bound the payload by MAX_PAYLOAD, so its length fits.
+    let length = u32::try_from(payload.len()).unwrap_or(u32::MAX).to_le_bytes();
+    let crc = crc32c::crc32c(payload).to_le_bytes();
+    for (slot, byte) in header.iter_mut().zip(length.into_iter().chain(crc)) {
+        *slot = byte;
+    }
+}
+
+/// Appends a record to `out`, framed.
+pub(crate) fn encode_record(out: &mut Vec<u8>, record: &Record<'_>) {
+    out.reserve(record_frame_len(record.body.len()));
+    encode(out, |out| {
+        out.push(record.kind.number());
+        out.extend_from_slice(&record.seq.to_le_bytes());
+        out.extend_from_slice(record.content_id.as_bytes());
+        out.extend_from_slice(record.hash.as_bytes());
+        out.extend_from_slice(record.body);
+    });
+}
+
+/// The length and the CRC that a frame states.
+pub(crate) fn frame_header(bytes: &[u8]) -> Option<(usize, u32)> {
+    let (length, rest) = bytes.split_first_chunk::<4>()?;
+    let (crc, _) = rest.split_first_chunk::<4>()?;
+    Some((usize::try_from(u32::from_le_bytes(*length)).ok()?, u32::from_le_bytes(*crc)))
+}
+
+/// Reads the record in `payload`; `None` if it is too short or of an unknown kind.
+pub(crate) fn record(payload: &[u8]) -> Option<Record<'_>> {
+    let (&kind, rest) = payload.split_first()?;
+    let (seq, rest) = rest.split_first_chunk::<8>()?;
+    let (content_id, rest) = rest.split_first_chunk::<32>()?;
+    let (hash, body) = rest.split_first_chunk::<32>()?;
+    Some(Record {
+        seq: u64::from_le_bytes(*seq),
+        kind: EntryKind::from_number(kind)?,
+        content_id: Digest::from_bytes(*content_id),
+        hash: Digest::from_bytes(*hash),
+        body,
+    })
+}
+
+/// The record in `payload`, with a body that shares its allocation.
+pub(crate) fn entry(payload: &Bytes) -> Option<Entry> {
+    let Record { seq, kind, content_id, hash, .. } = record(payload)?;
+    Some(Entry { seq, kind, content_id, hash, body: payload.slice(RECORD_FIELDS..) })
+}
+
+/// The records in `frames`, up to the first that is not whole.
+pub(crate) fn records(mut frames: &[u8]) -> impl Iterator<Item = Record<'_>> {
+    std::iter::from_fn(move || {
+        let (frame, rest) = split_frame(frames)?;
+        frames = rest;
+        record(frame.get(FRAME_HEADER..)?)
+    })
+}
+
+/// Splits the first frame off.
+pub(crate) fn split_frame(frames: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, _) = frame_header(frames)?;
+    frames.split_at_checked(FRAME_HEADER.checked_add(length)?)
+}
+
+/// A run of encoded records that grows at its end.
+#[derive(Debug, Default)]
+pub(crate) struct Run {
+    /// Position of the first record.
+    pub(crate) first_seq: u64,
+    /// Number of records.
+    pub(crate) count: u64,
+    /// Their frames.
+    pub(crate) frames: Vec<u8>,
+}
+
+impl Run {
+    /// The position after the last record.
+    pub(crate) const fn end(&self) -> u64 {
+        self.first_seq + self.count
+    }
+
+    /// A copy of whole records from position `from` on: at least one, and no more than fit `limit` bytes otherwise.
+    /// `None` if `from` is not in this run.
+    pub(crate) fn page(&self, from: u64, limit: usize) -> Option<Page> {
+        if from < self.first_seq || self.end() <= from {
+            return None;
+        }
+        let mut rest = self.frames.as_slice();
+        for _ in self.first_seq..from {
+            (_, rest) = split_frame(rest)?;
+        }
+        let mut taken = 0;
+        let mut tail = rest;
+        while let Some((frame, next)) = split_frame(tail) {
+            if taken != 0 && limit < taken + frame.len() {
+                break;
+            }
+            taken += frame.len();
+            tail = next;
+        }
+        rest.get(..taken).map(|frames| Page(Bytes::copy_from_slice(frames)))
+    }
+}
+
+/// Encoded records, handed out as entries.
+#[derive(Debug, Default)]
+pub(crate) struct Page(Bytes);
+
+impl Iterator for Page {
+    type Item = Entry;
+
+    fn next(&mut self) -> Option<Entry> {
+        let (length, _) = frame_header(&self.0)?;
+        let end = FRAME_HEADER.checked_add(length).filter(|&end| end <= self.0.len())?;
+        let frame = self.0.split_to(end);
+        entry(&frame.slice(FRAME_HEADER..))
+    }
+}

@@ -1,0 +1,111 @@
+//! Where the records of a ledger are kept.
+//!
+//! A store takes batches of records that are already numbered and chained, and gives them back in order. It decides
+//! nothing: numbering, chaining, waiting and failing are the ledger's. The trait is open, so that a database can be a
+//! store; every implementation has to pass the suite in `tests/ledger/conformance.rs`.
+
+pub(crate) mod frame;
+pub mod fs;
+mod header;
+mod memory;
+mod reader;
+mod recover;
+pub(crate) mod scan;
+mod segment;
+
+use std::sync::Arc;
+
+pub use memory::{MemoryLimits, MemoryStore, WhenFull};
+pub use reader::{SegmentEntries, SegmentReader};
+pub use recover::Recovery;
+pub use segment::{SegmentOptions, SegmentStore};
+
+use crate::{Entry, Head, LedgerError, LedgerId, Record};
+
+/// Keeps the records of one ledger. Has one owner; reading goes through [`LedgerStore::reader`] at the same time.
+pub trait LedgerStore: Send {
+    /// The ledger kept here.
+    fn ledger(&self) -> &LedgerId;
+
+    /// The head of what is kept, everything of it durable.
+    fn head(&self) -> Head;
+
+    /// Writes a batch that follows the last one. May block. Records need not be durable before [`LedgerStore::sync`].
+    ///
+    /// # Errors
+    /// Anything but `StoreFull` ends the store: the ledger drops it, since nobody knows how much was written.
+    /// `StoreFull` means that nothing was.
+    fn append(&mut self, batch: &Batch<'_>) -> Result<(), LedgerError>;
+
+    /// Makes everything appended so far durable. May block.
+    ///
+    /// # Errors
+    /// Ends the store, as in [`LedgerStore::append`]: a sync that failed cannot be tried again.
+    fn sync(&mut self) -> Result<(), LedgerError>;
+
+    /// Whether an append neither blocks nor needs a sync. The ledger then appends in the caller's thread.
+    fn is_immediate(&self) -> bool;
+
+    /// A reader that outlives the store and sees every batch once its append has returned.
+    fn reader(&self) -> Arc<dyn LedgerReader>;
+}
+
+/// Entries in order; ends at the first error.
+pub type EntryIter = Box<dyn Iterator<Item = Result<Entry, LedgerError>> + Send>;
+
+/// Reads what a [`LedgerStore`] keeps.
+pub trait LedgerReader: Send + Sync {
+    /// The head before the oldest record kept: how many records were dropped, and what the next one chains to.
+    fn base(&self) -> Head;
+
+    /// The entries from position `from` on, at least those that were appended before this call.
+    ///
+    /// # Errors
+    /// `Dropped` for a position before [`LedgerReader::base`], or whatever the store fails with.
+    fn entries(&self, from: u64) -> Result<EntryIter, LedgerError>;
+}
+
+/// Consecutive records, encoded.
+#[derive(Clone, Copy, Debug)]
+pub struct Batch<'a> {
+    first_seq: u64,
+    count: u64,
+    frames: &'a [u8],
+    head: Head,
+}
+
+impl<'a> Batch<'a> {
+    /// INVARIANT: `frames` holds whole frames of the records from `first_seq` up to `head`.
+    pub(crate) const fn new(first_seq: u64, frames: &'a [u8], head: Head) -> Self {
+        Self { first_seq, count: head.count - first_seq, frames, head }
+    }
+
+    /// Position of the first record.
+    #[must_use]
+    pub const fn first_seq(&self) -> u64 {
+        self.first_seq
+    }
+
+    /// Number of records, at least one.
+    #[must_use]
+    pub const fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// The head after the last record.
+    #[must_use]
+    pub const fn head(&self) -> Head {
+        self.head
+    }
+
+    /// The records as framed bytes, ready for a file.
+    #[must_use]
+    pub const fn frames(&self) -> &'a [u8] {
+        self.frames
+    }
+
+    /// The records one by one, for a store that keeps them as rows.
+    pub fn records(&self) -> impl Iterator<Item = Record<'a>> + use<'a> {
+        frame::records(self.frames)
+    }
+}

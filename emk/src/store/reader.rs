@@ -1,0 +1,285 @@
+//! Reads the segments of a directory without locking or repairing anything.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::header::{BadHeader, SegmentHeader, parse_segment_name, segment_name};
+use super::scan::{Damage, FrameScanner};
+use super::{EntryIter, LedgerReader, frame};
+use crate::verify::PROGRESS_EVERY;
+use crate::{ChainVerifier, Entry, Finding, Head, LedgerError, LedgerId, VerifyError, VerifyReport};
+
+/// Reads and verifies a ledger directory as it is.
+///
+/// Takes no lock and changes nothing, so it also works on a copy, on a read-only disk and beside a running writer; a
+/// writer caught in the middle of a record looks like a torn tail.
+#[derive(Clone, Debug)]
+pub struct SegmentReader {
+    dir: PathBuf,
+    ledger: LedgerId,
+}
+
+impl SegmentReader {
+    /// Opens a directory and reads the name of its ledger.
+    ///
+    /// # Errors
+    /// `NotALedger` without a first segment, `Io`, or `Corrupt` and the like if its header cannot be read.
+    pub fn open(dir: impl AsRef<Path>) -> Result<Self, LedgerError> {
+        let dir = dir.as_ref().to_owned();
+        let first = *segments(&dir)?.first().ok_or_else(|| LedgerError::NotALedger { dir: dir.clone() })?;
+        let ledger =
+            SegmentScan::open(&dir, first).map_err(|damage| damage_error(&dir, first, damage))?.header.ledger;
+        Ok(Self { dir, ledger })
+    }
+
+    /// The ledger that the first segment names.
+    #[must_use]
+    pub const fn ledger(&self) -> &LedgerId {
+        &self.ledger
+    }
+
+    /// The entries from position `from` on. The body of no entry is checked against the chain: see
+    /// [`SegmentReader::verify`].
+    ///
+    /// # Errors
+    /// `Io`, if the directory cannot be listed. Damage comes as the last item, a torn tail as `TornTail`.
+    pub fn entries(&self, from: u64) -> Result<SegmentEntries, LedgerError> {
+        SegmentEntries::new(&self.dir, from)
+    }
+
+    /// Reads every byte of every segment and checks it.
+    ///
+    /// `expected` is a head that was kept elsewhere; without one, records cut off at the end and a history that was
+    /// recomputed as a whole cannot be told from the real one. `progress` hears the number of records checked so far.
+    ///
+    /// # Errors
+    /// The first finding, with the position of the record, the segment and the byte offset.
+    pub fn verify(
+        &self,
+        expected: Option<Head>,
+        mut progress: impl FnMut(u64),
+    ) -> Result<VerifyReport, VerifyError> {
+        let genesis = Head { count: 0, hash: crate::chain::genesis(&self.ledger) };
+        let mut verifier = ChainVerifier::new(genesis, expected);
+        let names = segments(&self.dir).map_err(|error| VerifyError::at(0, Finding::Unreadable(error)))?;
+        for (index, &first_seq) in names.iter().enumerate() {
+            let last = index + 1 == names.len();
+            self.verify_segment(first_seq, last, &mut verifier, &mut progress)?;
+        }
+        progress(verifier.head().count);
+        let report = verifier.finish()?;
+        Ok(VerifyReport { segments: names.len() as u64, ..report })
+    }
+
+    fn verify_segment(
+        &self,
+        first_seq: u64,
+        last: bool,
+        verifier: &mut ChainVerifier,
+        progress: &mut impl FnMut(u64),
+    ) -> Result<(), VerifyError> {
+        let name = segment_name(first_seq);
+        let found = |seq, damage| damage_finding(&self.dir, first_seq, seq, last, damage);
+        let head = verifier.head();
+        let mut scan = SegmentScan::open(&self.dir, first_seq).map_err(|damage| found(head.count, damage))?;
+        if scan.header.base != head || scan.header.ledger != self.ledger {
+            let reason = "the segment does not follow from the one before";
+            return Err(VerifyError::at(head.count, Finding::Corrupt { reason }).with_place(&name, 0));
+        }
+        loop {
+            let seq = verifier.head().count;
+            let offset = scan.offset();
+            let Some(entry) = scan.next_entry().map_err(|damage| found(seq, damage))? else { return Ok(()) };
+            verifier.check(&entry.as_record()).map_err(|error| error.with_place(&name, offset))?;
+            if (seq + 1).is_multiple_of(PROGRESS_EVERY) {
+                progress(seq + 1);
+            }
+        }
+    }
+}
+
+/// Entries of a directory in order; ends after the first error.
+#[derive(Debug)]
+pub struct SegmentEntries {
+    dir: PathBuf,
+    next: u64,
+    scan: Option<SegmentScan>,
+}
+
+impl SegmentEntries {
+    pub(crate) fn new(dir: &Path, from: u64) -> Result<Self, LedgerError> {
+        let names = segments(dir)?;
+        let before = names.partition_point(|&first_seq| first_seq <= from);
+        let Some(&first_seq) = before.checked_sub(1).and_then(|index| names.get(index)) else {
+            return match names.first() {
+                Some(&first) => Err(LedgerError::Dropped { seq: from, first }),
+                None => Err(LedgerError::NotALedger { dir: dir.to_owned() }),
+            };
+        };
+        let scan =
+            SegmentScan::open(dir, first_seq).map_err(|damage| damage_error(dir, first_seq, damage))?;
+        Ok(Self { dir: dir.to_owned(), next: from, scan: Some(scan) })
+    }
+
+    fn step(&mut self) -> Result<Option<Entry>, LedgerError> {
+        while let Some(scan) = &mut self.scan {
+            let first_seq = scan.first_seq;
+            match scan.next_entry().map_err(|damage| damage_error(&self.dir, first_seq, damage))? {
+                Some(entry) if entry.seq < self.next => {}
+                Some(entry) => {
+                    self.next = entry.seq + 1;
+                    return Ok(Some(entry));
+                }
+                None => {
+                    let following = scan.next_seq;
+                    self.scan = self.open_following(following, first_seq)?;
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// A segment is named after its first record, so the one that follows has a known name.
+    fn open_following(&self, first_seq: u64, current: u64) -> Result<Option<SegmentScan>, LedgerError> {
+        if first_seq == current {
+            return Ok(None);
+        }
+        match SegmentScan::open(&self.dir, first_seq) {
+            Ok(scan) => Ok(Some(scan)),
+            Err(Damage::Io(error)) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(damage) => Err(damage_error(&self.dir, first_seq, damage)),
+        }
+    }
+}
+
+impl Iterator for SegmentEntries {
+    type Item = Result<Entry, LedgerError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let step = self.step();
+        if step.is_err() {
+            self.scan = None;
+        }
+        step.transpose()
+    }
+}
+
+/// Reads a directory that its [`super::SegmentStore`] is writing to.
+#[derive(Debug)]
+pub(crate) struct LiveReader {
+    pub(crate) dir: PathBuf,
+    pub(crate) base: Head,
+}
+
+impl LedgerReader for LiveReader {
+    fn base(&self) -> Head {
+        self.base
+    }
+
+    fn entries(&self, from: u64) -> Result<EntryIter, LedgerError> {
+        // The record being written right now looks torn; for this reader the ledger ends before it.
+        let whole = |step: &Result<Entry, LedgerError>| !matches!(step, Err(LedgerError::TornTail { .. }));
+        match SegmentEntries::new(&self.dir, from) {
+            Ok(entries) => Ok(Box::new(entries.take_while(whole))),
+            Err(LedgerError::TornTail { .. }) => Ok(Box::new(std::iter::empty())),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Reads one segment.
+#[derive(Debug)]
+pub(crate) struct SegmentScan {
+    pub(crate) first_seq: u64,
+    pub(crate) header: SegmentHeader,
+    pub(crate) next_seq: u64,
+    frames: FrameScanner<File>,
+}
+
+impl SegmentScan {
+    /// Opens the segment named after `first_seq` and reads its header.
+    pub(crate) fn open(dir: &Path, first_seq: u64) -> Result<Self, Damage> {
+        let file = File::open(dir.join(segment_name(first_seq)))?;
+        let len = file.metadata()?.len();
+        let mut frames = FrameScanner::new(file, len);
+        let payload = frames.next_payload()?.ok_or(Damage::Torn { offset: 0, dropped: 0 })?;
+        let corrupt = |reason| Damage::Corrupt { offset: 0, reason };
+        let header = SegmentHeader::decode(&payload).map_err(|bad| match bad {
+            BadHeader::Version(version) => Damage::Format(version),
+            BadHeader::NotASegment => corrupt("the first frame is not a segment header"),
+        })?;
+        if header.base.count != first_seq {
+            return Err(corrupt("the file name and the header name different records"));
+        }
+        Ok(Self { first_seq, header, next_seq: first_seq, frames })
+    }
+
+    /// Where the next record starts.
+    pub(crate) const fn offset(&self) -> u64 {
+        self.frames.offset()
+    }
+
+    /// The next record; `None` at a clean end.
+    pub(crate) fn next_entry(&mut self) -> Result<Option<Entry>, Damage> {
+        let offset = self.offset();
+        let corrupt = |reason| Damage::Corrupt { offset, reason };
+        let Some(payload) = self.frames.next_payload()? else { return Ok(None) };
+        let entry = frame::entry(&payload).ok_or_else(|| corrupt("the frame holds no record"))?;
+        if entry.seq != self.next_seq {
+            return Err(corrupt("the record stands in the wrong place"));
+        }
+        self.next_seq += 1;
+        Ok(Some(entry))
+    }
+
+    /// See [`FrameScanner::length_lies`].
+    pub(crate) fn length_lies(&mut self) -> Result<bool, Damage> {
+        self.frames.length_lies()
+    }
+}
+
+/// The first positions of the segments in `dir`, in order.
+pub(crate) fn segments(dir: &Path) -> Result<Vec<u64>, LedgerError> {
+    let list = |error| LedgerError::io("list", dir, error);
+    let mut found = Vec::new();
+    for item in std::fs::read_dir(dir).map_err(list)? {
+        let name = item.map_err(list)?.file_name();
+        let Some(name) = name.to_str().filter(|name| name.ends_with(".seg")) else { continue };
+        let reason = "the file name is not that of a segment";
+        let first_seq = parse_segment_name(name).ok_or_else(|| LedgerError::Corrupt {
+            segment: name.to_owned(),
+            offset: 0,
+            reason,
+        })?;
+        found.push(first_seq);
+    }
+    found.sort_unstable();
+    Ok(found)
+}
+
+/// What `damage` means to someone who reads or writes.
+pub(crate) fn damage_error(dir: &Path, first_seq: u64, damage: Damage) -> LedgerError {
+    let segment = segment_name(first_seq);
+    match damage {
+        Damage::Torn { offset, dropped } => LedgerError::TornTail { segment, offset, dropped_bytes: dropped },
+        Damage::Corrupt { offset, reason } => LedgerError::Corrupt { segment, offset, reason },
+        Damage::Format(version) => LedgerError::UnsupportedFormat { segment, version },
+        Damage::Io(error) => {
+            LedgerError::Io { operation: "read", path: dir.join(segment), source: Arc::new(error) }
+        }
+    }
+}
+
+/// What `damage` means to someone who verifies.
+fn damage_finding(dir: &Path, first_seq: u64, seq: u64, last: bool, damage: Damage) -> VerifyError {
+    let (offset, finding) = match damage {
+        Damage::Torn { offset, dropped } if last => (offset, Finding::TornTail { dropped_bytes: dropped }),
+        Damage::Torn { offset, .. } => {
+            (offset, Finding::Corrupt { reason: "a segment that others follow ends in an unfinished record" })
+        }
+        Damage::Corrupt { offset, reason } => (offset, Finding::Corrupt { reason }),
+        other => (0, Finding::Unreadable(damage_error(dir, first_seq, other))),
+    };
+    VerifyError::at(seq, finding).with_place(&segment_name(first_seq), offset)
+}
