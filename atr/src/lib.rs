@@ -1,1 +1,28 @@
 #![doc = include_str!("../README.md")]
+
+mod arguments;
+mod builder;
+mod canonical;
+mod context;
+mod contract;
+mod error;
+mod executor;
+mod output;
+mod path;
+mod registry;
+mod schema;
+mod timer;
+
+pub use arguments::Arguments;
+pub use builder::{RegistryBuilder, ToolArguments, ToolBuilder, ToolReply};
+pub use context::{CallContext, Canceller};
+pub use contract::{Effect, Endpoint, Limits, MAX_DESCRIPTION, ToolContract};
+pub use error::{ArgumentError, RegistryError, Stderr, ToolError};
+pub use executor::process::Command;
+pub use output::Output;
+pub use path::{MAX_PATH, PathRoot};
+pub use registry::{Invocation, Registry};
+pub use schema::{MAX_ENUM_VALUES, MAX_PATTERNS, MAX_PROPERTIES, MAX_SCHEMA_BYTES, MAX_SCHEMA_DEPTH};
+/// The version of schemars whose `JsonSchema` a tool's arguments derive.
+pub use schemars;
+pub use timer::TokioTimer;

@@ -1,0 +1,213 @@
+//! Registration.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+
+use agent_primitives::ToolId;
+use agent_primitives::json::Value;
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::CallContext;
+use crate::contract::{Effect, Endpoint, Limits, MAX_DESCRIPTION, Terms, ToolContract};
+use crate::error::{RegistryError, ToolError, one_line};
+use crate::executor::process::Command;
+use crate::executor::{Prepare, function, process};
+use crate::path::{PathArgument, PathRoot};
+use crate::registry::{Entry, Registry};
+use crate::schema::InputSchema;
+
+/// What a typed tool takes. Implemented for every type that derives `Deserialize` and `JsonSchema`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be the arguments of a tool",
+    label = "not arguments of a tool",
+    note = "derive `serde::Deserialize` and `schemars::JsonSchema` on a struct with named fields that borrows nothing",
+    note = "a tool that brings its own JSON Schema is registered with `run_raw`"
+)]
+pub trait ToolArguments: DeserializeOwned + JsonSchema + Send + Sync + 'static {}
+
+impl<A: DeserializeOwned + JsonSchema + Send + Sync + 'static> ToolArguments for A {}
+
+/// What a tool answers. Implemented for every type that derives `Serialize`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be the answer of a tool",
+    label = "not an answer of a tool",
+    note = "a tool returns `Result<R, ToolError>` where `R` derives `serde::Serialize` and borrows nothing"
+)]
+pub trait ToolReply: Serialize + 'static {}
+
+impl<R: Serialize + 'static> ToolReply for R {}
+
+/// Collects tools for a [`Registry`].
+#[derive(Default)]
+pub struct RegistryBuilder {
+    entries: BTreeMap<ToolId, Arc<Entry>>,
+}
+
+impl RegistryBuilder {
+    /// Describes a tool; nothing is registered before `run`, `run_raw` or `command` is called on what this returns.
+    pub fn tool(&mut self, name: &str) -> ToolBuilder<'_> {
+        ToolBuilder {
+            registry: self,
+            name: name.to_owned(),
+            description: String::new(),
+            effects: BTreeSet::new(),
+            idempotent: false,
+            limits: Limits::DEFAULT,
+            paths: Vec::new(),
+        }
+    }
+
+    /// The registry, which never changes again.
+    #[must_use]
+    pub fn build(self) -> Registry {
+        Registry::new(self.entries)
+    }
+}
+
+impl fmt::Debug for RegistryBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.entries.keys()).finish()
+    }
+}
+
+/// A tool that is being described.
+#[must_use = "nothing is registered before `run`, `run_raw` or `command` is called"]
+#[derive(Debug)]
+pub struct ToolBuilder<'a> {
+    registry: &'a mut RegistryBuilder,
+    name: String,
+    description: String,
+    effects: BTreeSet<Effect>,
+    idempotent: bool,
+    limits: Limits,
+    paths: Vec<(String, PathRoot)>,
+}
+
+impl ToolBuilder<'_> {
+    /// What the tool does, for the model that chooses it: 1 to [`MAX_DESCRIPTION`] characters. Required.
+    pub fn description(mut self, text: &str) -> Self {
+        text.clone_into(&mut self.description);
+        self
+    }
+
+    /// What the tool may do to the world. A tool that declares nothing is taken for a pure function.
+    pub fn effects(mut self, effects: impl IntoIterator<Item = Effect>) -> Self {
+        self.effects = effects.into_iter().collect();
+        self
+    }
+
+    /// Whether a second call with the same arguments changes nothing more. `false` unless said.
+    pub fn idempotent(mut self, idempotent: bool) -> Self {
+        self.idempotent = idempotent;
+        self
+    }
+
+    /// How much one call may use. [`Limits::DEFAULT`] unless said.
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Says that the argument at a JSON pointer, such as `/path`, names a file beneath `root`.
+    pub fn path_argument(mut self, pointer: &str, root: PathRoot) -> Self {
+        self.paths.push((pointer.to_owned(), root));
+        self
+    }
+
+    /// Registers an async function whose argument type says what it takes.
+    ///
+    /// The arguments are deserialised when the call is prepared, so a type that is stricter than its schema refuses
+    /// before anybody is asked to allow the call.
+    ///
+    /// # Errors
+    /// Any [`RegistryError`]; nothing is registered then.
+    pub fn run<A, R, F, Fut>(self, tool: F) -> Result<(), RegistryError>
+    where
+        A: ToolArguments,
+        R: ToolReply,
+        F: Fn(CallContext, A) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<R, ToolError>> + Send + 'static,
+    {
+        let max_output = self.limits.output_bytes;
+        self.register(InputSchema::of::<A>(), Endpoint::Function, function::typed(tool, max_output))
+    }
+
+    /// Registers an async function that takes the JSON value itself, and the JSON Schema (2020-12) of its arguments.
+    ///
+    /// # Errors
+    /// Any [`RegistryError`]; nothing is registered then.
+    pub fn run_raw<R, F, Fut>(self, schema: Value, tool: F) -> Result<(), RegistryError>
+    where
+        R: ToolReply,
+        F: Fn(CallContext, Value) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<R, ToolError>> + Send + 'static,
+    {
+        let max_output = self.limits.output_bytes;
+        self.register(schema, Endpoint::Function, function::raw(tool, max_output))
+    }
+
+    /// Registers a program that reads the arguments as JSON from standard input and writes its answer as JSON to
+    /// standard output, and the JSON Schema (2020-12) of its arguments.
+    ///
+    /// # Errors
+    /// Any [`RegistryError`]; nothing is registered then. The program is looked for when it is called.
+    pub fn command(self, schema: Value, command: Command) -> Result<(), RegistryError> {
+        let id = self.id()?;
+        command.check().map_err(|reason| RegistryError::SpecInvalid { id, reason })?;
+        let (endpoint, limits) = (Endpoint::Process(command.identity()), self.limits);
+        self.register(schema, endpoint, process::prepare(command, limits))
+    }
+
+    fn register(self, schema: Value, endpoint: Endpoint, prepare: Prepare) -> Result<(), RegistryError> {
+        let id = self.id()?;
+        let spec = |reason| RegistryError::SpecInvalid { id: id.clone(), reason };
+        let refused = |reason| RegistryError::SchemaInvalid { id: id.clone(), reason };
+        self.check_terms().map_err(spec)?;
+        let schema = InputSchema::compile(schema).map_err(refused)?;
+        let paths = self
+            .paths
+            .into_iter()
+            .map(|(pointer, root)| PathArgument::open(pointer, root))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(spec)?;
+        let contract = ToolContract::seal(Terms {
+            id: id.clone(),
+            description: self.description,
+            input_schema: schema.schema().clone(),
+            effects: self.effects,
+            idempotent: self.idempotent,
+            limits: self.limits,
+            endpoint,
+            path_arguments: paths.iter().map(PathArgument::terms).collect(),
+        })
+        .map_err(|error| refused(error.to_string()))?;
+        self.registry.entries.insert(id, Arc::new(Entry { contract, schema, paths, prepare }));
+        Ok(())
+    }
+
+    /// The parsed name, if it is still free.
+    fn id(&self) -> Result<ToolId, RegistryError> {
+        let id: ToolId = self
+            .name
+            .parse()
+            .map_err(|source| RegistryError::NameInvalid { name: one_line(&self.name, 128), source })?;
+        if self.registry.entries.contains_key(&id) {
+            return Err(RegistryError::Conflict { id });
+        }
+        Ok(id)
+    }
+
+    fn check_terms(&self) -> Result<(), String> {
+        if !(1..=MAX_DESCRIPTION).contains(&self.description.chars().count()) {
+            return Err(format!("the description has to have 1 to {MAX_DESCRIPTION} characters"));
+        }
+        match self.limits.first_out_of_range() {
+            Some(limit) => Err(format!("the limit `{limit}` is zero or above its maximum")),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! What a tool knows about the call it answers.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use agent_primitives::{AgentId, Monotonic, Timer};
+use tokio::sync::Notify;
+
+/// Who calls, until when, and whether anybody still waits. Cloning is a few reference counts.
+#[derive(Clone)]
+pub struct CallContext {
+    agent: AgentId,
+    timer: Arc<dyn Timer>,
+    deadline: Option<Monotonic>,
+    stop: Stop,
+}
+
+impl CallContext {
+    /// A call by `agent`, whose deadline is measured on `timer`.
+    #[must_use]
+    pub fn new(agent: AgentId, timer: Arc<dyn Timer>) -> Self {
+        Self { agent, timer, deadline: None, stop: Stop::default() }
+    }
+
+    /// Ends the call at `deadline` if that is sooner than the tool's own limit and any deadline set before.
+    #[must_use]
+    pub fn with_deadline(mut self, deadline: Monotonic) -> Self {
+        self.deadline = Some(self.deadline.map_or(deadline, |earlier| earlier.min(deadline)));
+        self
+    }
+
+    /// The agent on whose behalf the tool runs.
+    #[must_use]
+    pub fn agent(&self) -> &AgentId {
+        &self.agent
+    }
+
+    /// The clock of the call. A tool that waits must wait on it.
+    #[must_use]
+    pub fn timer(&self) -> &Arc<dyn Timer> {
+        &self.timer
+    }
+
+    /// When the call ends at the latest. Always known inside a tool.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Monotonic> {
+        self.deadline
+    }
+
+    /// A handle that cancels this call from elsewhere. Dropping it cancels nothing.
+    #[must_use]
+    pub fn canceller(&self) -> Canceller {
+        Canceller(self.stop.clone())
+    }
+
+    /// Whether nobody waits for this call any more.
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        self.stop.is_raised()
+    }
+
+    /// Resolves once nobody waits for this call any more: it was cancelled, its deadline passed, its future was
+    /// dropped, or the tool has returned. A tool's own future is dropped then in any case; this is for threads and
+    /// tasks it has started.
+    ///
+    /// # Cancel safety
+    /// Dropping the future forgets the wait and nothing else.
+    pub async fn cancelled(&self) {
+        self.stop.raised().await;
+    }
+
+    /// The same call seen from inside one tool: its own stop signal, and a deadline at most `allowed` from now.
+    pub(crate) fn enter(self, now: Monotonic, allowed: Duration) -> Entered {
+        let inner = Self { stop: Stop::default(), ..self.clone() }.with_deadline(now.after(allowed));
+        Entered { deadline: inner.deadline.unwrap_or(now), outer: self.stop, inner }
+    }
+}
+
+/// A call that a tool is about to answer.
+pub(crate) struct Entered {
+    /// What the tool is given.
+    pub(crate) inner: CallContext,
+    /// Raised when the caller cancels.
+    pub(crate) outer: Stop,
+    pub(crate) deadline: Monotonic,
+}
+
+impl Entered {
+    /// Tells everything that the tool has started that the call is over.
+    pub(crate) fn stop(&self) {
+        self.inner.stop.raise();
+    }
+}
+
+impl fmt::Debug for CallContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CallContext")
+            .field("agent", &self.agent)
+            .field("deadline", &self.deadline)
+            .field("cancelled", &self.is_cancelled())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Cancels the call it was taken from.
+#[derive(Clone, Debug)]
+pub struct Canceller(Stop);
+
+impl Canceller {
+    /// Cancels the call; more than once is the same as once.
+    pub fn cancel(&self) {
+        self.0.raise();
+    }
+}
+
+/// A flag that is raised once and can be waited for.
+#[derive(Clone, Default)]
+pub(crate) struct Stop(Arc<StopState>);
+
+#[derive(Default)]
+struct StopState {
+    raised: AtomicBool,
+    waiting: Notify,
+}
+
+impl Stop {
+    pub(crate) fn is_raised(&self) -> bool {
+        self.0.raised.load(Ordering::Acquire)
+    }
+
+    fn raise(&self) {
+        self.0.raised.store(true, Ordering::Release);
+        self.0.waiting.notify_waiters();
+    }
+
+    pub(crate) async fn raised(&self) {
+        // A wait that exists before the flag is read cannot miss a flag that is raised after.
+        let notified = self.0.waiting.notified();
+        if !self.is_raised() {
+            notified.await;
+        }
+    }
+}
+
+impl fmt::Debug for Stop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Stop({})", self.is_raised())
+    }
+}

@@ -1,0 +1,243 @@
+//! What a tool promises: its name, arguments, effects and limits, under one digest.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::time::Duration;
+
+use agent_primitives::json::{self, JsonError, Value};
+use agent_primitives::{Digest, ToolId};
+use serde::{Deserialize, Serialize, Serializer};
+
+use crate::path::PathTerms;
+
+/// Longest description of a tool, in characters.
+pub const MAX_DESCRIPTION: usize = 1024;
+
+const DOMAIN: &str = "agent-os atr tool v1";
+
+/// What a tool may do to the world.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Effect {
+    /// Reads state outside the call.
+    Read,
+    /// Changes state.
+    Write,
+    /// Destroys state.
+    Delete,
+    /// Talks over a network.
+    Network,
+    /// Touches files.
+    Filesystem,
+    /// Starts processes.
+    Process,
+    /// Sends something to people.
+    Message,
+    /// Moves money.
+    Money,
+}
+
+impl Effect {
+    /// The word used in contracts and policies.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Write => "write",
+            Self::Delete => "delete",
+            Self::Network => "network",
+            Self::Filesystem => "filesystem",
+            Self::Process => "process",
+            Self::Message => "message",
+            Self::Money => "money",
+        }
+    }
+}
+
+impl fmt::Display for Effect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// How much one call may use. Zero, or more than the maximum, is refused at registration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Limits {
+    /// Time from start to answer, in whole microseconds.
+    #[serde(rename = "deadline_us", serialize_with = "micros")]
+    pub deadline: Duration,
+    /// Size of the answer, as sent by a process and as canonical JSON.
+    pub output_bytes: usize,
+    /// How much of a process's standard error is kept. What is beyond is read and forgotten.
+    pub stderr_bytes: usize,
+}
+
+impl Limits {
+    /// 30 s, 1 MiB of output, 64 KiB of standard error.
+    pub const DEFAULT: Self =
+        Self { deadline: Duration::from_secs(30), output_bytes: 1 << 20, stderr_bytes: 64 << 10 };
+    /// One hour, 16 MiB of output, 1 MiB of standard error.
+    pub const MAX: Self =
+        Self { deadline: Duration::from_secs(3600), output_bytes: 16 << 20, stderr_bytes: 1 << 20 };
+
+    /// The name of the first limit that is zero or above its maximum.
+    pub(crate) fn first_out_of_range(&self) -> Option<&'static str> {
+        let whole = self.deadline.as_micros();
+        let fits = [
+            ("deadline", 0 < whole && self.deadline <= Self::MAX.deadline),
+            ("output_bytes", (1..=Self::MAX.output_bytes).contains(&self.output_bytes)),
+            ("stderr_bytes", (1..=Self::MAX.stderr_bytes).contains(&self.stderr_bytes)),
+        ];
+        fits.into_iter().find(|(_, fits)| !fits).map(|(name, _)| name)
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
+/// What answers the calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Endpoint {
+    /// A function linked into the host.
+    Function,
+    /// A child process. The digest covers program, arguments, working directory and the names of its environment
+    /// variables; not their values, which may be secrets.
+    Process(#[serde(serialize_with = "hex")] Digest),
+}
+
+/// A tool as policies, people and models see it. Made by registration only, and never changed.
+///
+/// Serialises as one JSON object with all of it, `digest` included.
+#[derive(Clone, Debug, Serialize)]
+pub struct ToolContract {
+    #[serde(flatten)]
+    terms: Terms,
+    #[serde(serialize_with = "hex")]
+    digest: Digest,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Terms {
+    pub(crate) id: ToolId,
+    pub(crate) description: String,
+    pub(crate) input_schema: Value,
+    pub(crate) effects: BTreeSet<Effect>,
+    pub(crate) idempotent: bool,
+    pub(crate) limits: Limits,
+    pub(crate) endpoint: Endpoint,
+    pub(crate) path_arguments: Vec<PathTerms>,
+}
+
+impl ToolContract {
+    pub(crate) fn seal(terms: Terms) -> Result<Self, JsonError> {
+        let value =
+            serde_json::to_value(&terms).map_err(|error| JsonError::Syntax { message: error.to_string() })?;
+        let digest = Digest::of(DOMAIN, &json::canonical(&value)?);
+        Ok(Self { terms, digest })
+    }
+
+    /// The name of the tool.
+    #[must_use]
+    pub fn id(&self) -> &ToolId {
+        &self.terms.id
+    }
+
+    /// What the tool does, for the model that chooses it.
+    #[must_use]
+    pub fn description(&self) -> &str {
+        &self.terms.description
+    }
+
+    /// JSON Schema of the arguments, as enforced: a root that did not say is closed here.
+    #[must_use]
+    pub fn input_schema(&self) -> &Value {
+        &self.terms.input_schema
+    }
+
+    /// What the tool may do to the world; empty for a pure function.
+    #[must_use]
+    pub fn effects(&self) -> &BTreeSet<Effect> {
+        &self.terms.effects
+    }
+
+    /// Whether a second call with the same arguments changes nothing more.
+    #[must_use]
+    pub fn idempotent(&self) -> bool {
+        self.terms.idempotent
+    }
+
+    /// How much one call may use.
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        &self.terms.limits
+    }
+
+    /// What answers the calls.
+    #[must_use]
+    pub fn endpoint(&self) -> Endpoint {
+        self.terms.endpoint
+    }
+
+    /// Digest of everything else in the contract, as canonical JSON, in the domain `agent-os atr tool v1`. Any change
+    /// to the contract changes it; the order of keys in the schema does not.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+}
+
+fn micros<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u64(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX))
+}
+
+fn hex<S: Serializer>(digest: &Digest, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(digest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_are_positive_and_bounded() {
+        let day = Duration::from_secs(86_400);
+        let cases = [
+            (Limits::DEFAULT, None),
+            (Limits::MAX, None),
+            (Limits { deadline: Duration::ZERO, ..Limits::DEFAULT }, Some("deadline")),
+            (Limits { deadline: Duration::from_nanos(999), ..Limits::DEFAULT }, Some("deadline")),
+            (Limits { deadline: day, ..Limits::DEFAULT }, Some("deadline")),
+            (Limits { output_bytes: 0, ..Limits::DEFAULT }, Some("output_bytes")),
+            (Limits { output_bytes: (16 << 20) + 1, ..Limits::DEFAULT }, Some("output_bytes")),
+            (Limits { stderr_bytes: 0, ..Limits::DEFAULT }, Some("stderr_bytes")),
+            (Limits { stderr_bytes: (1 << 20) + 1, ..Limits::DEFAULT }, Some("stderr_bytes")),
+        ];
+        for (limits, expected) in cases {
+            assert_eq!(limits.first_out_of_range(), expected, "{limits:?}");
+        }
+    }
+
+    #[test]
+    fn effects_have_the_same_word_everywhere_and_no_other_word_parses() {
+        let all = [
+            Effect::Read,
+            Effect::Write,
+            Effect::Delete,
+            Effect::Network,
+            Effect::Filesystem,
+            Effect::Process,
+            Effect::Message,
+            Effect::Money,
+        ];
+        for effect in all {
+            assert_eq!(serde_json::to_value(effect).unwrap(), effect.as_str());
+        }
+        assert!(serde_json::from_value::<Effect>("delte".into()).is_err());
+    }
+}

@@ -1,0 +1,363 @@
+//! Why a tool was not registered, and why a call did not succeed.
+
+use std::fmt;
+use std::io;
+
+use agent_primitives::json::JsonError;
+use agent_primitives::{BadId, ToolId, suggest};
+use serde::Serialize;
+
+/// Why a tool was not registered.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RegistryError {
+    /// The name is not a [`ToolId`].
+    #[error("`{name}` is not a tool name: {source}")]
+    #[non_exhaustive]
+    NameInvalid {
+        /// The name as given, shortened.
+        name: String,
+        /// What is wrong with it.
+        source: BadId,
+    },
+    /// Another tool has the name already; that one stays as it is.
+    #[error("a tool named `{id}` is registered already")]
+    #[non_exhaustive]
+    Conflict {
+        /// The name both want.
+        id: ToolId,
+    },
+    /// Description, limits, command or path argument break a rule.
+    #[error("the tool `{id}` is not well specified: {reason}")]
+    #[non_exhaustive]
+    SpecInvalid {
+        /// The tool.
+        id: ToolId,
+        /// The rule that is broken.
+        reason: String,
+    },
+    /// The schema of the arguments breaks a rule or does not compile.
+    #[error("the schema of `{id}` is refused: {reason}")]
+    #[non_exhaustive]
+    SchemaInvalid {
+        /// The tool.
+        id: ToolId,
+        /// The rule that is broken, with the place in the schema where there is one.
+        reason: String,
+    },
+}
+
+impl RegistryError {
+    /// Stable code, `AK0501` to `AK0504`.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::NameInvalid { .. } => "AK0501",
+            Self::Conflict { .. } => "AK0502",
+            Self::SpecInvalid { .. } => "AK0503",
+            Self::SchemaInvalid { .. } => "AK0504",
+        }
+    }
+}
+
+/// Why a call did not succeed.
+///
+/// `Display` is fit for a model to read: it holds no host path, environment value, stack trace or output of the tool.
+/// What only the host may see is in [`ToolError::host_detail`].
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ToolError {
+    /// No tool has this name. The message names the nearest tool there is; a host that hides tools from some callers
+    /// has to replace it.
+    #[error("no tool is named `{id}`{}", suggest::hint(suggestion.as_ref().map(ToolId::as_str)))]
+    #[non_exhaustive]
+    NotFound {
+        /// The name asked for.
+        id: ToolId,
+        /// The most similar name, if one is similar enough.
+        suggestion: Option<ToolId>,
+    },
+    /// The arguments are not one bounded, unambiguous JSON text.
+    #[error("the arguments are refused: {}", one_line(source, 256))]
+    #[non_exhaustive]
+    ArgsMalformed {
+        /// What is wrong with the text.
+        source: JsonError,
+    },
+    /// The arguments are JSON but not what the tool takes.
+    #[error("the arguments do not fit: {}", List(errors))]
+    #[non_exhaustive]
+    ArgsInvalid {
+        /// The first eight findings.
+        errors: Vec<ArgumentError>,
+    },
+    /// A path argument does not stay beneath its root.
+    #[error("the path at `{pointer}` is refused: {reason}")]
+    #[non_exhaustive]
+    PathEscapes {
+        /// JSON pointer of the argument.
+        pointer: String,
+        /// The rule that is broken.
+        reason: &'static str,
+    },
+    /// A path argument names nothing that exists.
+    #[error("the path at `{pointer}` does not exist")]
+    #[non_exhaustive]
+    PathMissing {
+        /// JSON pointer of the argument.
+        pointer: String,
+    },
+    /// The deadline passed. The tool was stopped; what it did before stays done.
+    #[error("the tool did not finish before its deadline")]
+    Timeout,
+    /// The caller cancelled. The tool was stopped; what it did before stays done.
+    #[error("the call was cancelled")]
+    Cancelled,
+    /// The tool panicked. The registry keeps working.
+    #[error("the tool panicked")]
+    #[non_exhaustive]
+    Panicked {
+        /// The panic message, for the host; empty if it was not text.
+        payload: String,
+    },
+    /// The tool says that it failed.
+    #[error("the tool failed: {message}")]
+    #[non_exhaustive]
+    Failed {
+        /// In the tool's own words, at most 1024 characters on one line.
+        message: String,
+        /// Whether the tool says that trying again may help.
+        transient: bool,
+    },
+    /// The answer is larger than the tool's `output_bytes`.
+    #[error("the tool's output is larger than {limit} bytes")]
+    #[non_exhaustive]
+    OutputTooLarge {
+        /// The limit in bytes.
+        limit: usize,
+    },
+    /// The answer is not JSON, or has no canonical form.
+    #[error("the tool's output is not valid")]
+    #[non_exhaustive]
+    OutputInvalid {
+        /// What is wrong with it, for the host.
+        reason: String,
+    },
+    /// The process could not be started or watched.
+    #[error("the tool's process could not be run")]
+    #[non_exhaustive]
+    Spawn {
+        /// What the operating system says.
+        source: io::Error,
+    },
+    /// The process ended with an exit code other than zero.
+    #[error("the tool's process ended with exit code {code}")]
+    #[non_exhaustive]
+    ExitCode {
+        /// The exit code.
+        code: i32,
+        /// What it wrote to standard error, for the host.
+        stderr: Stderr,
+    },
+    /// The process was ended by a signal.
+    #[error("the tool's process was ended by signal {signal}")]
+    #[non_exhaustive]
+    Crashed {
+        /// The number of the signal.
+        signal: i32,
+        /// What it wrote to standard error, for the host.
+        stderr: Stderr,
+    },
+}
+
+impl ToolError {
+    /// A tool's own failure. `message` goes to the model: say what to do differently, and put no secret into it.
+    #[must_use]
+    pub fn failed(message: impl fmt::Display) -> Self {
+        Self::Failed { message: one_line(message, MAX_MESSAGE), transient: false }
+    }
+
+    /// A tool's own failure that may go away by itself, such as a server that does not answer.
+    #[must_use]
+    pub fn transient(message: impl fmt::Display) -> Self {
+        Self::Failed { message: one_line(message, MAX_MESSAGE), transient: true }
+    }
+
+    /// Stable code, `AK0510` to `AK0532`.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::NotFound { .. } => "AK0510",
+            Self::ArgsMalformed { source } => match source {
+                JsonError::TooLarge { .. } | JsonError::TooManyNodes { .. } => "AK0512",
+                JsonError::TooDeep { .. } => "AK0513",
+                JsonError::DuplicateKey { .. } => "AK0514",
+                _ => "AK0511",
+            },
+            Self::ArgsInvalid { .. } => "AK0515",
+            Self::PathEscapes { .. } => "AK0516",
+            Self::PathMissing { .. } => "AK0517",
+            Self::Timeout => "AK0520",
+            Self::Cancelled => "AK0521",
+            Self::Panicked { .. } => "AK0522",
+            Self::Failed { .. } => "AK0523",
+            Self::OutputTooLarge { .. } => "AK0524",
+            Self::OutputInvalid { .. } => "AK0525",
+            Self::Spawn { .. } => "AK0530",
+            Self::ExitCode { .. } => "AK0531",
+            Self::Crashed { .. } => "AK0532",
+        }
+    }
+
+    /// Whether the same call may succeed later. Only an idempotent tool may be called again, whatever this says: the
+    /// failed call may have had its effect.
+    #[must_use]
+    pub fn retryable(&self) -> bool {
+        match self {
+            Self::Timeout | Self::Spawn { .. } | Self::Crashed { .. } => true,
+            Self::Failed { transient, .. } => *transient,
+            _ => false,
+        }
+    }
+
+    /// Whether other arguments could have helped; the tool was not run.
+    #[must_use]
+    pub fn is_argument_error(&self) -> bool {
+        matches!(
+            self,
+            Self::ArgsMalformed { .. }
+                | Self::ArgsInvalid { .. }
+                | Self::PathEscapes { .. }
+                | Self::PathMissing { .. }
+        )
+    }
+
+    /// What happened, for the host's eyes and logs only: standard error of a process, the message of a panic, what is
+    /// wrong with an output.
+    #[must_use]
+    pub fn host_detail(&self) -> Option<&str> {
+        match self {
+            Self::ExitCode { stderr, .. } | Self::Crashed { stderr, .. } => Some(stderr.as_str()),
+            Self::Panicked { payload } => Some(payload),
+            Self::OutputInvalid { reason } => Some(reason),
+            _ => None,
+        }
+    }
+
+    /// What a tool returns is its own failure, whatever it says: a tool that calls another one and hands on its error
+    /// must not make the caller believe that its own arguments were refused.
+    pub(crate) fn by_tool(self) -> Self {
+        match self {
+            own @ Self::Failed { .. } => own,
+            other if other.retryable() => Self::transient(other),
+            other => Self::failed(other),
+        }
+    }
+}
+
+impl From<JsonError> for ToolError {
+    fn from(source: JsonError) -> Self {
+        Self::ArgsMalformed { source }
+    }
+}
+
+/// One way in which arguments do not fit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct ArgumentError {
+    /// JSON pointer into the arguments; empty for the whole.
+    pub pointer: String,
+    /// The schema keyword that failed, or `deserialize` where the tool's own type is stricter than its schema.
+    pub keyword: String,
+    /// One line without the offending value, at most 256 characters.
+    pub message: String,
+}
+
+impl ArgumentError {
+    pub(crate) fn new(pointer: impl fmt::Display, keyword: &str, message: impl fmt::Display) -> Self {
+        Self { pointer: one_line(pointer, 256), keyword: keyword.to_owned(), message: one_line(message, 256) }
+    }
+}
+
+/// What a process wrote to standard error, up to the tool's `stderr_bytes`. `Debug` shows its size only.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Stderr(Box<str>);
+
+impl Stderr {
+    pub(crate) fn new(bytes: &[u8]) -> Self {
+        Self(String::from_utf8_lossy(bytes).into())
+    }
+
+    /// The text; bytes that are not UTF-8 are replaced.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Stderr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Stderr({} bytes)", self.0.len())
+    }
+}
+
+/// Longest message of a tool's own failure, in characters.
+const MAX_MESSAGE: usize = 1024;
+
+/// The text of `shown` on one line, cut after `max_chars` characters.
+pub(crate) fn one_line(shown: impl fmt::Display, max_chars: usize) -> String {
+    let text = shown.to_string();
+    let mut rest = text.chars().map(|symbol| if symbol.is_control() { ' ' } else { symbol });
+    let mut line: String = rest.by_ref().take(max_chars).collect();
+    if rest.next().is_some() {
+        line.push('…');
+    }
+    line
+}
+
+struct List<'a>(&'a [ArgumentError]);
+
+impl fmt::Display for List<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, error) in self.0.iter().enumerate() {
+            if index != 0 {
+                f.write_str("; ")?;
+            }
+            if !error.pointer.is_empty() {
+                write!(f, "`{}`: ", error.pointer)?;
+            }
+            f.write_str(&error.message)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_stay_on_one_bounded_line() {
+        let error = ToolError::failed(format!("first\nsecond{}", "x".repeat(5000)));
+        let text = error.to_string();
+        assert!(text.starts_with("the tool failed: first second"));
+        assert!(!text.contains('\n'));
+        assert!(text.chars().count() < 1100);
+    }
+
+    #[test]
+    fn what_a_tool_hands_on_becomes_its_own_failure() {
+        let inner = ToolError::ArgsInvalid { errors: vec![ArgumentError::new("/a", "type", "wrong")] };
+        let outer = inner.by_tool();
+        assert_eq!(outer.code(), "AK0523");
+        assert!(!outer.is_argument_error());
+        assert!(ToolError::Timeout.by_tool().retryable());
+    }
+
+    #[test]
+    fn standard_error_is_for_the_host_only() {
+        let error = ToolError::ExitCode { code: 3, stderr: Stderr::new(b"/root/secret") };
+        assert_eq!(error.host_detail(), Some("/root/secret"));
+        assert!(!format!("{error} {error:?}").contains("secret"));
+    }
+}

@@ -1,0 +1,54 @@
+//! Tools that are async functions of the host.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use agent_primitives::json::Value;
+
+use super::{Job, Prepare};
+use crate::builder::{ToolArguments, ToolReply};
+use crate::error::{ArgumentError, ToolError};
+use crate::{CallContext, Output};
+
+/// A function that takes its arguments as a type of its own.
+pub(crate) fn typed<A, R, F, Fut>(tool: F, max_output: usize) -> Prepare
+where
+    A: ToolArguments,
+    R: ToolReply,
+    F: Fn(CallContext, A) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<R, ToolError>> + Send + 'static,
+{
+    let tool = Arc::new(tool);
+    Box::new(move |arguments| {
+        let taken = A::deserialize(arguments.value()).map_err(|error| ToolError::ArgsInvalid {
+            errors: vec![ArgumentError::new("", "deserialize", error)],
+        })?;
+        Ok(job(Arc::clone(&tool), taken, max_output))
+    })
+}
+
+/// A function that takes its arguments as JSON.
+pub(crate) fn raw<R, F, Fut>(tool: F, max_output: usize) -> Prepare
+where
+    R: ToolReply,
+    F: Fn(CallContext, Value) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<R, ToolError>> + Send + 'static,
+{
+    let tool = Arc::new(tool);
+    Box::new(move |arguments| Ok(job(Arc::clone(&tool), arguments.value().clone(), max_output)))
+}
+
+fn job<A, R, F, Fut>(tool: Arc<F>, taken: A, max_output: usize) -> Job
+where
+    A: Send + Sync + 'static,
+    R: ToolReply,
+    F: Fn(CallContext, A) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<R, ToolError>> + Send + 'static,
+{
+    Box::new(move |cx| {
+        Box::pin(async move {
+            let reply = tool(cx, taken).await.map_err(ToolError::by_tool)?;
+            Output::of(reply, max_output)
+        })
+    })
+}
