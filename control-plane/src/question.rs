@@ -1,0 +1,108 @@
+//! What policy is asked: who wants to do what to which object.
+
+use agent_primitives::{AgentId, Signal, ToolId};
+use serde_json::{Map, Value};
+
+use crate::vfs::VfsPath;
+
+/// The eight system calls. Numbers are ABI and never change; the set is exhaustive on purpose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum CallKind {
+    /// Read a file or a directory's listing.
+    Read = 1,
+    /// Write, append to, create or remove a file.
+    Write = 2,
+    /// Open a descriptor.
+    Open = 3,
+    /// Close a descriptor.
+    Close = 4,
+    /// Run a tool.
+    Exec = 5,
+    /// Raise a signal, change the own mask, or await a signal.
+    Signal = 6,
+    /// Ask what a call would get, without making it.
+    CheckPolicy = 7,
+    /// End.
+    Exit = 8,
+}
+
+impl CallKind {
+    /// Every call, in ascending number.
+    pub const ALL: [Self; 8] = [
+        Self::Read,
+        Self::Write,
+        Self::Open,
+        Self::Close,
+        Self::Exec,
+        Self::Signal,
+        Self::CheckPolicy,
+        Self::Exit,
+    ];
+
+    /// The ABI number.
+    #[must_use]
+    pub const fn number(self) -> u8 {
+        self as u8
+    }
+
+    /// The word policies use for the call.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Write => "write",
+            Self::Open => "open",
+            Self::Close => "close",
+            Self::Exec => "exec",
+            Self::Signal => "signal",
+            Self::CheckPolicy => "check_policy",
+            Self::Exit => "exit",
+        }
+    }
+}
+
+impl std::fmt::Display for CallKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Who asks, as the kernel's own table knows it. Nothing in here comes from the request.
+#[derive(Clone, Copy, Debug)]
+pub struct Caller<'a> {
+    /// The agent that made the call.
+    pub agent: &'a AgentId,
+    /// What the host said about the agent when it was spawned; policies read it as `context.<key>`.
+    pub facts: &'a Map<String, Value>,
+}
+
+/// What is asked for. Borrowed from the parsed request, so what is judged is what is executed.
+#[derive(Clone, Copy, Debug)]
+pub struct Question<'a> {
+    /// Which system call.
+    pub call: CallKind,
+    /// What it touches.
+    pub object: Object<'a>,
+}
+
+/// What a call touches.
+#[derive(Clone, Copy, Debug)]
+pub enum Object<'a> {
+    /// A file or directory, as the agent sees it. For a call on a descriptor, the path it was opened with.
+    File(&'a VfsPath),
+    /// A tool and the arguments it would get.
+    Tool {
+        /// The tool.
+        id: &'a ToolId,
+        /// The arguments: always an object.
+        arguments: &'a Value,
+    },
+    /// An agent that would receive a signal.
+    Agent {
+        /// The receiver.
+        id: &'a AgentId,
+        /// The signal.
+        signal: Signal,
+    },
+}

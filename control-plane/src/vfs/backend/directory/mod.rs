@@ -1,0 +1,146 @@
+//! Files in a folder of the host.
+
+mod change;
+mod commit;
+mod error;
+mod file;
+mod folder;
+mod survey;
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+use cap_std::ambient_authority;
+use cap_std::fs::Dir;
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
+
+use super::{
+    Answer, Content, Listing, MemoryBackend, Page, RelPath, Stat, Usage, Version, VfsError, Write, Written,
+};
+use commit::{Commit, RevokeOnDrop};
+use file::usable;
+use folder::Folder;
+
+pub use error::DirectoryError;
+
+/// Operations of one directory that run at once; others wait. Each takes a thread of tokio's blocking pool.
+const MAX_IN_FLIGHT: usize = 16;
+
+/// A folder of the host, opened once and never left.
+///
+/// **Confinement.** Paths are walked from the opened folder, segment by segment, and no link is followed, not even one
+/// that stays inside: policy judges paths, so a file has to have one. Links, devices, pipes and names that no
+/// [`RelPath`] can spell are not listed, and refused. A file system that folds case gives a file several paths; mount one
+/// only where a rule covers the whole of it.
+///
+/// **Writing.** A file is replaced as a whole: written aside, synced and renamed, so that after a crash it is the old one
+/// or the new one. Appending to a file happens in place, and a crash may leave the front of it. What was cut short is
+/// removed when the folder is opened next. That a write survives a power cut is not promised.
+///
+/// **Versions** are digests of the file's inode number, length and times, and each write here gets a modification time
+/// later than the one before, so no two of its states share a version. What another program writes is told apart as far
+/// as the times of the file system do. Such a program can still come between the comparison and the change, and what it
+/// adds is counted against the quota from the next opening on.
+///
+/// **Cancelling.** Operations run on tokio's blocking pool; without a runtime they fail. A dropped future revokes its
+/// operation: a change that has not begun never happens. Only if the change itself (a rename, an unlink, an append) is
+/// being made does the drop wait for it.
+pub struct Directory {
+    folder: Arc<Folder>,
+    in_flight: Arc<Semaphore>,
+}
+
+impl Directory {
+    /// Opens the folder at `path` for reading and writing, blocking. It belongs to this value until that is dropped.
+    ///
+    /// Counts what is in it, and clears away what a crash left behind.
+    ///
+    /// # Errors
+    /// [`DirectoryError::Io`] when there is no such folder, or part of it cannot be read; [`DirectoryError::InUse`] when
+    /// it is open already, here or in another process; [`DirectoryError::TooManyEntries`].
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, DirectoryError> {
+        let path = path.as_ref();
+        let root = Dir::open_ambient_dir(path, ambient_authority())
+            .map_err(|error| DirectoryError::io(path, error))?;
+        let lock = survey::claim(&root, path)?;
+        let usage = survey::count(&root, path)?;
+        Ok(Self::over(Folder::writable(root, lock, usage)))
+    }
+
+    /// Opens the folder at `path` for reading only, blocking. Others may have it open too.
+    ///
+    /// # Errors
+    /// [`DirectoryError::Io`] when there is no such folder.
+    pub fn open_read_only(path: impl AsRef<Path>) -> Result<Self, DirectoryError> {
+        let path = path.as_ref();
+        let root = Dir::open_ambient_dir(path, ambient_authority())
+            .map_err(|error| DirectoryError::io(path, error))?;
+        Ok(Self::over(Folder::read_only(root)))
+    }
+
+    /// What the folder holds, as counted when it was opened and changed here since; nothing when opened for reading only.
+    /// Waits for a write in flight.
+    #[must_use]
+    pub fn usage(&self) -> Usage {
+        self.folder.usage()
+    }
+
+    fn over(folder: Folder) -> Self {
+        Self { folder: Arc::new(folder), in_flight: Arc::new(Semaphore::new(MAX_IN_FLIGHT)) }
+    }
+
+    /// Runs `work` on a thread that may block. It changes something only while it holds what `Commit` hands out, which
+    /// it no longer does once this future is dropped.
+    async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Folder, &Commit) -> Result<T, VfsError> + Send + 'static,
+    ) -> Result<T, VfsError> {
+        let runtime = Handle::try_current().map_err(|_| VfsError::Backend)?;
+        let turn = Arc::clone(&self.in_flight).acquire_owned().await.map_err(|_| VfsError::Backend)?;
+        let folder = Arc::clone(&self.folder);
+        let commit = Commit::default();
+        let _revoke = RevokeOnDrop::of(&commit);
+        let done = runtime.spawn_blocking(move || {
+            let result = work(&folder, &commit);
+            drop(turn);
+            result
+        });
+        done.await.map_err(|_| VfsError::Backend)?
+    }
+}
+
+impl MemoryBackend for Directory {
+    fn read<'a>(&'a self, path: RelPath<'a>, offset: u64, length: usize) -> Answer<'a, Content> {
+        let path = path.as_str().to_owned();
+        Box::pin(self.run(move |folder, _| folder.read(usable(&path)?, offset, length)))
+    }
+
+    fn write<'a>(&'a self, path: RelPath<'a>, write: Write) -> Answer<'a, Written> {
+        let path = path.as_str().to_owned();
+        Box::pin(self.run(move |folder, commit| folder.write(usable(&path)?, &write, commit)))
+    }
+
+    fn remove<'a>(&'a self, path: RelPath<'a>, expected: Option<Version>) -> Answer<'a, ()> {
+        let path = path.as_str().to_owned();
+        Box::pin(self.run(move |folder, commit| folder.remove(usable(&path)?, expected, commit)))
+    }
+
+    fn list<'a>(&'a self, path: RelPath<'a>, page: Page<'a>) -> Answer<'a, Listing> {
+        let path = path.as_str().to_owned();
+        let (after, limit) = (page.after.map(str::to_owned), page.limit);
+        Box::pin(self.run(move |folder, _| folder.list(usable(&path)?, Page::new(after.as_deref(), limit))))
+    }
+
+    fn stat<'a>(&'a self, path: RelPath<'a>) -> Answer<'a, Stat> {
+        let path = path.as_str().to_owned();
+        Box::pin(self.run(move |folder, _| folder.stat(usable(&path)?)))
+    }
+}
+
+impl fmt::Debug for Directory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Directory").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,281 @@
+//! What a store must do to be mounted, and the stores that come with the kernel.
+
+#[cfg(unix)]
+mod directory;
+mod memory;
+mod projection;
+mod quota;
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+
+use agent_primitives::Digest;
+use bytes::Bytes;
+
+use super::{RelPath, VfsError};
+
+#[cfg(unix)]
+pub use directory::{Directory, DirectoryError};
+pub use memory::Memory;
+pub use projection::Projection;
+pub use quota::{Quota, Usage};
+
+/// What the methods of a [`MemoryBackend`] return. Nothing happens before it is polled.
+pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, VfsError>> + Send + 'a>>;
+
+/// A store of files, open to be implemented over any engine. One store may be mounted by many agents at once.
+///
+/// The root always exists and is a directory; any other directory exists while a file lies below it. Writing makes the
+/// directories on the way, and removing the last file of one removes it.
+///
+/// Each write and removal is atomic: all of it happens or none, and a reader sees the file as it was before or as it is
+/// after. Dropping an [`Answer`] calls the operation off; what had not taken effect by then must never do so.
+pub trait MemoryBackend: fmt::Debug + Send + Sync {
+    /// The bytes of a file from `offset`, at most `length`; fewer only where the file ends, none beyond its end.
+    ///
+    /// The version is not newer than the bytes, so writing with it as the expected one never undoes an unseen change.
+    ///
+    /// # Errors
+    /// `NotFound`; `IsDirectory` for a directory; `NotDirectory` when a file lies on the way; or a failure of the store.
+    fn read<'a>(&'a self, path: RelPath<'a>, offset: u64, length: usize) -> Answer<'a, Content>;
+
+    /// Writes a file as `write` says. The store itself must hold [`Write::admit`] and [`Quota::admit`], in one step with
+    /// the change.
+    ///
+    /// # Errors
+    /// `IsDirectory` for a directory; `NotDirectory` when a file lies on the way; what the two checks answer; or a
+    /// failure of the store.
+    fn write<'a>(&'a self, path: RelPath<'a>, write: Write) -> Answer<'a, Written>;
+
+    /// Removes a file, provided it is in the version `expected`, if one is given.
+    ///
+    /// # Errors
+    /// `NotFound`; `IsDirectory` for a directory; `NotDirectory` when a file lies on the way; `Conflict` when the file is
+    /// in another version; or a failure of the store.
+    fn remove<'a>(&'a self, path: RelPath<'a>, expected: Option<Version>) -> Answer<'a, ()>;
+
+    /// One page of what lies directly in a directory, in ascending byte order of the names.
+    ///
+    /// # Errors
+    /// `NotFound`; `NotDirectory` for a file or when one lies on the way; or a failure of the store.
+    fn list<'a>(&'a self, path: RelPath<'a>, page: Page<'a>) -> Answer<'a, Listing>;
+
+    /// What is at `path`.
+    ///
+    /// # Errors
+    /// `NotFound`; `NotDirectory` when a file lies on the way; or a failure of the store.
+    fn stat<'a>(&'a self, path: RelPath<'a>) -> Answer<'a, Stat>;
+}
+
+/// Which state of a file this is. Two states of one file never share a version, a state that was removed and written
+/// anew included. Opaque otherwise: versions have no order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Version(u128);
+
+impl Version {
+    /// Wraps what the store tells states apart by: a counter, or a digest of it.
+    #[must_use]
+    pub const fn from_u128(value: u128) -> Self {
+        Self(value)
+    }
+
+    /// The first half of `digest`.
+    fn of_digest(digest: Digest) -> Self {
+        let (half, _) = digest.as_bytes().split_at(16);
+        Self(half.iter().fold(0, |value, byte| value << 8 | u128::from(*byte)))
+    }
+
+    /// The wrapped value.
+    #[must_use]
+    pub const fn as_u128(self) -> u128 {
+        self.0
+    }
+}
+
+/// How a write treats what is there. Exhaustive: a store must know what it does in each case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum WriteMode {
+    /// The file holds these bytes and no others afterwards; it is created when missing.
+    Replace,
+    /// These bytes follow those of the file; it is created when missing.
+    Append,
+    /// The file is created with these bytes; refused when it exists.
+    CreateNew,
+}
+
+/// One write.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Write {
+    /// How to treat what is there.
+    pub mode: WriteMode,
+    /// What to write. May be a part of a larger buffer, so a store that keeps it copies it.
+    pub data: Bytes,
+    /// The version the file must be in, if that matters.
+    pub expected: Option<Version>,
+    /// How much the store may hold after the write, all files taken together.
+    pub quota: Quota,
+}
+
+impl Write {
+    /// A write whatever version the file is in.
+    #[must_use]
+    pub const fn new(mode: WriteMode, data: Bytes, quota: Quota) -> Self {
+        Self { mode, data, expected: None, quota }
+    }
+
+    /// The same write on the condition that the file is in version `expected`, if one is given.
+    #[must_use]
+    pub const fn expecting(mut self, expected: Option<Version>) -> Self {
+        self.expected = expected;
+        self
+    }
+
+    /// Whether the write may go ahead on a file in version `current`, or on none.
+    ///
+    /// # Errors
+    /// `Exists` when the file must be new and is not; `Conflict` when it is in another version than expected, or gone.
+    pub fn admit(&self, current: Option<Version>) -> Result<(), VfsError> {
+        match (self.mode, current) {
+            (WriteMode::CreateNew, Some(_)) => Err(VfsError::Exists),
+            _ if self.expected.is_some() && self.expected != current => Err(VfsError::Conflict),
+            _ => Ok(()),
+        }
+    }
+
+    /// How long the file will be, given how long it is now.
+    ///
+    /// # Errors
+    /// `TooLarge` when that is no number of 64 bits.
+    pub fn size_after(&self, now: u64) -> Result<u64, VfsError> {
+        let kept = if self.mode == WriteMode::Append { now } else { 0 };
+        kept.checked_add(self.data.len() as u64).ok_or(VfsError::TooLarge)
+    }
+}
+
+/// A part of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Content {
+    /// The bytes.
+    pub bytes: Bytes,
+    /// The version they are of.
+    pub version: Version,
+}
+
+impl Content {
+    /// `bytes` of a file in `version`.
+    #[must_use]
+    pub const fn new(bytes: Bytes, version: Version) -> Self {
+        Self { bytes, version }
+    }
+}
+
+/// What came of a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Written {
+    /// The version the write made.
+    pub version: Version,
+    /// The length of the whole file in bytes afterwards.
+    pub size: u64,
+}
+
+impl Written {
+    /// A file of `size` bytes, now in `version`.
+    #[must_use]
+    pub const fn new(version: Version, size: u64) -> Self {
+        Self { version, size }
+    }
+}
+
+/// What a name stands for. Exhaustive: there are no links, devices or pipes in here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// Holds bytes.
+    File,
+    /// Holds names.
+    Directory,
+}
+
+/// What is known of a file or directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stat {
+    /// What it is.
+    pub kind: Kind,
+    /// Its length in bytes; zero for a directory.
+    pub size: u64,
+    /// The version of a file; a directory has none.
+    pub version: Option<Version>,
+}
+
+impl Stat {
+    /// A file.
+    #[must_use]
+    pub const fn file(size: u64, version: Version) -> Self {
+        Self { kind: Kind::File, size, version: Some(version) }
+    }
+
+    /// A directory.
+    #[must_use]
+    pub const fn directory() -> Self {
+        Self { kind: Kind::Directory, size: 0, version: None }
+    }
+}
+
+/// A name in a directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Entry {
+    /// One segment of a path.
+    pub name: String,
+    /// What it stands for.
+    pub stat: Stat,
+}
+
+impl Entry {
+    /// `name`, which stands for `stat`.
+    #[must_use]
+    pub const fn new(name: String, stat: Stat) -> Self {
+        Self { name, stat }
+    }
+}
+
+/// Which part of a directory to list.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Page<'a> {
+    /// Only names greater than this one in byte order.
+    pub after: Option<&'a str>,
+    /// At most this many entries.
+    pub limit: usize,
+}
+
+impl<'a> Page<'a> {
+    /// At most `limit` entries, but no fewer than one, with names greater than `after`.
+    #[must_use]
+    pub const fn new(after: Option<&'a str>, limit: usize) -> Self {
+        Self { after, limit: if limit == 0 { 1 } else { limit } }
+    }
+}
+
+/// One page of a directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Listing {
+    /// The entries in ascending byte order of their names.
+    pub entries: Vec<Entry>,
+    /// What to list the next page after; `None` when there is no more. A page may be short, or empty, before the end.
+    pub next: Option<String>,
+}
+
+impl Listing {
+    /// A page, and where the next one begins.
+    #[must_use]
+    pub const fn new(entries: Vec<Entry>, next: Option<String>) -> Self {
+        Self { entries, next }
+    }
+}

@@ -1,0 +1,30 @@
+//! The virtual file system.
+//!
+//! An agent sees one tree, its [`Namespace`]: a table of mounts, each a [`MemoryBackend`] with an [`Access`], and a
+//! table of open [`Descriptor`]s. Nothing here judges: the kernel calls in after policy has allowed the call, and what
+//! a mount does not permit stays refused whatever policy said.
+//!
+//! A directory exists while a file lies below it, or a mount does. It is neither made nor removed by itself, which
+//! every engine behind a backend can keep, key-value stores included.
+
+mod backend;
+mod descriptor;
+mod error;
+mod listing;
+mod mount;
+mod namespace;
+mod path;
+mod relative;
+
+pub use backend::{
+    Answer, Content, Entry, Kind, Listing, Memory, MemoryBackend, Page, Projection, Quota, Stat, Usage,
+    Version, Write, WriteMode, Written,
+};
+#[cfg(unix)]
+pub use backend::{Directory, DirectoryError};
+pub use descriptor::{Descriptor, MAX_OPEN, OpenFlags};
+pub use error::{PathError, VfsError};
+pub use mount::{Access, MAX_MOUNTS, Mount};
+pub use namespace::{MAX_TRANSFER, Namespace, Read};
+pub use path::{BadPath, MAX_PATH_BYTES, MAX_SEGMENT_BYTES, MAX_SEGMENTS, VfsPath};
+pub use relative::RelPath;

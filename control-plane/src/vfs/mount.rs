@@ -1,0 +1,150 @@
+//! Which store serves which part of a tree.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::{MemoryBackend, Quota, RelPath, VfsError, VfsPath, WriteMode};
+
+/// Most mounts of one agent.
+pub const MAX_MOUNTS: usize = 64;
+
+/// A store, where an agent finds it, and what the agent may do there.
+#[derive(Clone, Debug)]
+pub struct Mount {
+    point: VfsPath,
+    backend: Arc<dyn MemoryBackend>,
+    access: Access,
+}
+
+/// What a mount permits, whatever policy says. The one place that decides it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Access {
+    /// Reading.
+    ReadOnly,
+    /// Reading, writing and removing, within the quota.
+    ReadWrite(Quota),
+    /// Reading, creating files and appending to them, within the quota.
+    AppendOnly(Quota),
+}
+
+impl Mount {
+    /// `backend` at `point`.
+    #[must_use]
+    pub fn new(point: VfsPath, backend: Arc<dyn MemoryBackend>, access: Access) -> Self {
+        Self { point, backend, access }
+    }
+
+    /// Where the mount is.
+    #[must_use]
+    pub const fn point(&self) -> &VfsPath {
+        &self.point
+    }
+
+    /// What the mount permits.
+    #[must_use]
+    pub const fn access(&self) -> Access {
+        self.access
+    }
+
+    pub(super) fn backend(&self) -> &dyn MemoryBackend {
+        &*self.backend
+    }
+}
+
+impl Access {
+    /// What the mount permits, in one word.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::ReadOnly => "read-only",
+            Self::ReadWrite(_) => "read-write",
+            Self::AppendOnly(_) => "append-only",
+        }
+    }
+
+    /// The quota a write in `mode` has to keep.
+    ///
+    /// # Errors
+    /// `ReadOnly` when nothing may be written; `AccessDenied` when what is written may not be overwritten.
+    pub fn permit_write(self, mode: WriteMode) -> Result<Quota, VfsError> {
+        match (self, mode) {
+            (Self::ReadOnly, _) => Err(VfsError::ReadOnly),
+            (Self::AppendOnly(_), WriteMode::Replace) => Err(VfsError::AccessDenied),
+            (Self::AppendOnly(quota) | Self::ReadWrite(quota), _) => Ok(quota),
+        }
+    }
+
+    /// Whether files may be removed.
+    ///
+    /// # Errors
+    /// `ReadOnly` when nothing may be written; `AccessDenied` when files may only grow.
+    pub const fn permit_removal(self) -> Result<(), VfsError> {
+        match self {
+            Self::ReadOnly => Err(VfsError::ReadOnly),
+            Self::AppendOnly(_) => Err(VfsError::AccessDenied),
+            Self::ReadWrite(_) => Ok(()),
+        }
+    }
+}
+
+/// The mounts of one tree.
+///
+/// INVARIANT: no two have the same point, longer points come first, and there are at most [`MAX_MOUNTS`].
+#[derive(Debug, Default)]
+pub(super) struct MountTable(Vec<Arc<Mount>>);
+
+/// Where a path leads.
+#[derive(Debug)]
+pub(super) enum Place<'a> {
+    /// To no mount.
+    Nowhere,
+    /// To a mount point, or to a directory that exists because something is mounted below it. What a store holds under
+    /// the same path cannot be reached, but for the entries of a directory.
+    Junction(Option<(Arc<Mount>, RelPath<'a>)>),
+    /// To a path inside a mount, not its root.
+    Inside(Arc<Mount>, RelPath<'a>),
+}
+
+impl MountTable {
+    pub(super) fn insert(&mut self, mount: Mount) -> Result<(), VfsError> {
+        if self.0.iter().any(|other| other.point == mount.point) {
+            return Err(VfsError::Exists);
+        }
+        if MAX_MOUNTS <= self.0.len() {
+            return Err(VfsError::NoSpace);
+        }
+        let length = mount.point.as_str().len();
+        let at = self.0.partition_point(|other| length < other.point.as_str().len());
+        self.0.insert(at, Arc::new(mount));
+        Ok(())
+    }
+
+    pub(super) fn remove(&mut self, point: &VfsPath) -> Result<(), VfsError> {
+        let at = self.0.iter().position(|mount| mount.point == *point).ok_or(VfsError::NotFound)?;
+        self.0.remove(at);
+        Ok(())
+    }
+
+    /// The longest mount point at or above `path` wins, by whole segments.
+    pub(super) fn locate<'a>(&self, path: &'a VfsPath) -> Place<'a> {
+        let mut junction = false;
+        for mount in &self.0 {
+            if path.as_str().len() < mount.point.as_str().len() {
+                junction = junction || mount.point.below(path).is_some();
+            } else if let Some(relative) = RelPath::below(path, &mount.point) {
+                if junction || relative.is_root() {
+                    return Place::Junction(Some((Arc::clone(mount), relative)));
+                }
+                return Place::Inside(Arc::clone(mount), relative);
+            }
+        }
+        if junction || path.name().is_none() { Place::Junction(None) } else { Place::Nowhere }
+    }
+
+    /// The names directly in `directory` that lead to mount points.
+    pub(super) fn names_in(&self, directory: &VfsPath) -> BTreeSet<String> {
+        let below = self.0.iter().filter_map(|mount| RelPath::below(&mount.point, directory));
+        below.filter_map(|path| path.segments().next().map(str::to_owned)).collect()
+    }
+}

@@ -1,0 +1,366 @@
+//! The tree an agent sees.
+
+use std::sync::{PoisonError, RwLock};
+
+use bytes::Bytes;
+
+use super::descriptor::{DescriptorTable, OpenFile};
+use super::listing;
+use super::mount::{MountTable, Place};
+use super::{
+    Descriptor, Kind, Mount, OpenFlags, PathError, Stat, Version, VfsError, VfsPath, Write, WriteMode,
+    Written,
+};
+
+/// Most bytes one read or write moves, and longest file that is written in its middle.
+pub const MAX_TRANSFER: u64 = 16 << 20;
+
+/// How often a write into the middle of a file starts over because the file changed meanwhile.
+const MAX_ATTEMPTS: usize = 16;
+
+/// One agent's tree: its mounts and its open files.
+///
+/// Two namespaces share nothing but the stores the host mounts in both. What lies under no mount does not exist.
+///
+/// Every future does its work when polled and stops where it is dropped; what that leaves is said at each method. The
+/// caller puts a deadline around it.
+#[derive(Debug, Default)]
+pub struct Namespace {
+    mounts: RwLock<MountTable>,
+    descriptors: DescriptorTable,
+}
+
+/// What a read brought.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Read {
+    /// The bytes; fewer than asked for only at the end.
+    pub bytes: Bytes,
+    /// The version of the file; a directory has none.
+    pub version: Option<Version>,
+}
+
+impl Namespace {
+    /// A tree with nothing in it but its root.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a mount, at any depth and inside another one if need be.
+    ///
+    /// # Errors
+    /// `Exists` when something is mounted at that very point; `NoSpace` beyond [`MAX_MOUNTS`](super::MAX_MOUNTS).
+    pub fn mount(&self, mount: Mount) -> Result<(), PathError> {
+        let point = mount.point().clone();
+        let mut mounts = self.mounts.write().unwrap_or_else(PoisonError::into_inner);
+        mounts.insert(mount).map_err(|error| PathError::at(&point, error))
+    }
+
+    /// Takes every mount away, so that what they hold can be let go. Operations in flight still end on them.
+    pub fn unmount_all(&self) {
+        *self.mounts.write().unwrap_or_else(PoisonError::into_inner) = MountTable::default();
+    }
+
+    /// Takes a mount away, for open descriptors too. Operations in flight still end on it.
+    ///
+    /// # Errors
+    /// `NotFound` when nothing is mounted at that very point.
+    pub fn unmount(&self, point: &VfsPath) -> Result<(), PathError> {
+        let mut mounts = self.mounts.write().unwrap_or_else(PoisonError::into_inner);
+        mounts.remove(point).map_err(|error| PathError::at(point, error))
+    }
+
+    /// The bytes of a file from `offset`, at most `length`, none beyond its end.
+    ///
+    /// A directory reads as its listing: a line per entry, in byte order of the names, each
+    /// `{"name":"a","kind":"file","size":3}` (or `"directory"`, with size 0) and a line feed; `offset` and `length` count
+    /// its bytes. A directory that changes between two reads may show an entry twice or not at all.
+    ///
+    /// Dropping the future is without consequence.
+    ///
+    /// # Errors
+    /// `TooLarge` when `length` exceeds [`MAX_TRANSFER`]; `NotFound`; `NotDirectory` when a file lies on the way; what the
+    /// store answers.
+    pub async fn read(&self, path: &VfsPath, offset: u64, length: u64) -> Result<Read, PathError> {
+        self.read_part(path, offset, length).await.map_err(|error| PathError::at(path, error))
+    }
+
+    /// Writes a file, all of `data` or nothing, provided it is in the version `expected`, if one is given.
+    ///
+    /// When the future is dropped, the file is as before or as it was to become.
+    ///
+    /// # Errors
+    /// `TooLarge` when `data` exceeds [`MAX_TRANSFER`]; `ReadOnly` or `AccessDenied` when the mount does not permit it;
+    /// `NotFound` outside all mounts; `IsDirectory`; `NotDirectory` when a file lies on the way; `Exists` for
+    /// [`WriteMode::CreateNew`]; `Conflict` when the version is another; `Quota`; what the store answers.
+    pub async fn write(
+        &self,
+        path: &VfsPath,
+        mode: WriteMode,
+        data: Bytes,
+        expected: Option<Version>,
+    ) -> Result<Written, PathError> {
+        self.write_file(path, mode, data, expected).await.map_err(|error| PathError::at(path, error))
+    }
+
+    /// Removes a file, provided it is in the version `expected`, if one is given.
+    ///
+    /// When the future is dropped, the file is there or gone.
+    ///
+    /// # Errors
+    /// `ReadOnly` or `AccessDenied` when the mount does not permit it; `NotFound`; `IsDirectory` for a directory or a mount
+    /// point; `NotDirectory` when a file lies on the way; `Conflict` when the version is another; what the store answers.
+    pub async fn remove(&self, path: &VfsPath, expected: Option<Version>) -> Result<(), PathError> {
+        self.remove_file(path, expected).await.map_err(|error| PathError::at(path, error))
+    }
+
+    /// What is at `path`. Dropping the future is without consequence.
+    ///
+    /// # Errors
+    /// `NotFound`; `NotDirectory` when a file lies on the way; what the store answers.
+    pub async fn stat(&self, path: &VfsPath) -> Result<Stat, PathError> {
+        self.stat_file(path).await.map_err(|error| PathError::at(path, error))
+    }
+
+    /// Opens a file, or a directory for reading. With `create`, a missing file is created empty.
+    ///
+    /// When the future is dropped, no descriptor is open, but a file it was to create may be there.
+    ///
+    /// # Errors
+    /// `InvalidPath` for flags that make no sense together; `TooManyOpen`; to write, `ReadOnly` or `AccessDenied` when the
+    /// mount does not permit it, and `IsDirectory`; `NotFound` without `create`; `Exists` with `exclusive`; `Quota`;
+    /// what the store answers.
+    pub async fn open(&self, path: &VfsPath, flags: OpenFlags) -> Result<Descriptor, PathError> {
+        self.open_file(path, flags).await.map_err(|error| PathError::at(path, error))
+    }
+
+    /// Closes a descriptor. Operations in flight on it still end.
+    ///
+    /// # Errors
+    /// `BadDescriptor` when it is not open.
+    pub fn close(&self, descriptor: Descriptor) -> Result<(), PathError> {
+        self.descriptors.close(descriptor).map_err(PathError::pathless)
+    }
+
+    /// Closes every descriptor, and answers how many there were. For the end of the agent, once nothing is in flight.
+    pub fn close_all(&self) -> usize {
+        self.descriptors.close_all()
+    }
+
+    /// The path a descriptor was opened with, and what for.
+    ///
+    /// # Errors
+    /// `BadDescriptor` when it is not open.
+    pub fn opened(&self, descriptor: Descriptor) -> Result<(VfsPath, OpenFlags), PathError> {
+        let file = self.descriptors.get(descriptor).map_err(PathError::pathless)?;
+        Ok((file.path.clone(), file.flags))
+    }
+
+    /// Reads like [`Namespace::read`], from `offset` or else from the descriptor's position, which moves on by as much as
+    /// was read. Reads and writes at the position of one descriptor follow each other.
+    ///
+    /// When the future is dropped, the position stays.
+    ///
+    /// # Errors
+    /// `BadDescriptor` when it is not open for reading, and those of [`Namespace::read`].
+    pub async fn read_open(
+        &self,
+        descriptor: Descriptor,
+        offset: Option<u64>,
+        length: u64,
+    ) -> Result<Read, PathError> {
+        let file = self.descriptors.get(descriptor).map_err(PathError::pathless)?;
+        if !file.flags.read {
+            return Err(PathError::at(&file.path, VfsError::BadDescriptor));
+        }
+        if let Some(offset) = offset {
+            return self.read(&file.path, offset, length).await;
+        }
+        let mut position = file.position.lock().await;
+        let read = self.read(&file.path, *position, length).await?;
+        *position = position.saturating_add(read.bytes.len() as u64);
+        Ok(read)
+    }
+
+    /// Writes all of `data` or nothing: at the end when the descriptor appends, whatever `offset` says; otherwise at
+    /// `offset`, or else at the descriptor's position, which moves on behind the data. Beyond the end of the file, zeros
+    /// fill the gap. Concurrent writers lose nothing to each other.
+    ///
+    /// Appending to a file that was removed meanwhile creates it anew; writing into it does not. When the future is
+    /// dropped, the file is as before or as it was to become, and the position stays.
+    ///
+    /// # Errors
+    /// `BadDescriptor` when it is not open for writing; `TooLarge` when not writing at the end would make or keep the file
+    /// longer than [`MAX_TRANSFER`]; `Conflict` when others kept changing the file; and those of [`Namespace::write`].
+    pub async fn write_open(
+        &self,
+        descriptor: Descriptor,
+        offset: Option<u64>,
+        data: Bytes,
+    ) -> Result<Written, PathError> {
+        let file = self.descriptors.get(descriptor).map_err(PathError::pathless)?;
+        self.write_descriptor(&file, offset, data).await.map_err(|error| PathError::at(&file.path, error))
+    }
+}
+
+impl Namespace {
+    fn locate<'a>(&self, path: &'a VfsPath) -> Place<'a> {
+        self.mounts.read().unwrap_or_else(PoisonError::into_inner).locate(path)
+    }
+
+    async fn read_part(&self, path: &VfsPath, offset: u64, length: u64) -> Result<Read, VfsError> {
+        let length = transfer(length)?;
+        let store = match self.locate(path) {
+            Place::Nowhere => return Err(VfsError::NotFound),
+            Place::Junction(store) => store,
+            Place::Inside(mount, relative) => match mount.backend().read(relative, offset, length).await {
+                Err(VfsError::IsDirectory) => Some((mount, relative)),
+                read => {
+                    let mut content = read?;
+                    // What a store returns beyond what it was asked for is not passed on.
+                    content.bytes.truncate(length);
+                    return Ok(Read { bytes: content.bytes, version: Some(content.version) });
+                }
+            },
+        };
+        let junctions = self.mounts.read().unwrap_or_else(PoisonError::into_inner).names_in(path);
+        let bytes = listing::render(store, junctions, offset, length).await?;
+        Ok(Read { bytes, version: None })
+    }
+
+    async fn write_file(
+        &self,
+        path: &VfsPath,
+        mode: WriteMode,
+        data: Bytes,
+        expected: Option<Version>,
+    ) -> Result<Written, VfsError> {
+        transfer(data.len() as u64)?;
+        match self.locate(path) {
+            Place::Nowhere => Err(VfsError::NotFound),
+            Place::Junction(_) => Err(VfsError::IsDirectory),
+            Place::Inside(mount, relative) => {
+                let quota = mount.access().permit_write(mode)?;
+                mount.backend().write(relative, Write::new(mode, data, quota).expecting(expected)).await
+            }
+        }
+    }
+
+    async fn remove_file(&self, path: &VfsPath, expected: Option<Version>) -> Result<(), VfsError> {
+        match self.locate(path) {
+            Place::Nowhere => Err(VfsError::NotFound),
+            Place::Junction(_) => Err(VfsError::IsDirectory),
+            Place::Inside(mount, relative) => {
+                mount.access().permit_removal()?;
+                mount.backend().remove(relative, expected).await
+            }
+        }
+    }
+
+    async fn stat_file(&self, path: &VfsPath) -> Result<Stat, VfsError> {
+        match self.locate(path) {
+            Place::Nowhere => Err(VfsError::NotFound),
+            Place::Junction(_) => Ok(Stat::directory()),
+            Place::Inside(mount, relative) => mount.backend().stat(relative).await,
+        }
+    }
+
+    async fn open_file(&self, path: &VfsPath, flags: OpenFlags) -> Result<Descriptor, VfsError> {
+        flags.check()?;
+        if flags.writes() {
+            self.permit_opening(path, flags)?;
+        }
+        let room = self.descriptors.reserve()?;
+        let found = if flags.exclusive { Err(VfsError::NotFound) } else { self.stat_file(path).await };
+        match found {
+            Ok(stat) if flags.writes() && stat.kind == Kind::Directory => return Err(VfsError::IsDirectory),
+            Err(VfsError::NotFound) if flags.create => {
+                match self.write_file(path, WriteMode::CreateNew, Bytes::new(), None).await {
+                    Err(VfsError::Exists) if !flags.exclusive => {}
+                    created => drop(created?),
+                }
+            }
+            found => drop(found?),
+        }
+        self.descriptors.insert(room, path.clone(), flags)
+    }
+
+    /// What the mount will refuse when written to is refused when opened.
+    fn permit_opening(&self, path: &VfsPath, flags: OpenFlags) -> Result<(), VfsError> {
+        let mode = if flags.append { WriteMode::Append } else { WriteMode::Replace };
+        match self.locate(path) {
+            Place::Nowhere => Err(VfsError::NotFound),
+            Place::Junction(_) => Err(VfsError::IsDirectory),
+            Place::Inside(mount, _) => mount.access().permit_write(mode).map(drop),
+        }
+    }
+
+    async fn write_descriptor(
+        &self,
+        file: &OpenFile,
+        offset: Option<u64>,
+        data: Bytes,
+    ) -> Result<Written, VfsError> {
+        if file.flags.append {
+            return self.write_file(&file.path, WriteMode::Append, data, None).await;
+        }
+        if !file.flags.write {
+            return Err(VfsError::BadDescriptor);
+        }
+        if let Some(offset) = offset {
+            return self.splice(&file.path, offset, data).await;
+        }
+        let mut position = file.position.lock().await;
+        let length = data.len() as u64;
+        let written = self.splice(&file.path, *position, data).await?;
+        *position = position.saturating_add(length);
+        Ok(written)
+    }
+
+    /// Writes `data` at `offset`: at the end of the file by appending, elsewhere by replacing the whole, and either only
+    /// if the file is still the one that was looked at.
+    async fn splice(&self, path: &VfsPath, offset: u64, data: Bytes) -> Result<Written, VfsError> {
+        for _ in 0..MAX_ATTEMPTS {
+            let stat = self.stat_file(path).await?;
+            let version = stat.version.ok_or(VfsError::IsDirectory)?;
+            if data.is_empty() {
+                return Ok(Written::new(version, stat.size));
+            }
+            let (mode, bytes) = if offset == stat.size {
+                (WriteMode::Append, data.clone())
+            } else {
+                let end = offset.checked_add(data.len() as u64).ok_or(VfsError::TooLarge)?;
+                let length = transfer(end.max(stat.size))?;
+                let old = self.read_part(path, 0, stat.size).await?;
+                if old.version != Some(version) {
+                    continue;
+                }
+                (WriteMode::Replace, spliced(&old.bytes, offset, &data, length))
+            };
+            match self.write_file(path, mode, bytes, Some(version)).await {
+                Err(VfsError::Conflict) => {}
+                written => return written,
+            }
+        }
+        Err(VfsError::Conflict)
+    }
+}
+
+/// `old` with `data` over it from `offset` on, `length` bytes in all.
+fn spliced(old: &[u8], offset: u64, data: &[u8], length: usize) -> Bytes {
+    let start = usize::try_from(offset).unwrap_or(usize::MAX);
+    let mut bytes = Vec::with_capacity(length);
+    bytes.extend_from_slice(old.get(..start).unwrap_or(old));
+    bytes.resize(start.min(length), 0);
+    bytes.extend_from_slice(data);
+    bytes.extend_from_slice(old.get(bytes.len()..).unwrap_or_default());
+    bytes.into()
+}
+
+fn transfer(length: u64) -> Result<usize, VfsError> {
+    if MAX_TRANSFER < length {
+        return Err(VfsError::TooLarge);
+    }
+    usize::try_from(length).map_err(|_| VfsError::TooLarge)
+}
