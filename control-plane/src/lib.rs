@@ -1,1 +1,22 @@
 #![doc = include_str!("../README.md")]
+
+pub mod agent;
+pub mod call;
+pub mod error;
+pub mod kernel;
+pub mod policy;
+pub mod question;
+pub mod recorder;
+mod signal;
+pub mod tree;
+pub mod vfs;
+
+pub use agent_primitives as primitives;
+pub use agent_tool_registry as atr;
+pub use emk;
+
+pub use agent::AgentHandle;
+pub use error::{CallError, Denial};
+pub use kernel::{AgentSpec, AgentState, ExitStatus, Kernel, State as KernelState};
+pub use policy::Policy;
+pub use recorder::FlightRecorder;

@@ -1,0 +1,237 @@
+//! The eight system calls as an agent makes them, and what they answer.
+//!
+//! A [`Syscall`] is what ring 3 sends: plain data, nothing in it is believed. The border turns it into a request that
+//! cannot hold a bad value before anything looks at it.
+
+use std::time::Duration;
+
+use agent_primitives::json::{self, Value};
+use agent_primitives::{Signal, SignalSet};
+use agent_tool_registry::{Arguments, Output};
+use bytes::Bytes;
+use serde::Deserialize;
+
+use crate::policy::Decision;
+use crate::question::CallKind;
+use crate::vfs::{Descriptor, OpenFlags, Version};
+
+pub use crate::vfs::MAX_TRANSFER;
+
+/// Longest message of an exit, and longest reason of a signal, in bytes.
+pub const MAX_MESSAGE: u64 = 4096;
+
+/// The file a read is about.
+#[derive(Clone, Debug)]
+pub enum FileRef {
+    /// By path, as the agent sees it or below `/agent/<own id>`.
+    Path(String),
+    /// By a descriptor of the agent's own.
+    Descriptor(Descriptor),
+}
+
+/// The file a write is about, and how it changes.
+#[derive(Clone, Debug)]
+pub enum WriteTo {
+    /// By path, as the agent sees it or below `/agent/<own id>`.
+    Path {
+        /// The path.
+        path: String,
+        /// How the file changes.
+        change: Change,
+        /// Only when the file is at this version.
+        expected: Option<Version>,
+    },
+    /// By a descriptor of the agent's own, as it was opened.
+    Descriptor {
+        /// The descriptor.
+        descriptor: Descriptor,
+        /// Where; `None` means the descriptor's position.
+        offset: Option<u64>,
+    },
+}
+
+/// How a write by path changes a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// The data becomes the whole content; the file is created if it is not there.
+    Replace,
+    /// The data is added at the end; the file is created if it is not there.
+    Append,
+    /// The file is created with the data; refused when it exists.
+    CreateNew,
+    /// The file is removed; the data must be empty.
+    Remove,
+}
+
+impl Change {
+    /// The change in one word.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Replace => "replace",
+            Self::Append => "append",
+            Self::CreateNew => "create_new",
+            Self::Remove => "remove",
+        }
+    }
+}
+
+/// Arguments of a tool, in whichever form the agent has them. None is believed before the border has read it.
+#[derive(Clone, Debug)]
+pub enum RawArguments {
+    /// A value built in memory.
+    Value(Value),
+    /// JSON text, as a model writes it.
+    Json(Bytes),
+    /// Arguments that were read before, to be used again.
+    Checked(Arguments),
+}
+
+/// One system call.
+#[derive(Clone, Debug)]
+pub enum Syscall {
+    /// Read a file, or a directory's listing.
+    Read {
+        /// The file.
+        file: FileRef,
+        /// Where to start; `None` means the descriptor's position, or the start of a path.
+        offset: Option<u64>,
+        /// Most bytes to return, at most [`MAX_TRANSFER`].
+        length: u64,
+    },
+    /// Change a file.
+    Write {
+        /// The file, and how.
+        to: WriteTo,
+        /// The bytes, at most [`MAX_TRANSFER`].
+        data: Bytes,
+    },
+    /// Open a descriptor.
+    Open {
+        /// The path.
+        path: String,
+        /// What for.
+        flags: OpenFlags,
+    },
+    /// Close a descriptor.
+    Close {
+        /// The descriptor.
+        descriptor: Descriptor,
+    },
+    /// Run a tool.
+    Exec {
+        /// The tool's id.
+        tool: String,
+        /// Its arguments.
+        arguments: RawArguments,
+        /// Give up after this long; the tool's own limit if shorter.
+        deadline: Option<Duration>,
+    },
+    /// Raise a signal.
+    Signal {
+        /// The receiver.
+        to: String,
+        /// The signal.
+        signal: Signal,
+        /// Why, for the record.
+        reason: String,
+    },
+    /// Change the own signal mask.
+    Mask {
+        /// Signals to hold back.
+        block: SignalSet,
+        /// Signals to let through again.
+        unblock: SignalSet,
+    },
+    /// Wait for one of a set of signals that were held back.
+    Await {
+        /// The signals.
+        set: SignalSet,
+        /// Give up after this long.
+        deadline: Duration,
+    },
+    /// Ask what a call would get.
+    CheckPolicy(Box<Syscall>),
+    /// End the agent.
+    Exit {
+        /// The exit code.
+        code: i32,
+        /// A last word, at most [`MAX_MESSAGE`] bytes.
+        message: String,
+    },
+}
+
+impl Syscall {
+    /// Which of the eight calls this is.
+    #[must_use]
+    pub const fn kind(&self) -> CallKind {
+        match self {
+            Self::Read { .. } => CallKind::Read,
+            Self::Write { .. } => CallKind::Write,
+            Self::Open { .. } => CallKind::Open,
+            Self::Close { .. } => CallKind::Close,
+            Self::Exec { .. } => CallKind::Exec,
+            Self::Signal { .. } | Self::Mask { .. } | Self::Await { .. } => CallKind::Signal,
+            Self::CheckPolicy(_) => CallKind::CheckPolicy,
+            Self::Exit { .. } => CallKind::Exit,
+        }
+    }
+
+    /// Reads a tool call from untrusted JSON: `{"tool": …, "arguments": {…}}` and nothing else.
+    ///
+    /// # Errors
+    /// Text that is not such an object, within the limits of [`json::Limits::DEFAULT`]: unknown and repeated keys are
+    /// refused, not skipped, so nothing that was not judged can ride along.
+    pub fn exec_from_json(text: &[u8]) -> Result<Self, BadCall> {
+        let value = json::parse(text, &json::Limits::DEFAULT).map_err(|error| BadCall(error.to_string()))?;
+        let call: WireExec = serde_json::from_value(value).map_err(|error| BadCall(error.to_string()))?;
+        Ok(Self::Exec { tool: call.tool, arguments: RawArguments::Value(call.arguments), deadline: None })
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WireExec {
+    tool: String,
+    arguments: Value,
+}
+
+/// A text that is not a system call.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a system call: {0}")]
+pub struct BadCall(String);
+
+impl BadCall {
+    /// Stable code of the error.
+    pub const CODE: &'static str = "AK0901";
+}
+
+/// What a call answers.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Reply {
+    /// Bytes read, and the version they were read at.
+    Data {
+        /// The bytes; empty at the end of the file.
+        data: Bytes,
+        /// The version of the file; a directory has none.
+        version: Option<Version>,
+    },
+    /// A file was changed.
+    Written {
+        /// How many bytes.
+        bytes: u64,
+        /// The version it has now; `None` when it is gone.
+        version: Option<Version>,
+    },
+    /// A descriptor was opened.
+    Opened(Descriptor),
+    /// A tool answered.
+    Output(Output),
+    /// A signal that was awaited.
+    Signal(Signal),
+    /// What the call in question would get.
+    Decision(Decision),
+    /// Done; there is nothing to say.
+    Done,
+}

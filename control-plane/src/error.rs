@@ -1,0 +1,229 @@
+//! What can go wrong with a system call, as the agent sees it.
+
+use std::fmt;
+
+use agent_primitives::{BadId, Verdict};
+use agent_tool_registry::ToolError;
+
+use crate::call::BadCall;
+use crate::kernel::ExitStatus;
+use crate::policy::OnViolation;
+use crate::vfs::{BadPath, PathError};
+
+/// Why a call did not do what it asked for.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CallError {
+    /// Policy refused. Nothing was done.
+    #[error(transparent)]
+    Denied(#[from] Denial),
+    /// The call is malformed: a mistake, not a violation. Nothing was done and nobody is killed for it.
+    #[error(transparent)]
+    Invalid(#[from] InvalidCall),
+    /// The agent is gone, or was ended while the call was in flight.
+    #[error("the agent is gone: {0}")]
+    Dead(ExitStatus),
+    /// A `SIGINT` was delivered instead of taking this call. The next call is taken.
+    #[error("interrupted by SIGINT")]
+    Interrupted,
+    /// The call did not end in time.
+    #[error("the call did not end within its deadline")]
+    Timeout,
+    /// The file system refused or failed.
+    #[error(transparent)]
+    File(#[from] PathError),
+    /// The tool failed.
+    #[error(transparent)]
+    Tool(#[from] ToolError),
+    /// The receiver of a signal does not exist, or the signal does nothing yet.
+    #[error(transparent)]
+    Signal(#[from] SignalError),
+    /// A service panicked. The call is over; the kernel and everybody else go on.
+    #[error("the service panicked: {panic}")]
+    Crashed {
+        /// What the panic said.
+        panic: String,
+    },
+    /// The kernel takes no calls: it was shut down, or panicked because it could not keep a promise.
+    #[error("the kernel takes no calls: {reason}")]
+    KernelDown {
+        /// Why.
+        reason: String,
+    },
+}
+
+impl CallError {
+    /// Stable code, one per kind of failure.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Denied(denial) => denial.code(),
+            Self::Invalid(error) => error.code(),
+            Self::Dead(_) => "AK0902",
+            Self::Interrupted => "AK0903",
+            Self::Timeout => "AK0904",
+            Self::File(error) => error.code(),
+            Self::Tool(error) => error.code(),
+            Self::Signal(error) => error.code(),
+            Self::Crashed { .. } => "AK9902",
+            Self::KernelDown { .. } => "AK9901",
+        }
+    }
+}
+
+/// A refusal by policy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Denial {
+    pub(crate) verdict: Verdict,
+    pub(crate) rule: Option<String>,
+    pub(crate) on_violation: OnViolation,
+    pub(crate) what: String,
+}
+
+impl Denial {
+    /// The verdict: `Deny`, or `Ask` when a human would have to agree and none can be asked.
+    #[must_use]
+    pub fn verdict(&self) -> Verdict {
+        self.verdict
+    }
+
+    /// The rule that decided; `None` when no rule matched, which is a deny too.
+    #[must_use]
+    pub fn rule(&self) -> Option<&str> {
+        self.rule.as_deref()
+    }
+
+    /// What became of the agent.
+    #[must_use]
+    pub fn on_violation(&self) -> OnViolation {
+        self.on_violation
+    }
+
+    /// Stable code of the refusal.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match (self.verdict, &self.rule) {
+            (Verdict::Ask, _) => "AK0201",
+            (_, Some(_)) => "AK0101",
+            (_, None) => "AK0102",
+        }
+    }
+}
+
+impl fmt::Display for Denial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { what, .. } = self;
+        match (self.verdict, &self.rule) {
+            (Verdict::Ask, Some(rule)) => {
+                write!(f, "{what} needs an approval by rule `{rule}`, and no approver is there")
+            }
+            (Verdict::Ask, None) => write!(f, "{what} needs an approval, and no approver is there"),
+            (_, Some(rule)) => write!(f, "{what} is denied by rule `{rule}`"),
+            (_, None) => write!(f, "{what} is denied: no rule allows it"),
+        }
+    }
+}
+
+impl std::error::Error for Denial {}
+
+/// A call that is malformed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidCall {
+    /// A path that cannot be.
+    #[error("`{path}` is not a path: {source}")]
+    Path {
+        /// The text, cut to 128 characters.
+        path: String,
+        /// What is wrong with it.
+        source: BadPath,
+    },
+    /// The name of a tool or agent that cannot be.
+    #[error("`{name}` is not a name: {source}")]
+    Name {
+        /// The text, cut to 128 characters.
+        name: String,
+        /// What is wrong with it.
+        source: BadId,
+    },
+    /// The path leads into the tree of another agent.
+    #[error("`{path}` lies in the tree of another agent")]
+    OtherTree {
+        /// The path.
+        path: String,
+    },
+    /// No such tool, or arguments that do not fit it.
+    #[error(transparent)]
+    Tool(ToolError),
+    /// A descriptor that is not open.
+    #[error(transparent)]
+    File(PathError),
+    /// Text that is not a call.
+    #[error(transparent)]
+    Wire(#[from] BadCall),
+    /// A field beyond its bound.
+    #[error("`{field}` is larger than {limit} bytes")]
+    TooLarge {
+        /// The field.
+        field: &'static str,
+        /// Its bound.
+        limit: u64,
+    },
+    /// A signal that cannot be held back.
+    #[error("{signal} cannot be masked or awaited")]
+    Unmaskable {
+        /// The signal.
+        signal: agent_primitives::Signal,
+    },
+    /// More calls in flight than one agent may have.
+    #[error("more than {limit} calls in flight")]
+    TooMany {
+        /// The bound.
+        limit: u64,
+    },
+    /// A question about a question, or about an exit.
+    #[error("only calls 1 to 6 can be asked about")]
+    NotAQuestion,
+}
+
+impl InvalidCall {
+    /// Stable code.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Path { .. } => "AK0430",
+            Self::OtherTree { .. } => "AK0431",
+            Self::Name { .. } => "AK0905",
+            Self::Tool(error) => error.code(),
+            Self::File(error) => error.code(),
+            Self::Wire(_) => BadCall::CODE,
+            Self::TooLarge { .. } => "AK0906",
+            Self::Unmaskable { .. } => "AK0907",
+            Self::TooMany { .. } => "AK0908",
+            Self::NotAQuestion => "AK0909",
+        }
+    }
+}
+
+/// Why a signal could not be raised.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SignalError {
+    /// No live agent of that name.
+    #[error("there is no live agent `{0}`")]
+    NoSuchAgent(String),
+    /// `SIGUSR1` and `SIGUSR2`: checkpoints and dumps are not built yet.
+    #[error("{0} does nothing yet")]
+    NotBuilt(agent_primitives::Signal),
+}
+
+impl SignalError {
+    /// Stable code.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::NoSuchAgent(_) => "AK0910",
+            Self::NotBuilt(_) => "AK0911",
+        }
+    }
+}

@@ -1,0 +1,290 @@
+//! What the host does with agents: spawn, run, wait, list, mount.
+
+use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::Poll;
+
+use agent_primitives::json::{self, Value};
+use agent_primitives::{AgentId, Signal};
+use serde_json::Map;
+
+use super::files::Files;
+use super::running::{discard, panic_text};
+use super::table::{Agent, AgentState, ExitStatus, TableError};
+use super::{Inner, Kernel};
+use crate::agent::AgentHandle;
+use crate::error::{CallError, SignalError};
+use crate::recorder::{Actor, Body, Trail};
+use crate::tree;
+use crate::vfs::{BadPath, Mount, PathError, VfsPath};
+
+/// Most bytes of facts the host may attach to one agent, as canonical JSON.
+pub const MAX_FACTS: usize = 64 << 10;
+
+/// What the host says about an agent it starts.
+#[derive(Debug)]
+pub struct AgentSpec {
+    id: String,
+    facts: Map<String, Value>,
+    mounts: Vec<Mount>,
+}
+
+impl AgentSpec {
+    /// An agent of this name, with memory under `/mem/working` and nothing else to write to.
+    #[must_use]
+    pub fn new(id: impl Into<String>) -> Self {
+        Self { id: id.into(), facts: Map::new(), mounts: Vec::new() }
+    }
+
+    /// A fact about the agent that policies can read as `context.<key>`. The agent cannot change it.
+    #[must_use]
+    pub fn fact(mut self, key: impl Into<String>, value: impl Into<Value>) -> Self {
+        self.facts.insert(key.into(), value.into());
+        self
+    }
+
+    /// Mounts a store in the agent's tree. At the point of a standard mount it takes that one's place.
+    #[must_use]
+    pub fn mount(mut self, mount: Mount) -> Self {
+        self.mounts.push(mount);
+        self
+    }
+}
+
+/// Why an agent was not started.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SpawnError {
+    /// The name is none.
+    #[error("`{name}` is not the name of an agent: {source}")]
+    Name {
+        /// The text.
+        name: String,
+        /// What is wrong with it.
+        source: agent_primitives::BadId,
+    },
+    /// A live agent has that name.
+    #[error("an agent `{0}` is alive already")]
+    AlreadyExists(AgentId),
+    /// The facts are too large, or have no canonical form.
+    #[error("the facts about the agent cannot be recorded: {0}")]
+    Facts(json::JsonError),
+    /// A mount does not fit.
+    #[error("cannot mount: {0}")]
+    Mount(PathError),
+    /// A path of the standard tree does not parse. This is a bug of the kernel.
+    #[error("the standard tree is wrong: {0}")]
+    Tree(BadPath),
+    /// The kernel has as many agents as it takes.
+    #[error("the kernel holds {limit} live agents, its limit")]
+    Full {
+        /// The limit.
+        limit: usize,
+    },
+    /// The kernel takes no agents, or could not record the spawn.
+    #[error(transparent)]
+    Kernel(#[from] CallError),
+}
+
+impl SpawnError {
+    /// Stable code.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Name { .. } => "AK0905",
+            Self::AlreadyExists(_) => "AK0912",
+            Self::Facts(_) => "AK0913",
+            Self::Mount(error) => error.code(),
+            Self::Tree(_) => "AK9904",
+            Self::Full { .. } => "AK0914",
+            Self::Kernel(error) => error.code(),
+        }
+    }
+}
+
+/// One live agent, at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct AgentInfo {
+    /// Its name.
+    pub id: AgentId,
+    /// Which life of that name.
+    pub generation: u64,
+    /// What it is doing.
+    pub state: AgentState,
+}
+
+impl Kernel {
+    /// Starts an agent and returns the handle through which it makes its calls.
+    ///
+    /// # Errors
+    /// See [`SpawnError`]; nothing is left behind.
+    pub fn spawn(&self, spec: AgentSpec) -> Result<AgentHandle, SpawnError> {
+        let inner = &self.inner;
+        inner.starting()?;
+        let AgentSpec { id, facts, mounts } = spec;
+        let id: AgentId = id.parse().map_err(|source| SpawnError::Name { name: id, source })?;
+        let canonical = json::canonical(&Value::Object(facts.clone())).map_err(SpawnError::Facts)?;
+        if MAX_FACTS < canonical.len() {
+            return Err(SpawnError::Facts(json::JsonError::TooLarge { limit: MAX_FACTS }));
+        }
+        let trail = Arc::new(Trail::default());
+        let standard = tree::standard(&inner.policy, &trail).map_err(SpawnError::Tree)?;
+        let taken = |mount: &Mount| mounts.iter().any(|own| own.point() == mount.point());
+        let standard: Vec<Mount> = standard.into_iter().filter(|mount| !taken(mount)).collect();
+        let files = Files::new(standard.into_iter().chain(mounts)).map_err(SpawnError::Mount)?;
+        let agent = Arc::new(Agent::new(id, inner.next_number(), facts, files, trail));
+        inner.table.add(&agent).map_err(|error| match error {
+            TableError::Exists => SpawnError::AlreadyExists(agent.id.clone()),
+            TableError::Full => SpawnError::Full { limit: super::MAX_AGENTS },
+        })?;
+        inner.append(agent.source(), 0, Body::Spawn { facts: &canonical })?;
+        // A shutdown that began meanwhile may have looked at the table before the agent was in it.
+        if let Err(down) = inner.starting() {
+            let reason = "the kernel is shutting down".to_owned();
+            inner.end(&agent, ExitStatus::Signaled { signal: Signal::Kill, reason }, Actor::Kernel);
+            return Err(down.into());
+        }
+        Ok(AgentHandle::new(Arc::clone(inner), agent))
+    }
+
+    /// Starts an agent, runs its program to the end and returns how it ended.
+    ///
+    /// The program is a future: the kernel drops it when the agent is ended from outside, and contains its panics. A
+    /// future that never awaits cannot be stopped from outside. What it returns is its exit code.
+    ///
+    /// # Cancel safety
+    /// Dropped, it ends the agent by `SIGKILL`.
+    ///
+    /// # Errors
+    /// The agent could not be started.
+    pub async fn run<P, F>(&self, spec: AgentSpec, program: P) -> Result<ExitStatus, SpawnError>
+    where
+        P: FnOnce(AgentHandle) -> F,
+        F: Future<Output = i32>,
+    {
+        let handle = self.spawn(spec)?;
+        let agent = Arc::clone(handle.cell());
+        let inner = &self.inner;
+        let _owned = Owned { inner, agent: &agent };
+        let crash = |panic| {
+            let status = ExitStatus::Crashed { panic: panic_text(panic) };
+            inner.end(&agent, status, Actor::Kernel);
+        };
+        match catch_unwind(AssertUnwindSafe(|| Box::pin(program(handle)))) {
+            Err(panic) => crash(panic),
+            Ok(mut program) => {
+                let mut ended = pin!(inner.changed(&agent, |_| false));
+                poll_fn(|context| {
+                    if agent.word.load().closed() {
+                        return Poll::Ready(());
+                    }
+                    match catch_unwind(AssertUnwindSafe(|| program.as_mut().poll(context))) {
+                        Ok(Poll::Pending) => return ended.as_mut().poll(context),
+                        Ok(Poll::Ready(code)) => {
+                            let status = ExitStatus::Exited { code, message: String::new() };
+                            inner.end(&agent, status, Actor::Agent(agent.id.as_str()));
+                        }
+                        Err(panic) => crash(panic),
+                    }
+                    Poll::Ready(())
+                })
+                .await;
+                discard(program);
+            }
+        }
+        let status = agent.ended().cloned();
+        status.ok_or_else(|| SpawnError::Kernel(inner.dead(&agent)))
+    }
+
+    /// Waits until the agent that has this name now has ended, and takes its exit status. `None` if no such agent is
+    /// alive or remembered.
+    ///
+    /// Cancel safe: the status is taken only when it is returned.
+    pub async fn wait(&self, agent: &AgentId) -> Option<ExitStatus> {
+        let inner = &self.inner;
+        let Some(cell) = inner.table.live(agent.as_str()) else {
+            return inner.table.reap(agent, None);
+        };
+        inner.changed(&cell, |_| false).await;
+        // Taken from the table if it is there already; the cell knows it in any case.
+        let reaped = inner.table.reap(agent, Some(cell.generation));
+        reaped.or_else(|| cell.ended().cloned())
+    }
+
+    /// What an agent is doing; `None` when it is neither alive nor remembered.
+    #[must_use]
+    pub fn agent(&self, id: &AgentId) -> Option<AgentState> {
+        match self.inner.table.live(id.as_str()) {
+            Some(agent) => {
+                self.inner.enforce_grace(&agent);
+                Some(agent.state())
+            }
+            None => self.inner.table.zombie(id.as_str()).map(AgentState::Zombie),
+        }
+    }
+
+    /// The live agents, in order of their names.
+    #[must_use]
+    pub fn agents(&self) -> Vec<AgentInfo> {
+        let info = |agent: &Arc<Agent>| {
+            self.inner.enforce_grace(agent);
+            AgentInfo { id: agent.id.clone(), generation: agent.generation, state: agent.state() }
+        };
+        let mut agents: Vec<AgentInfo> = self.inner.table.all_live().iter().map(info).collect();
+        agents.retain(|agent| !matches!(agent.state, AgentState::Zombie(_)));
+        agents.sort_by(|a, b| a.id.cmp(&b.id));
+        agents
+    }
+
+    /// Mounts a store in the tree of a live agent.
+    ///
+    /// # Errors
+    /// No such agent, a mount that does not fit, or a recorder that fails.
+    pub fn mount(&self, agent: &AgentId, mount: Mount) -> Result<(), CallError> {
+        let cell = self.inner.table.live(agent.as_str());
+        let cell = cell.ok_or_else(|| SignalError::NoSuchAgent(agent.to_string()))?;
+        let action = format!("mounts {} {}", mount.point(), mount.access().name());
+        cell.files.mount(mount)?;
+        self.inner.append(cell.source(), 0, Body::Host { action: &action }).map(drop)
+    }
+
+    /// Takes a mount of a live agent away, for its open descriptors too.
+    ///
+    /// # Errors
+    /// No such agent, nothing mounted at that point, or a recorder that fails.
+    pub fn unmount(&self, agent: &AgentId, point: &VfsPath) -> Result<(), CallError> {
+        let cell = self.inner.table.live(agent.as_str());
+        let cell = cell.ok_or_else(|| SignalError::NoSuchAgent(agent.to_string()))?;
+        cell.files.unmount(point)?;
+        let action = format!("unmounts {point}");
+        self.inner.append(cell.source(), 0, Body::Host { action: &action }).map(drop)
+    }
+}
+
+/// An agent whose program runs here: when the program is given up, the agent ends with it.
+struct Owned<'a> {
+    inner: &'a Inner,
+    agent: &'a Arc<Agent>,
+}
+
+impl Drop for Owned<'_> {
+    fn drop(&mut self) {
+        let reason = "its program was dropped".to_owned();
+        self.inner.end(self.agent, ExitStatus::Signaled { signal: Signal::Kill, reason }, Actor::Host);
+    }
+}
+
+impl Inner {
+    /// Refuses new agents when the kernel takes none.
+    fn starting(&self) -> Result<(), CallError> {
+        self.running()?;
+        if self.closing.load(Ordering::SeqCst) {
+            return Err(CallError::KernelDown { reason: "it is shutting down".to_owned() });
+        }
+        Ok(())
+    }
+}

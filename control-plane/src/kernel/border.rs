@@ -1,0 +1,165 @@
+//! The border: what ring 3 sends becomes a request that cannot hold a bad value, or a typed refusal.
+//!
+//! A mistake here kills nobody: a malformed path or argument is an honest slip of a model as often as an attack, and
+//! either way nothing was done.
+
+use std::mem::{replace, take};
+use std::time::Duration;
+
+use agent_primitives::json::Value;
+use agent_primitives::{AgentId, BadId, Signal, SignalSet, ToolId};
+use agent_tool_registry::Arguments;
+use bytes::Bytes;
+
+use super::Inner;
+use super::table::Agent;
+use crate::call::{Change, FileRef, MAX_MESSAGE, MAX_TRANSFER, RawArguments, Syscall, WriteTo};
+use crate::error::{CallError, InvalidCall};
+use crate::policy::request::{
+    AwaitSignal, ChangeMask, CloseFile, ExitWith, How, OpenFile, ReadFile, Request, RunTool, SendSignal,
+    WriteFile,
+};
+use crate::question::CallKind;
+use crate::vfs::{Descriptor, VfsPath};
+
+/// A call that did not pass, with what is known of it for the record.
+#[derive(Debug)]
+pub(crate) struct Refused {
+    pub(crate) syscall: CallKind,
+    pub(crate) what: String,
+    pub(crate) error: CallError,
+}
+
+/// Parses a call.
+pub(crate) fn parse(kernel: &Inner, agent: &Agent, mut call: Syscall) -> Result<Request, Refused> {
+    request(kernel, agent, &mut call).map_err(|error| Refused {
+        syscall: call.kind(),
+        what: describe(&call),
+        error: error.into(),
+    })
+}
+
+/// Takes what is large out of the call; names and paths stay, so that a refusal can still say what it was about.
+fn request(kernel: &Inner, agent: &Agent, call: &mut Syscall) -> Result<Request, InvalidCall> {
+    Ok(match call {
+        Syscall::Read { file, offset, length } => {
+            bounded("length", *length, MAX_TRANSFER)?;
+            let (path, descriptor) = match file {
+                FileRef::Path(text) => (own_path(agent, text)?, None),
+                FileRef::Descriptor(descriptor) => (path_of(agent, *descriptor)?, Some(*descriptor)),
+            };
+            Request::Read(ReadFile { path, descriptor, offset: *offset, length: *length })
+        }
+        Syscall::Write { to, data } => {
+            bounded("data", data.len() as u64, MAX_TRANSFER)?;
+            let (path, how) = write_to(agent, to, data)?;
+            Request::Write(WriteFile { path, how, data: take(data) })
+        }
+        Syscall::Open { path, flags } => {
+            Request::Open(OpenFile { path: own_path(agent, path)?, flags: *flags })
+        }
+        Syscall::Close { descriptor } => Request::Close(CloseFile { descriptor: *descriptor }),
+        Syscall::Exec { tool, arguments, deadline } => {
+            let arguments = replace(arguments, RawArguments::Value(Value::Null));
+            exec(kernel, tool, arguments, *deadline)?
+        }
+        Syscall::Signal { to, signal, reason } => {
+            bounded("reason", reason.len() as u64, MAX_MESSAGE)?;
+            let to = to.parse::<AgentId>().map_err(|source| bad_name(to, source))?;
+            Request::Signal(SendSignal { to, signal: *signal, reason: take(reason) })
+        }
+        Syscall::Mask { block, unblock } => {
+            maskable(block.union(*unblock))?;
+            Request::Mask(ChangeMask { block: *block, unblock: *unblock })
+        }
+        Syscall::Await { set, deadline } => {
+            maskable(*set)?;
+            Request::Await(AwaitSignal { set: *set, deadline: *deadline })
+        }
+        Syscall::CheckPolicy(asked) => match &mut **asked {
+            Syscall::CheckPolicy(_) | Syscall::Exit { .. } => return Err(InvalidCall::NotAQuestion),
+            asked => Request::CheckPolicy(Box::new(request(kernel, agent, asked)?)),
+        },
+        Syscall::Exit { code, message } => {
+            bounded("message", message.len() as u64, MAX_MESSAGE)?;
+            Request::Exit(ExitWith { code: *code, message: take(message) })
+        }
+    })
+}
+
+fn write_to(agent: &Agent, to: &WriteTo, data: &Bytes) -> Result<(VfsPath, How), InvalidCall> {
+    match to {
+        WriteTo::Path { change: Change::Remove, .. } if !data.is_empty() => {
+            Err(InvalidCall::TooLarge { field: "data", limit: 0 })
+        }
+        WriteTo::Path { path, change, expected } => {
+            Ok((own_path(agent, path)?, How::Path { change: *change, expected: *expected }))
+        }
+        WriteTo::Descriptor { descriptor, offset } => {
+            Ok((path_of(agent, *descriptor)?, How::Descriptor { descriptor: *descriptor, offset: *offset }))
+        }
+    }
+}
+
+fn exec(
+    kernel: &Inner,
+    tool: &str,
+    arguments: RawArguments,
+    deadline: Option<Duration>,
+) -> Result<Request, InvalidCall> {
+    let id = tool.parse::<ToolId>().map_err(|source| bad_name(tool, source))?;
+    let arguments = match arguments {
+        RawArguments::Value(value) => Arguments::from_value(value),
+        RawArguments::Json(text) => Arguments::parse(&text),
+        RawArguments::Checked(arguments) => Ok(arguments),
+    };
+    let arguments = arguments.map_err(InvalidCall::Tool)?;
+    RunTool::prepare(&kernel.tools, id, arguments, deadline).map(Request::Exec).map_err(InvalidCall::Tool)
+}
+
+/// The path a call on a descriptor is judged on: the one it was opened with.
+fn path_of(agent: &Agent, descriptor: Descriptor) -> Result<VfsPath, InvalidCall> {
+    agent.files.path_of(descriptor).map_err(InvalidCall::File)
+}
+
+fn own_path(agent: &Agent, text: &str) -> Result<VfsPath, InvalidCall> {
+    let path = VfsPath::parse(text).map_err(|source| InvalidCall::Path { path: excerpt(text), source })?;
+    path.seen_by(&agent.id).map_err(|_other| InvalidCall::OtherTree { path: excerpt(text) })
+}
+
+fn maskable(set: SignalSet) -> Result<(), InvalidCall> {
+    let fixed = set.iter().find(|signal: &Signal| !signal.maskable());
+    fixed.map_or(Ok(()), |signal| Err(InvalidCall::Unmaskable { signal }))
+}
+
+fn bounded(field: &'static str, size: u64, limit: u64) -> Result<(), InvalidCall> {
+    if limit < size { Err(InvalidCall::TooLarge { field, limit }) } else { Ok(()) }
+}
+
+fn bad_name(name: &str, source: BadId) -> InvalidCall {
+    InvalidCall::Name { name: excerpt(name), source }
+}
+
+/// What a refused call was about, for the record: cut, so that a flood of nonsense stays small.
+pub(crate) fn describe(call: &Syscall) -> String {
+    match call {
+        Syscall::Read { file: FileRef::Path(path), .. } => excerpt(path),
+        Syscall::Write { to: WriteTo::Path { path, .. }, .. } => excerpt(path),
+        Syscall::Read { file: FileRef::Descriptor(descriptor), .. }
+        | Syscall::Write { to: WriteTo::Descriptor { descriptor, .. }, .. }
+        | Syscall::Close { descriptor } => format!("descriptor {}", descriptor.as_raw()),
+        Syscall::Open { path, .. } => excerpt(path),
+        Syscall::Exec { tool, .. } => excerpt(tool),
+        Syscall::Signal { to, signal, .. } => format!("{signal} to {}", excerpt(to)),
+        Syscall::Mask { .. } => "mask".to_owned(),
+        Syscall::Await { .. } => "await".to_owned(),
+        Syscall::CheckPolicy(asked) => describe(asked),
+        Syscall::Exit { .. } => String::new(),
+    }
+}
+
+fn excerpt(text: &str) -> String {
+    /// Enough to recognise what was meant.
+    const MAX_EXCERPT: usize = 128;
+    text.chars().take(MAX_EXCERPT).flat_map(char::escape_debug).collect()
+}

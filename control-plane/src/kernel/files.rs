@@ -1,0 +1,80 @@
+//! The file service: an agent's tree, reachable by permit only.
+
+use crate::call::{Change, Reply};
+use crate::error::CallError;
+use crate::policy::permit::Permit;
+use crate::policy::request::{CloseFile, How, OpenFile, ReadFile, WriteFile};
+use crate::vfs::{Descriptor, Mount, Namespace, PathError, VfsPath, WriteMode};
+
+/// The tree of one agent. The namespace inside is private to this module, so no file is touched without a permit.
+#[derive(Debug)]
+pub(crate) struct Files(Namespace);
+
+impl Files {
+    /// A tree with these mounts.
+    pub(crate) fn new(mounts: impl IntoIterator<Item = Mount>) -> Result<Self, PathError> {
+        let tree = Namespace::new();
+        mounts.into_iter().try_for_each(|mount| tree.mount(mount))?;
+        Ok(Self(tree))
+    }
+
+    /// Adds a mount, on the host's word.
+    pub(crate) fn mount(&self, mount: Mount) -> Result<(), PathError> {
+        self.0.mount(mount)
+    }
+
+    /// The path a descriptor was opened with: what a call on it is judged on.
+    pub(crate) fn path_of(&self, descriptor: Descriptor) -> Result<VfsPath, PathError> {
+        self.0.opened(descriptor).map(|(path, _flags)| path)
+    }
+
+    /// Takes a mount away, on the host's word.
+    pub(crate) fn unmount(&self, point: &VfsPath) -> Result<(), PathError> {
+        self.0.unmount(point)
+    }
+
+    /// Lets go of every descriptor and mount, at the agent's end.
+    pub(crate) fn close_all(&self) {
+        self.0.close_all();
+        self.0.unmount_all();
+    }
+
+    pub(crate) async fn read(&self, permit: Permit<ReadFile>) -> Result<Reply, CallError> {
+        let ReadFile { path, descriptor, offset, length } = permit.redeem();
+        let read = match descriptor {
+            Some(descriptor) => self.0.read_open(descriptor, offset, length).await?,
+            None => self.0.read(&path, offset.unwrap_or(0), length).await?,
+        };
+        Ok(Reply::Data { data: read.bytes, version: read.version })
+    }
+
+    pub(crate) async fn write(&self, permit: Permit<WriteFile>) -> Result<Reply, CallError> {
+        let WriteFile { path, how, data } = permit.redeem();
+        let bytes = data.len() as u64;
+        let (mode, expected) = match how {
+            How::Descriptor { descriptor, offset } => {
+                let written = self.0.write_open(descriptor, offset, data).await?;
+                return Ok(Reply::Written { bytes, version: Some(written.version) });
+            }
+            How::Path { change: Change::Remove, expected } => {
+                self.0.remove(&path, expected).await?;
+                return Ok(Reply::Written { bytes, version: None });
+            }
+            How::Path { change: Change::Replace, expected } => (WriteMode::Replace, expected),
+            How::Path { change: Change::Append, expected } => (WriteMode::Append, expected),
+            How::Path { change: Change::CreateNew, expected } => (WriteMode::CreateNew, expected),
+        };
+        let written = self.0.write(&path, mode, data, expected).await?;
+        Ok(Reply::Written { bytes, version: Some(written.version) })
+    }
+
+    pub(crate) async fn open(&self, permit: Permit<OpenFile>) -> Result<Reply, CallError> {
+        let OpenFile { path, flags } = permit.redeem();
+        Ok(Reply::Opened(self.0.open(&path, flags).await?))
+    }
+
+    pub(crate) fn close(&self, permit: Permit<CloseFile>) -> Result<Reply, CallError> {
+        self.0.close(permit.redeem().descriptor)?;
+        Ok(Reply::Done)
+    }
+}

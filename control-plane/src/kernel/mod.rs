@@ -1,0 +1,268 @@
+//! The kernel: everything an agent does to the world passes through here.
+
+mod agents;
+mod border;
+mod builder;
+mod files;
+mod gate;
+mod inspect;
+mod record;
+mod running;
+mod service;
+mod syscall;
+pub(crate) mod table;
+
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::task::Poll;
+use std::time::Duration;
+
+use agent_primitives::{AgentId, Monotonic, Signal, Timer};
+use agent_tool_registry::Registry;
+
+pub use agents::{AgentInfo, AgentSpec, MAX_FACTS, SpawnError};
+pub use builder::{BuildError, DEFAULT_GRACE, KernelBuilder, NeedsPolicy, Ready};
+pub use service::{FILE_DEADLINE, MAX_AWAIT};
+pub use table::{AgentState, ExitStatus, MAX_AGENTS, MAX_ZOMBIES};
+
+use self::table::{Agent, Table};
+use crate::error::{CallError, SignalError};
+use crate::policy::Policy;
+use crate::recorder::{Actor, Body, FlightRecorder, Outcome, Recorded, Source};
+pub use crate::signal::MAX_IN_FLIGHT;
+
+/// The kernel. Cloning shares it; the last clone to go ends nothing, agents end when they are told to.
+///
+/// A kernel is built by [`Kernel::builder`], and not without a policy:
+///
+/// ```compile_fail
+/// let kernel = agent_control_plane::Kernel::builder().build();
+/// ```
+#[derive(Clone)]
+pub struct Kernel {
+    inner: Arc<Inner>,
+}
+
+/// What every call shares.
+pub(crate) struct Inner {
+    policy: Policy,
+    tools: Registry,
+    recorder: FlightRecorder,
+    timer: Arc<dyn Timer>,
+    grace: Duration,
+    table: Table,
+    /// Numbers calls and lives of agents. Goes on from the record's length, so that numbers do not repeat in it.
+    numbers: AtomicU64,
+    /// Set when a shutdown begins: from then on no agent is started.
+    closing: AtomicBool,
+    /// Set once, when the kernel stops taking calls.
+    down: OnceLock<State>,
+}
+
+/// Whether the kernel takes calls.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum State {
+    /// It does.
+    Running,
+    /// It was shut down in order.
+    Shutdown,
+    /// It could not keep a promise, and closed every gate rather than break it. The host process goes on.
+    Panicked(String),
+}
+
+/// What raising a signal did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "a host should know which of the three it got")]
+pub enum Raise {
+    /// Its default action has been taken.
+    Delivered,
+    /// The agent masks it: it waits.
+    Pending,
+    /// It found nothing to do: the agent was already so, or the signal already waits.
+    Unchanged,
+}
+
+impl Kernel {
+    /// Starts building a kernel.
+    pub fn builder() -> KernelBuilder<NeedsPolicy> {
+        KernelBuilder::new()
+    }
+
+    /// Whether the kernel takes calls.
+    #[must_use]
+    pub fn state(&self) -> State {
+        self.inner.state()
+    }
+
+    /// The policy in force.
+    #[must_use]
+    pub fn policy(&self) -> &Policy {
+        &self.inner.policy
+    }
+
+    /// The record of everything that was decided.
+    #[must_use]
+    pub fn recorder(&self) -> &FlightRecorder {
+        &self.inner.recorder
+    }
+
+    /// Raises a signal against an agent, as the host: no policy is asked. For the three unmaskable signals the gate is
+    /// closed before this returns: nothing the agent does afterwards has an effect.
+    ///
+    /// # Errors
+    /// No live agent of that name, or a signal that does nothing yet.
+    pub fn signal(&self, agent: &AgentId, signal: Signal, reason: &str) -> Result<Raise, SignalError> {
+        let inner = &self.inner;
+        let cell = inner.table.live(agent.as_str());
+        let cell = cell.ok_or_else(|| SignalError::NoSuchAgent(agent.to_string()))?;
+        inner.enforce_grace(&cell);
+        inner.raise(&cell, signal, Actor::Host, reason)
+    }
+
+    /// Kills every live agent and returns how many.
+    #[expect(clippy::must_use_candidate, reason = "called for its effect; the count is news")]
+    pub fn kill_all(&self, reason: &str) -> usize {
+        self.inner.kill_all(reason, Actor::Host)
+    }
+
+    /// Ends the kernel in order: starts no further agents, sends `SIGTERM` to every live one, waits until they have
+    /// ended or `grace` is over, kills the rest, and makes the record durable. Calls are refused from then on.
+    ///
+    /// Returns how many agents had to be killed. A second shutdown finds nothing to do.
+    ///
+    /// # Errors
+    /// The kernel had panicked before, or the recorder could not be flushed; the kernel is down all the same.
+    ///
+    /// # Cancel safety
+    /// Dropped while it waits, agents keep their grace period and the kernel takes their calls, but starts no agent.
+    pub async fn shutdown(&self, grace: Duration) -> Result<usize, CallError> {
+        let inner = &self.inner;
+        inner.closing.store(true, Ordering::SeqCst);
+        if let State::Panicked(reason) = inner.state() {
+            return Err(CallError::KernelDown { reason });
+        }
+        let deadline = inner.timer.monotonic().after(grace);
+        let agents = inner.table.all_live();
+        for agent in &agents {
+            agent.start_grace(deadline);
+            let _ = inner.raise(agent, Signal::Term, Actor::Host, "shutdown");
+        }
+        for agent in &agents {
+            let _ = inner.until(deadline, inner.changed(agent, |_| false)).await;
+        }
+        let first = inner.down.set(State::Shutdown).is_ok();
+        inner.kill_all("shutdown", Actor::Host);
+        if first {
+            let recorded = inner.append(Source::KERNEL, 0, Body::Shutdown)?;
+            inner.recorder.durable(&recorded).await.map_err(|error| inner.recorder_failed(&error))?;
+        }
+        let killed = |agent: &&Arc<Agent>| {
+            matches!(agent.ended(), Some(ExitStatus::Signaled { signal: Signal::Kill, .. }))
+        };
+        Ok(agents.iter().filter(killed).count())
+    }
+}
+
+impl fmt::Debug for Kernel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.inner.fmt(f)
+    }
+}
+
+impl fmt::Debug for Inner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Kernel").field("state", &self.state()).field("policy", &self.policy.digest()).finish()
+    }
+}
+
+impl Inner {
+    pub(crate) fn state(&self) -> State {
+        self.down.get().cloned().unwrap_or(State::Running)
+    }
+
+    /// The number of the next call, or of the next life of an agent.
+    pub(crate) fn next_number(&self) -> u64 {
+        self.numbers.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Ends an agent: gate first, then everything in flight, then what it held. `true` if it was alive.
+    pub(crate) fn end(&self, agent: &Arc<Agent>, status: ExitStatus, from: Actor<'_>) -> bool {
+        if !agent.end(status.clone()) {
+            return false;
+        }
+        let cancelled = agent.running.cancel();
+        agent.files.close_all();
+        if let ExitStatus::Signaled { signal, reason } = &status {
+            self.record_signal(agent, *signal, from, reason, true);
+        }
+        let _ = self.append(agent.source(), 0, Body::Exit { status: &status.to_string() });
+        for intent in cancelled {
+            let _ = self.settle(agent, &intent, Outcome::Cancelled);
+        }
+        self.table.retire(agent, status);
+        true
+    }
+
+    /// Records a signal. A recorder that fails here has already panicked the kernel, which closed every gate.
+    pub(crate) fn record_signal(
+        &self,
+        agent: &Agent,
+        signal: Signal,
+        from: Actor<'_>,
+        reason: &str,
+        delivered: bool,
+    ) {
+        let body = Body::Signal { signal: signal.number(), from, reason, delivered };
+        let _ = self.append(agent.source(), 0, body);
+    }
+
+    /// Appends an event; failing that, panics the kernel.
+    pub(crate) fn append(
+        &self,
+        source: Source<'_>,
+        call: u64,
+        body: Body<'_>,
+    ) -> Result<Recorded, CallError> {
+        self.recorder
+            .append(self.timer.now(), source, call, body)
+            .map_err(|error| self.recorder_failed(&error))
+    }
+
+    /// Stops taking calls because a promise cannot be kept: every gate closes, everything in flight is dropped.
+    pub(crate) fn panic(&self, reason: &str) {
+        if self.down.set(State::Panicked(reason.to_owned())).is_err() {
+            return;
+        }
+        tracing::error!(reason, "the kernel panicked and closed every gate");
+        self.kill_all(&format!("the kernel panicked: {reason}"), Actor::Kernel);
+        // The recorder may be what failed; then this does too, and the reason is in `state` only.
+        let body = Body::Panic { reason };
+        let _ = self.recorder.append(self.timer.now(), Source::KERNEL, 0, body);
+    }
+
+    fn kill_all(&self, reason: &str, from: Actor<'_>) -> usize {
+        let ended = |agent: &Arc<Agent>| {
+            let status = ExitStatus::Signaled { signal: Signal::Kill, reason: reason.to_owned() };
+            self.end(agent, status, from)
+        };
+        self.table.all_live().iter().filter(|agent| ended(agent)).count()
+    }
+
+    /// Waits for `event`, at most until `deadline`; `None` when that came first.
+    pub(crate) async fn until<T>(&self, deadline: Monotonic, event: impl Future<Output = T>) -> Option<T> {
+        let mut sleep = None;
+        let mut event = pin!(event);
+        poll_fn(|context| match event.as_mut().poll(context) {
+            Poll::Ready(value) => Poll::Ready(Some(value)),
+            Poll::Pending => {
+                let sleep = sleep.get_or_insert_with(|| self.timer.sleep_until(deadline));
+                sleep.as_mut().poll(context).map(|()| None)
+            }
+        })
+        .await
+    }
+}

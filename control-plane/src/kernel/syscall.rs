@@ -1,0 +1,91 @@
+//! The one road. Every effect an agent has passes through [`Inner::syscall`], and there is no other way to a service:
+//! services take a permit by value, and only a recorded decision yields one.
+
+use std::sync::Arc;
+
+use agent_primitives::Monotonic;
+
+use super::running::Intent;
+use super::table::Agent;
+use super::{Inner, border, inspect, service};
+use crate::call::{BadCall, Reply, Syscall};
+use crate::error::{CallError, InvalidCall};
+use crate::policy::permit::{Judged, Permitted};
+use crate::question::{CallKind, Caller};
+
+/// One call on its way down the road.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Passage<'a> {
+    pub(crate) agent: &'a Arc<Agent>,
+    /// Number of the call: intent and outcome share it.
+    pub(crate) number: u64,
+    pub(crate) started: Monotonic,
+}
+
+impl Inner {
+    /// Takes one system call from request to reply.
+    ///
+    /// Cancel safe: a call dropped before its intent has left no trace; one dropped later is recorded as cancelled.
+    pub(crate) async fn syscall(&self, agent: &Arc<Agent>, call: Syscall) -> Result<Reply, CallError> {
+        let passage = Passage { agent, number: self.next_number(), started: self.timer.monotonic() };
+
+        // Gate: is this agent alive and running? Parked while it is stopped.
+        let entered = self.enter(agent, call.kind()).await;
+        let _in_flight = self.or_reject(passage, &call, entered)?;
+
+        // Border: parse, do not validate. What comes out is what is judged, recorded and executed.
+        let parsed = border::parse(self, agent, call);
+        let request = parsed.map_err(|refused| self.reject(passage, refused))?;
+
+        // Policy: a pure function of the snapshot, the request and what the host said of the caller.
+        let caller = Caller { agent: &agent.id, facts: &agent.facts };
+        let judged = Judged::by(&self.policy, &caller, request);
+
+        // Recorder: the decision, before anything follows from it. Permit: only a recorded decision yields one.
+        let (permitted, open) = self.intent(passage, judged).await?;
+
+        // Service, watched: a kill or a deadline drops it. Then what came back is inspected and its outcome recorded.
+        let result = match self.checkpoint(agent).await {
+            Ok(()) => self.dispatch(agent, &open.intent, permitted).await,
+            Err(error) => Err(error),
+        };
+        self.outcome(&open, inspect::reply(result))
+    }
+
+    /// What ring 3 sent is no call at all. It passes the gate and is recorded like any other refusal.
+    pub(crate) async fn refuse_unreadable(&self, agent: &Arc<Agent>, error: BadCall) -> CallError {
+        let passage = Passage { agent, number: self.next_number(), started: self.timer.monotonic() };
+        let refused = |error| border::Refused { syscall: CallKind::Exec, what: String::new(), error };
+        match self.enter(agent, CallKind::Exec).await {
+            Ok(_in_flight) => self.reject(passage, refused(InvalidCall::Wire(error).into())),
+            Err(error) => self.reject(passage, refused(error)),
+        }
+    }
+
+    /// Hands a permitted request to its service. No `_ =>`: a ninth call must not compile until it is decided here.
+    async fn dispatch(
+        &self,
+        agent: &Arc<Agent>,
+        intent: &Arc<Intent>,
+        permitted: Permitted,
+    ) -> Result<Reply, CallError> {
+        match permitted {
+            Permitted::Read(permit) => {
+                self.on_files(agent, intent, |owner| async move { owner.files.read(permit).await }).await
+            }
+            Permitted::Write(permit) => {
+                self.on_files(agent, intent, |owner| async move { owner.files.write(permit).await }).await
+            }
+            Permitted::Open(permit) => {
+                self.on_files(agent, intent, |owner| async move { owner.files.open(permit).await }).await
+            }
+            Permitted::Close(permit) => agent.files.close(permit),
+            Permitted::Exec(permit) => self.exec(agent, intent, permit).await,
+            Permitted::Signal(permit) => self.send_signal(agent, permit),
+            Permitted::Mask(permit) => self.change_mask(agent, permit),
+            Permitted::Await(permit) => self.await_signal(agent, permit).await,
+            Permitted::CheckPolicy(permit) => Ok(service::answer(permit)),
+            Permitted::Exit(permit) => self.exit(agent, permit),
+        }
+    }
+}

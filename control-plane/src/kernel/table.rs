@@ -1,0 +1,262 @@
+//! The table of agents.
+//!
+//! An agent's cell is shared by the table, by its handles and by its calls in flight. A cell is one life: when the
+//! agent ends the cell stays closed for good, and a new agent of the same name gets a new cell with the next
+//! generation, so an old handle answers `Dead` and never reaches its successor.
+
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use agent_primitives::{AgentId, Monotonic, Signal};
+use serde_json::{Map, Value};
+use tokio::sync::Notify;
+
+use super::files::Files;
+use super::running::Running;
+use crate::recorder::{Source, Trail};
+use crate::signal::Word;
+
+/// Most live agents of one kernel.
+pub const MAX_AGENTS: usize = 1_000_000;
+/// Most exit statuses kept for agents nobody has waited for; the oldest are dropped.
+pub const MAX_ZOMBIES: usize = 10_000;
+
+/// How an agent ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ExitStatus {
+    /// It made the exit call, or its program returned.
+    Exited {
+        /// Its code.
+        code: i32,
+        /// Its last word.
+        message: String,
+    },
+    /// A signal ended it.
+    Signaled {
+        /// The signal.
+        signal: Signal,
+        /// Why it was raised.
+        reason: String,
+    },
+    /// Its program panicked.
+    Crashed {
+        /// What the panic said.
+        panic: String,
+    },
+}
+
+impl fmt::Display for ExitStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exited { code, message } if message.is_empty() => write!(f, "exited with {code}"),
+            Self::Exited { code, message } => write!(f, "exited with {code}: {message}"),
+            Self::Signaled { signal, reason } => write!(f, "ended by {signal}: {reason}"),
+            Self::Crashed { panic } => write!(f, "crashed: {panic}"),
+        }
+    }
+}
+
+/// What an agent is doing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AgentState {
+    /// No call in flight.
+    Ready,
+    /// At least one call in flight.
+    Running,
+    /// Its calls park at the gate until `SIGCONT`.
+    Stopped,
+    /// It ended.
+    Zombie(ExitStatus),
+}
+
+/// One life of one agent.
+#[derive(Debug)]
+pub(crate) struct Agent {
+    pub(crate) id: AgentId,
+    pub(crate) generation: u64,
+    pub(crate) facts: Map<String, Value>,
+    pub(crate) files: Files,
+    pub(crate) word: Word,
+    pub(crate) running: Running,
+    /// Calls that wait for `SIGCONT`.
+    pub(crate) parked: AtomicU64,
+    /// What it did lately, for its own eyes.
+    pub(crate) trail: Arc<Trail>,
+    /// Notified whenever the word, the status or the grace period changes.
+    pub(crate) changed: Notify,
+    /// End of the grace period of a `SIGTERM`, in monotonic nanoseconds; 0 while there is none.
+    grace_ends: AtomicU64,
+    status: OnceLock<ExitStatus>,
+    /// Calls made after the end that were still written down.
+    postmortem: AtomicU32,
+}
+
+impl Agent {
+    pub(crate) fn new(
+        id: AgentId,
+        generation: u64,
+        facts: Map<String, Value>,
+        files: Files,
+        trail: Arc<Trail>,
+    ) -> Self {
+        Self {
+            running: Running::default(),
+            parked: AtomicU64::new(0),
+            trail,
+            id,
+            generation,
+            facts,
+            files,
+            word: Word::default(),
+            changed: Notify::new(),
+            grace_ends: AtomicU64::new(0),
+            status: OnceLock::new(),
+            postmortem: AtomicU32::new(0),
+        }
+    }
+
+    pub(crate) fn source(&self) -> Source<'_> {
+        Source { agent: self.id.as_str(), generation: self.generation, trail: Some(&self.trail) }
+    }
+
+    /// Ends this life. `true` for the one caller whose status stands; once it returns no call enters the gate.
+    pub(crate) fn end(&self, status: ExitStatus) -> bool {
+        if self.status.set(status).is_err() {
+            return false;
+        }
+        self.word.close();
+        self.changed.notify_waiters();
+        true
+    }
+
+    /// How it ended, once it has.
+    pub(crate) fn ended(&self) -> Option<&ExitStatus> {
+        if self.word.load().closed() { self.status.get() } else { None }
+    }
+
+    pub(crate) fn state(&self) -> AgentState {
+        let seen = self.word.load();
+        match self.ended() {
+            Some(status) => AgentState::Zombie(status.clone()),
+            None if seen.stopped() => AgentState::Stopped,
+            None if seen.in_flight() == 0 => AgentState::Ready,
+            None => AgentState::Running,
+        }
+    }
+
+    /// Starts the grace period, unless one runs already: a second `SIGTERM` buys no time.
+    pub(crate) fn start_grace(&self, ends: Monotonic) {
+        let ends = ends.as_nanos().max(1);
+        let _ = self.grace_ends.compare_exchange(0, ends, Ordering::SeqCst, Ordering::SeqCst);
+        self.changed.notify_waiters();
+    }
+
+    pub(crate) fn grace_ends(&self) -> Option<Monotonic> {
+        match self.grace_ends.load(Ordering::SeqCst) {
+            0 => None,
+            ends => Some(Monotonic::from_nanos(ends)),
+        }
+    }
+
+    /// Whether one more call after the end is worth a record. Keeps a dead agent's handle from filling the disk.
+    pub(crate) fn postmortem_record(&self) -> bool {
+        /// Enough to see that somebody tried, and how.
+        const MAX_POSTMORTEM: u32 = 16;
+        let seen = self.postmortem.load(Ordering::Relaxed);
+        seen < MAX_POSTMORTEM && self.postmortem.fetch_add(1, Ordering::Relaxed) < MAX_POSTMORTEM
+    }
+}
+
+/// Every agent of a kernel: live ones by name, ended ones until somebody has waited for them.
+#[derive(Debug, Default)]
+pub(crate) struct Table {
+    agents: Mutex<Agents>,
+}
+
+#[derive(Debug, Default)]
+struct Agents {
+    live: HashMap<AgentId, Arc<Agent>>,
+    zombies: HashMap<AgentId, Zombie>,
+    /// Zombies, oldest first. May name some that were reaped meanwhile; bounded all the same.
+    order: VecDeque<(AgentId, u64)>,
+}
+
+/// What is left of an agent that nobody has waited for.
+#[derive(Debug)]
+struct Zombie {
+    generation: u64,
+    status: ExitStatus,
+}
+
+/// Why an agent could not be added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TableError {
+    Exists,
+    Full,
+}
+
+impl Table {
+    /// Adds an agent.
+    pub(crate) fn add(&self, agent: &Arc<Agent>) -> Result<(), TableError> {
+        let id = &agent.id;
+        let mut agents = self.lock();
+        if agents.live.contains_key(id) {
+            return Err(TableError::Exists);
+        }
+        if MAX_AGENTS <= agents.live.len() {
+            return Err(TableError::Full);
+        }
+        agents.live.insert(id.clone(), Arc::clone(agent));
+        agents.zombies.remove(id);
+        Ok(())
+    }
+
+    /// Moves an ended agent from the living to the zombies.
+    pub(crate) fn retire(&self, agent: &Agent, status: ExitStatus) {
+        let mut agents = self.lock();
+        if agents.live.get(&agent.id).is_some_and(|live| live.generation == agent.generation) {
+            agents.live.remove(&agent.id);
+        }
+        let generation = agent.generation;
+        agents.zombies.insert(agent.id.clone(), Zombie { generation, status });
+        agents.order.push_back((agent.id.clone(), generation));
+        if MAX_ZOMBIES < agents.order.len()
+            && let Some((oldest, generation)) = agents.order.pop_front()
+            && agents.zombies.get(&oldest).is_some_and(|zombie| zombie.generation == generation)
+        {
+            agents.zombies.remove(&oldest);
+        }
+    }
+
+    pub(crate) fn live(&self, id: &str) -> Option<Arc<Agent>> {
+        self.lock().live.get(id).cloned()
+    }
+
+    pub(crate) fn all_live(&self) -> Vec<Arc<Agent>> {
+        self.lock().live.values().cloned().collect()
+    }
+
+    /// Takes the exit status of an ended agent, of this generation if one is given.
+    pub(crate) fn reap(&self, id: &AgentId, generation: Option<u64>) -> Option<ExitStatus> {
+        let mut agents = self.lock();
+        let wanted = agents.zombies.get(id)?;
+        if generation.is_some_and(|generation| generation != wanted.generation) {
+            return None;
+        }
+        agents.zombies.remove(id).map(|zombie| zombie.status)
+    }
+
+    /// The exit status of an ended agent, left in place.
+    pub(crate) fn zombie(&self, id: &str) -> Option<ExitStatus> {
+        self.lock().zombies.get(id).map(|zombie| zombie.status.clone())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Agents> {
+        // INVARIANT: nothing that can panic runs under this lock, so a poisoned one still holds a whole table.
+        self.agents.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

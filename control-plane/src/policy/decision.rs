@@ -1,0 +1,374 @@
+//! What a policy answers.
+
+use std::fmt;
+use std::sync::Arc;
+
+use agent_primitives::{Digest, Verdict};
+
+use super::rule::Rule;
+use super::snapshot::Snapshot;
+use crate::question::{Caller, Question};
+
+/// Most rule ids a decision keeps; more are only counted.
+pub const MAX_DECIDING_RULES: usize = 8;
+
+/// What happens to an agent whose call was refused. Exhaustive on purpose: a kernel must handle each.
+///
+/// Ordered by strictness.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum OnViolation {
+    /// The call fails and the agent may try something else.
+    Deny,
+    /// The agent is stopped until somebody lets it go on.
+    Stop,
+    /// The agent is killed.
+    Kill,
+}
+
+impl OnViolation {
+    pub(super) const NAMES: [(&'static str, Self); 3] =
+        [("kill", Self::Kill), ("deny", Self::Deny), ("stop", Self::Stop)];
+
+    /// The word policies use.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Deny => "deny",
+            Self::Stop => "stop",
+            Self::Kill => "kill",
+        }
+    }
+}
+
+impl fmt::Display for OnViolation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// The answer to one question, with the rules that made it. Holds its policy alive, copies nothing out of it.
+#[derive(Clone)]
+pub struct Decision {
+    snapshot: Arc<Snapshot>,
+    verdict: Verdict,
+    on_violation: OnViolation,
+    kept: [u32; MAX_DECIDING_RULES],
+    matched: usize,
+}
+
+impl Decision {
+    /// The verdict.
+    #[must_use]
+    pub fn verdict(&self) -> Verdict {
+        self.verdict
+    }
+
+    /// The ids of the rules that made the verdict, in the order of the document: every rule that matched and has the
+    /// winning effect, the first [`MAX_DECIDING_RULES`] of them. Empty when nothing matched, and for the calls that are
+    /// always allowed.
+    #[must_use]
+    pub fn rules(&self) -> impl ExactSizeIterator<Item = &str> {
+        let kept = self.kept.iter().take(self.matched);
+        kept.map(|rule| self.snapshot.rule(*rule).map_or("", |rule| &*rule.id))
+    }
+
+    /// How many rules made the verdict, those included that [`Decision::rules`] leaves out.
+    #[must_use]
+    pub fn rule_count(&self) -> usize {
+        self.matched
+    }
+
+    /// The first of the rules that made the verdict; `None` when nothing matched.
+    #[must_use]
+    pub fn deciding_rule(&self) -> Option<&str> {
+        self.rules().next()
+    }
+
+    /// What a refusal does to the agent: the strictest of what the deciding rules say, or the policy's own word when
+    /// nothing matched. For `ask` it is what a human's no leads to; for `allow` it means nothing.
+    #[must_use]
+    pub fn on_violation(&self) -> OnViolation {
+        self.on_violation
+    }
+
+    /// The digest of the policy that answered.
+    #[must_use]
+    pub fn policy_digest(&self) -> Digest {
+        self.snapshot.digest
+    }
+}
+
+impl fmt::Debug for Decision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Decision")
+            .field("verdict", &self.verdict)
+            .field("rules", &self.rules().collect::<Vec<_>>())
+            .field("on_violation", &self.on_violation)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The answer to what is always the caller's own business: its own descriptors, mask, mailbox and end.
+pub(super) fn own_business(snapshot: &Arc<Snapshot>) -> Decision {
+    Decision {
+        snapshot: Arc::clone(snapshot),
+        verdict: Verdict::Allow,
+        on_violation: snapshot.on_violation,
+        kept: [0; MAX_DECIDING_RULES],
+        matched: 0,
+    }
+}
+
+/// Answers a question: deny over ask over allow, and deny when nothing matched.
+pub(super) fn decide(snapshot: &Arc<Snapshot>, caller: &Caller<'_>, question: &Question<'_>) -> Decision {
+    let mut decision = Decision {
+        snapshot: Arc::clone(snapshot),
+        verdict: Verdict::Deny,
+        on_violation: snapshot.on_violation,
+        kept: [0; MAX_DECIDING_RULES],
+        matched: 0,
+    };
+    if snapshot.always_allowed(question.call) {
+        decision.verdict = Verdict::Allow;
+        return decision;
+    }
+    let Some((index, text)) = snapshot.index_for(question) else { return decision };
+    for number in index.candidates(text, caller.agent.as_str()) {
+        let Some(rule) = snapshot.rule(number) else { continue };
+        let outranked = 0 < decision.matched && rule.effect < decision.verdict;
+        if !outranked && rule.matches(caller, question) {
+            decision.take(number, rule);
+        }
+    }
+    decision
+}
+
+impl Decision {
+    /// Counts a rule that matched; a stricter effect than before starts over.
+    fn take(&mut self, number: u32, rule: &Rule) {
+        if self.matched == 0 || self.verdict < rule.effect {
+            self.matched = 0;
+            self.verdict = rule.effect;
+            self.on_violation = rule.on_violation;
+        }
+        if let Some(place) = self.kept.get_mut(self.matched) {
+            *place = number;
+        }
+        self.matched += 1;
+        self.on_violation = self.on_violation.max(rule.on_violation);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use agent_primitives::{AgentId, ToolId};
+    use proptest::prelude::*;
+    use serde_json::{Map, Value, json};
+
+    use super::*;
+    use crate::policy::Policy;
+    use crate::question::{CallKind, Object};
+    use crate::vfs::VfsPath;
+
+    /// A rule as the tests see it: its conditions are taken from the compiled policy, its selectors are matched by hand.
+    #[derive(Clone, Debug)]
+    struct Model {
+        effect: &'static str,
+        on_violation: Option<&'static str>,
+        file: bool,
+        patterns: Vec<&'static str>,
+        agents: Option<Vec<&'static str>>,
+        guard: Option<&'static str>,
+    }
+
+    impl Model {
+        fn text(&self, number: usize) -> String {
+            let (calls, selector) = if self.file { ("[read, open]", "paths") } else { ("[exec]", "tools") };
+            let mut rule =
+                json!({ "id": format!("r{number}"), "effect": self.effect, selector: self.patterns });
+            if let Some(agents) = &self.agents {
+                rule["agents"] = json!(agents);
+            }
+            if let Some(word) = self.on_violation.filter(|_| self.effect != "allow") {
+                rule["on_violation"] = json!(word);
+            }
+            let subject = if self.file { "path" } else { "args.x" };
+            let when = self.guard.map(|guard| format!(", when: {{{subject}: {guard}}}")).unwrap_or_default();
+            let rule = rule.to_string();
+            format!("{{calls: {calls}{when}, {}", rule.trim_start_matches('{'))
+        }
+
+        fn selects(&self, agent: &str, call: CallKind, text: &str) -> bool {
+            let right_call = if self.file {
+                matches!(call, CallKind::Read | CallKind::Open)
+            } else {
+                call == CallKind::Exec
+            };
+            let any = |patterns: &[&str], text: &str, separator| {
+                patterns.iter().any(|pattern| glob(pattern.as_bytes(), text.as_bytes(), separator))
+            };
+            right_call
+                && any(&self.patterns, text, self.file)
+                && self.agents.as_ref().is_none_or(|agents| any(agents, agent, false))
+        }
+    }
+
+    /// The plainest matcher that can be: every star tries every length.
+    fn glob(pattern: &[u8], text: &[u8], separator: bool) -> bool {
+        match pattern {
+            [] => text.is_empty(),
+            [b'*', b'*', rest @ ..] => (0..=text.len()).any(|cut| glob(rest, &text[cut..], separator)),
+            [b'*', rest @ ..] => {
+                let reach = text.iter().position(|byte| separator && *byte == b'/').unwrap_or(text.len());
+                (0..=reach).any(|cut| glob(rest, &text[cut..], separator))
+            }
+            [b'?', rest @ ..] => matches!(text, [byte, after @ ..]
+                if !(separator && *byte == b'/') && glob(rest, after, separator)),
+            [first, rest @ ..] => {
+                matches!(text, [byte, after @ ..] if byte == first && glob(rest, after, separator))
+            }
+        }
+    }
+
+    /// Looks at every rule, in order, and keeps what the strictest say.
+    fn naive(policy: &Policy, models: &[Model], caller: &Caller<'_>, question: &Question<'_>) -> Answer {
+        let text = match question.object {
+            Object::File(path) => path.as_str(),
+            Object::Tool { id, .. } => id.as_str(),
+            Object::Agent { id, .. } => id.as_str(),
+        };
+        let matching: Vec<&Rule> = models
+            .iter()
+            .zip(&policy.snapshot.rules)
+            .filter(|(model, _)| model.selects(caller.agent.as_str(), question.call, text))
+            .map(|(_, rule)| rule)
+            .filter(|rule| rule.matches(caller, question))
+            .collect();
+        let verdict = matching.iter().map(|rule| rule.effect).max().unwrap_or(Verdict::Deny);
+        let deciding: Vec<&&Rule> = matching.iter().filter(|rule| rule.effect == verdict).collect();
+        let on_violation = deciding.iter().map(|rule| rule.on_violation).max();
+        let ids = deciding.iter().map(|rule| rule.id.to_string()).take(MAX_DECIDING_RULES).collect();
+        (verdict, ids, deciding.len(), on_violation.unwrap_or(policy.snapshot.on_violation))
+    }
+
+    type Answer = (Verdict, Vec<String>, usize, OnViolation);
+
+    fn answer(policy: &Policy, caller: &Caller<'_>, question: &Question<'_>) -> Answer {
+        let decision = policy.decide(caller, question);
+        let ids = decision.rules().map(str::to_owned).collect();
+        (decision.verdict(), ids, decision.rule_count(), decision.on_violation())
+    }
+
+    const TOOLS: [&str; 5] = ["db", "db.q", "db.query", "mail.send", "mcp.x/get"];
+    const TOOL_PATTERNS: [&str; 9] =
+        ["db", "db.q", "db.query", "*", "db*", "db.*", "*.send", "mcp.*/g?t", "m*e*"];
+    const PATHS: [&str; 6] = ["/", "/a", "/a/b", "/a/b/c", "/ab", "/b/a"];
+    const PATH_PATTERNS: [&str; 8] = ["/", "/a", "/a/b", "/**", "/a/**", "/*", "/*/b", "/a?"];
+    const AGENTS: [&str; 3] = ["w", "w2", "boss"];
+    const AGENT_PATTERNS: [&str; 5] = ["w", "w2", "boss", "w*", "*s"];
+    const GUARDS: [&str; 9] = [
+        "{eq: 1}",
+        "{ne: 1}",
+        "{gt: 1}",
+        "{not: {lt: 2}}",
+        "{matches: b}",
+        "{len: {lt: 3}}",
+        "{any_of: [{eq: x}, {gt: 3}]}",
+        "{each: {gt: 0}}",
+        "{path: {under: [/a]}}",
+    ];
+
+    fn pick(
+        from: &'static [&'static str],
+        count: std::ops::RangeInclusive<usize>,
+    ) -> impl Strategy<Value = Vec<&'static str>> {
+        prop::collection::vec(prop::sample::select(from), count)
+    }
+
+    fn model() -> impl Strategy<Value = Model> {
+        let common = (
+            prop::sample::select(&["allow", "deny", "ask"][..]),
+            prop::option::of(prop::sample::select(&["kill", "deny", "stop"][..])),
+            prop::option::weighted(0.4, pick(&AGENT_PATTERNS, 1..=2)),
+            prop::option::of(prop::sample::select(&GUARDS[..])),
+        );
+        let selector = prop_oneof![
+            pick(&PATH_PATTERNS, 1..=3).prop_map(|patterns| (true, patterns)),
+            pick(&TOOL_PATTERNS, 1..=3).prop_map(|patterns| (false, patterns)),
+        ];
+        (common, selector).prop_map(|((effect, on_violation, agents, guard), (file, patterns))| Model {
+            effect,
+            on_violation,
+            file,
+            patterns,
+            agents,
+            guard,
+        })
+    }
+
+    fn argument() -> impl Strategy<Value = Value> {
+        let arguments = [
+            json!({}),
+            json!({"x": 1}),
+            json!({"x": 2.5}),
+            json!({"x": "b"}),
+            json!({"x": "x"}),
+            json!({"x": [1, 2]}),
+            json!({"x": [0]}),
+            json!({"x": "/a/b"}),
+            json!({"x": null}),
+            json!({"x": {}}),
+        ];
+        prop::sample::select(arguments.to_vec())
+    }
+
+    proptest! {
+        #[test]
+        fn the_index_answers_as_a_scan_of_all_rules_does(
+            models in prop::collection::vec(model(), 0..24),
+            agent in prop::sample::select(&AGENTS[..]),
+            tool in prop::sample::select(&TOOLS[..]),
+            path in prop::sample::select(&PATHS[..]),
+            arguments in argument(),
+        ) {
+            let rules: Vec<String> = models.iter().enumerate().map(|(n, model)| model.text(n)).collect();
+            let text = format!("{{version: 1, on_violation: stop, rules: [{}]}}", rules.join(", "));
+            let policy = Policy::from_yaml("test", &text).unwrap();
+            let (agent, tool): (AgentId, ToolId) = (agent.parse().unwrap(), tool.parse().unwrap());
+            let path = VfsPath::parse(path).unwrap();
+            let caller = Caller { agent: &agent, facts: &Map::new() };
+            for (call, object) in [
+                (CallKind::Exec, Object::Tool { id: &tool, arguments: &arguments }),
+                (CallKind::Read, Object::File(&path)),
+                (CallKind::Open, Object::File(&path)),
+                (CallKind::Write, Object::File(&path)),
+            ] {
+                let question = Question { call, object };
+                let found = answer(&policy, &caller, &question);
+                prop_assert_eq!(&found, &naive(&policy, &models, &caller, &question), "{}", text);
+                // The same document, loaded anew, answers the same.
+                let again = Policy::from_yaml("again", &text).unwrap();
+                prop_assert_eq!(&found, &answer(&again, &caller, &question));
+                prop_assert_eq!(policy.digest(), again.digest());
+            }
+        }
+
+        #[test]
+        fn no_text_makes_the_loader_panic(text in "[\\[\\]{}:,\\-&*!|>'\"#%@`\\\\ \n\ta-z0-9.?~]{0,200}") {
+            let _ = Policy::from_yaml("test", &text);
+        }
+
+        #[test]
+        fn no_argument_makes_a_guard_panic(text in "(?s).{0,60}|(https?|SELECT|select \\* from|WITH)[ -~\u{e9}\u{3002}]{0,80}") {
+            let policy = Policy::from_yaml("test", "{version: 1, rules: [{id: a, effect: ask, calls: [exec], tools: [t], when: {\
+                args.x: {any_of: [{url: {schemes: [https], hosts: ['*']}}, {path: {under: [/]}}, {matches: '\\d'}, \
+                {sql: {statements: [select], tables: ['*']}}, {sql: {dialect: mysql, statements: [select], tables: ['*']}}, \
+                {sql: {dialect: postgres, statements: [select], tables: ['*']}}]}}}]}").unwrap();
+            let (agent, tool) = ("w".parse().unwrap(), "t".parse().unwrap());
+            let object = Object::Tool { id: &tool, arguments: &json!({ "x": text }) };
+            let caller = Caller { agent: &agent, facts: &Map::new() };
+            let question = Question { call: CallKind::Exec, object };
+            prop_assert_ne!(policy.decide(&caller, &question).verdict(), Verdict::Allow);
+        }
+    }
+}

@@ -1,0 +1,362 @@
+//! What agents may do: the policy language and the engine that judges by it.
+//!
+//! A [`Policy`] is compiled once from a document and never changes. [`Policy::decide`] answers one question, whether
+//! this agent may make this call, as a pure function: the same policy and the same question give the same
+//! [`Decision`], and no input makes it fail. Nothing is allowed that no rule allows.
+//!
+//! # The document
+//!
+//! YAML 1.2, of which JSON is a part, at most [`MAX_POLICY_BYTES`]:
+//!
+//! ```yaml
+//! version: 1
+//! name: carbon-auditor            # optional
+//! packs: [read_only]              # optional: built-in rules, by name
+//! on_violation: kill              # optional: kill (default), stop or deny
+//! rules:
+//!   - id: reporting-queries       # unique, 1 to 128 of [A-Za-z0-9._-]
+//!     effect: allow               # allow, ask or deny
+//!     calls: [exec]               # read, write, open, exec, signal
+//!     tools: ["db.query"]
+//!     agents: ["auditor-*"]       # optional: everybody, if left out
+//!     when:                       # optional: all entries must hold
+//!       args.query: { sql: { statements: [select], tables: ["emissions.*"] } }
+//!   - id: big-transfers
+//!     effect: ask
+//!     calls: [exec]
+//!     tools: ["bank.transfer"]
+//!     when: { args.amount: { gt: 1000 } }
+//!   - id: no-history
+//!     effect: deny
+//!     calls: [write]
+//!     paths: ["/mem/episodic/**"]
+//!     on_violation: deny          # only where the effect is deny or ask
+//! ```
+//!
+//! An unknown field, word or guard, a repeated key, a tag, an anchor, an empty selector and a rule that could never
+//! match are errors. [`PolicyErrors`] lists as many as one reading finds, each with its line and column, and a
+//! document with one error is refused as a whole. Text must be text: a bare `123` or `true` needs quotes where text
+//! is meant, and so does, in a guard, what other readers of YAML take for a boolean, a number or a date (`yes`, `off`,
+//! `1_000`, `0b1`, `1:30`, `2001-12-14`). There are at most [`MAX_RULES`] rules, nested at most [`MAX_DEPTH`] levels deep, with at most
+//! [`MAX_REGEXES`] regexes that cost at most [`MAX_REGEX_COST`], and at most [`MAX_GLOB_BYTES`] of patterns that are
+//! neither an exact name nor a prefix. So the largest document compiles in about two seconds.
+//!
+//! Packs: `default_deny` has no rules. `read_only` allows `read` and `open` on `/**`, the agent's own tree, and
+//! nothing else.
+//!
+//! # How rules combine
+//!
+//! A rule matches when its calls, its selectors and all its conditions do. Among the rules that match, deny stands
+//! over ask and ask over allow; the order in the document means nothing. If no rule matches, the answer is deny.
+//!
+//! What a refusal does to the agent is the strictest `on_violation` of the rules that made it, or the document's own
+//! when nothing matched. On an `ask` rule it says what a human's no does.
+//!
+//! The calls `close`, `check_policy` and `exit` touch nothing but the caller; they are always allowed and cannot be
+//! named.
+//!
+//! # What a rule selects
+//!
+//! | selector | goes with | matched against |
+//! | --- | --- | --- |
+//! | `tools` | `exec` | the tool's id |
+//! | `paths` | `read`, `write`, `open` | the path as the agent sees it |
+//! | `targets` | `signal` | the receiving agent's id |
+//! | `signals` | `signal` | the signal's name; all signals, if left out |
+//! | `agents` | every call | the calling agent's id |
+//!
+//! The first three are required for their calls: to mean everything, write `"*"` or, for paths, `"/**"`. Each is a
+//! list of exact names or patterns. In patterns `*` stands for any run of characters, `?` for exactly one byte, `{a,b}`
+//! for either; case counts. A character beyond ASCII, which only paths can hold, is two to four bytes, so `/a/?` does not
+//! match `/a/é`: in a rule that denies, write `*`. In ids `*` crosses `.` and `/`. In paths `*` and `?` stop at `/`, and `**`, only as a whole
+//! segment, stands for any number of segments: `/a/**` is everything below `/a`, but not `/a` itself, which is listed on its own;
+//! `/**` is everything, `/` included.
+//!
+//! # What a condition looks at
+//!
+//! Each entry of `when` names a value and a guard. The value is `args` or a part of it (`args.filter.0.name`; a key
+//! with dots, spaces or quotes is quoted: `args."a.b"`), `context.<key>` (what the host said about the agent when it
+//! was spawned), `agent`, and for the calls that have one `tool`, `path`, `target` and `signal`. A bare number is an
+//! index of an array, or a key of an object. Nothing an agent sends can be read as `context`.
+//!
+//! # Guards
+//!
+//! Several guards in one map must all hold.
+//!
+//! | guard | holds when the value |
+//! | --- | --- |
+//! | `eq: v`, `ne: v` | is, is not equal to `v`; numbers by value (`1` is `1.0`), text to the byte, nothing converted |
+//! | `in: [..]`, `not_in: [..]` | is equal to one, to none of these; of another type than each, it is an error |
+//! | `lt`, `lte`, `gt`, `gte` | is a number that compares so; exact |
+//! | `len: {lte: 5}` | is a text (characters), array or object of a length that compares so (`eq ne lt lte gt gte`) |
+//! | `matches: regex` | is a text that the regex finds itself in; write `^…$` for the whole; linear time |
+//! | `path: {under: [/data]}` | is an absolute path with one spelling, at or below one of these folders |
+//! | `url: {..}` | is a URL as described below |
+//! | `sql: {..}` | is a statement as described below |
+//! | `not: guard` | does not pass the guard |
+//! | `any_of: [guards]` | passes at least one |
+//! | `each: guard`, `some: guard` | is an array of which every, at least one item passes |
+//! | `first: guard`, `rest: guard` | is an array whose first item, whose remainder passes |
+//!
+//! ## When a guard cannot be applied
+//!
+//! A missing value, a value of another type, or text that does not parse makes a guard neither true nor false. That
+//! is an error, also under `not`; `any_of` may still be true, and a map of guards false, by another guard. `each`
+//! holds for an empty array, `some` does not, and `first` and `rest` cannot be applied to one. `eq`, `ne`, `in` and
+//! `not_in` cannot be applied to a value whose JSON type is that of none of their literals: `ne: evil` does not hold for
+//! `["evil"]`. Null is comparable with everything, and everything with literals that are all null. A rule whose
+//! conditions end in an error **matches if it denies or asks and does not match if it allows**. `ne` and `not_in` are
+//! no exception: on a missing value they are errors.
+//!
+//! ## `url`
+//!
+//! `schemes` (of `http https ws wss ftp`) and `hosts` are required. `hosts` lists names, compared after IDNA:
+//! `api.example.com` is that name, `*.example.com` one or more labels in front of it but not the bare name, `*` any
+//! name or address. `ports` is `default` (also if left out) or a list. `addresses` lists the classes an address literal
+//! may have, of `public private loopback link_local`; none, if left out. A literal is classed by where it leads in any
+//! spelling (decimal, octal, hex, IPv4 inside IPv6) and must also be in `hosts`; `localhost` counts as one.
+//!
+//! **Names are not resolved.** Under `*`, or a wildcard over a domain whose owner is not trusted, a name can lead to any
+//! address, private ones included, whatever `addresses` says: the tool that connects has to check that. Names that are
+//! internal by their form (a single label, and whatever ends in `localhost`, `localdomain`, `local`, `internal`,
+//! `intranet`, `private`, `corp`, `home`, `home.arpa` or `lan`) are not matched by `*`, nor by a wildcard that does not
+//! itself end in one of these: list them by name, or as `*.corp.internal`.
+//!
+//! User names in URLs, control characters, blanks, backslashes, escapes in the host and whatever else the parser
+//! would repair or strip are errors of the guard, as is a URL of more than 8 KiB.
+//!
+//! ## `sql`
+//!
+//! The guard is a grant: the text is exactly one statement, and everything in it, at any depth, is listed. In a deny
+//! rule it belongs under `not`.
+//!
+//! - `statements` (required), of `select select_for_update insert update delete merge explain`: every statement
+//!   inside the statement counts, so a CTE that deletes needs `delete`, and `EXPLAIN ANALYZE DELETE` needs `explain`
+//!   and `delete`. An upsert needs `update` too, a replacing insert `delete`. Whatever is not in that list cannot be
+//!   granted, `SELECT … INTO` included.
+//! - `tables` (required): every relation anywhere must match one. `*` stands for a run of characters within one part:
+//!   `orders` is only the unqualified name, `emissions.*` any table of that schema. Unquoted names ignore case (not
+//!   for `mysql`), quoted ones do not. Where nothing is written, a common table expression is not a table where it is
+//!   in scope and spelled as it was defined.
+//! - `functions`: every function called must match one; [`DEFAULT_SQL_FUNCTIONS`] if left out, none if empty. Calls
+//!   with their own syntax count by name (`substring`, `extract`, `trim`, …). A function used as a table must be
+//!   listed in both, and `match`, `glob`, `regexp` and `rlike` as operators need the function of that name (but
+//!   `regexp` and `rlike` not in `mysql`). In Postgres `a.name` calls the function `name` on the row `a` if `a` has no
+//!   such column. That cannot be told from a column here, so a role that runs such text must not be able to execute
+//!   functions on rows of the granted tables that it should not call.
+//! - `dialect`: `generic` (also if left out), `postgres`, `mysql`, `sqlite`. Name the database if you can; `generic`
+//!   refuses all text that databases cut into different tokens, such as backslashes in strings, `#`, brackets and
+//!   dollar quotes; `mysql` refuses backslashes, whose meaning is a setting of the server.
+//!
+//! Casts to types that are not built in, `regclass` included, and collations other than those that come with the
+//! database are errors of the guard.
+//!
+//! Comments that some database executes (`/*!`, `/*+`), nested comments and constructs whose effect is not known here
+//! are errors of the guard. So is text beyond 64 KiB, or nested deeper than about four subqueries.
+
+mod budget;
+mod decision;
+mod document;
+mod error;
+mod fields;
+mod guard;
+mod index;
+mod pack;
+mod pattern;
+pub(crate) mod permit;
+pub(crate) mod request;
+mod rule;
+mod snapshot;
+mod source;
+mod subject;
+
+use std::fmt;
+use std::io::Read;
+use std::path::Path;
+use std::sync::Arc;
+
+use agent_primitives::{Digest, ToolId, suggest};
+use serde_json::Value;
+
+pub use self::budget::{MAX_GLOB_BYTES, MAX_REGEX_COST, MAX_REGEXES};
+pub use self::decision::{Decision, MAX_DECIDING_RULES, OnViolation};
+pub use self::document::{MAX_POLICY_BYTES, MAX_RULES};
+pub use self::error::{MAX_ERRORS, PolicyError, PolicyErrors};
+pub use self::guard::DEFAULT_SQL_FUNCTIONS;
+pub use self::rule::RuleInfo;
+pub use self::source::MAX_DEPTH;
+
+use self::error::{Code, Mark, Report, quoted};
+use self::snapshot::Snapshot;
+use crate::question::{Caller, Question};
+
+/// A compiled policy: immutable, shared, cheap to clone.
+///
+/// ```
+/// use agent_control_plane::policy::Policy;
+/// use agent_control_plane::question::{CallKind, Caller, Object, Question};
+/// use agent_primitives::Verdict;
+/// use serde_json::{Map, json};
+///
+/// let policy = Policy::from_yaml(
+///     "transfers.yaml",
+///     r#"
+/// version: 1
+/// name: transfers
+/// rules:
+///   - { id: small, effect: allow, calls: [exec], tools: ["bank.transfer"], when: { args.amount: { gt: 0 } } }
+///   - { id: large, effect: ask, calls: [exec], tools: ["bank.transfer"], when: { args.amount: { gt: 1000 } } }
+/// "#,
+/// )?;
+/// let (agent, tool) = ("support-1".parse()?, "bank.transfer".parse()?);
+/// let decide = |arguments: serde_json::Value| {
+///     let object = Object::Tool { id: &tool, arguments: &arguments };
+///     policy.decide(&Caller { agent: &agent, facts: &Map::new() }, &Question { call: CallKind::Exec, object })
+/// };
+/// assert_eq!(decide(json!({ "amount": 20 })).verdict(), Verdict::Allow);
+/// assert_eq!(decide(json!({ "amount": 2000 })).deciding_rule(), Some("large"));
+/// assert_eq!(decide(json!({ "amount": "20" })).verdict(), Verdict::Ask);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct Policy {
+    snapshot: Arc<Snapshot>,
+}
+
+impl Policy {
+    /// Compiles a document. `source_name` stands in front of every error.
+    ///
+    /// # Errors
+    /// [`PolicyErrors`] lists everything that was found wrong; no part of such a document is ever in force.
+    pub fn from_yaml(source_name: &str, text: &str) -> Result<Self, PolicyErrors> {
+        document::load(&source_name.into(), text.as_bytes()).map(Self::of)
+    }
+
+    /// Reads a regular file and compiles it; at most [`MAX_POLICY_BYTES`] are read. Blocks the thread.
+    ///
+    /// # Errors
+    /// As [`Policy::from_yaml`], and `AK0110` when the file cannot be read or is not UTF-8.
+    pub fn load(path: impl AsRef<Path>) -> Result<Self, PolicyErrors> {
+        let file: Arc<str> = path.as_ref().display().to_string().into();
+        match read(path.as_ref()) {
+            Ok(bytes) => document::load(&file, &bytes).map(Self::of),
+            Err(error) => {
+                let mut report = Report::new(&file);
+                report.add(Code::Unreadable, Mark::NOWHERE, format!("cannot read the policy: {error}"));
+                report.finish(None)
+            }
+        }
+    }
+
+    /// The policy that allows nothing but what is always allowed, and kills who tries.
+    #[must_use]
+    pub fn deny_all() -> Self {
+        Self::of(document::deny_all())
+    }
+
+    /// A built-in policy on its own.
+    ///
+    /// # Errors
+    /// `AK0113` when there is no pack of that name; the help names the nearest.
+    pub fn pack(name: &str) -> Result<Self, PolicyErrors> {
+        match pack::PACKS.iter().find(|pack| pack.name == name) {
+            Some(pack) => {
+                let text = format!("version: 1\nname: {0}\npacks: [{0}]\n", pack.name);
+                Self::from_yaml(&format!("pack:{}", pack.name), &text)
+            }
+            None => {
+                let mut report = Report::new(&"policy".into());
+                let known = pack::PACKS.map(|pack| pack.name);
+                report.unknown(Code::UnknownWord, Mark::NOWHERE, "pack", name, &known);
+                report.finish(None)
+            }
+        }
+    }
+
+    /// Answers a question. Pure and total: equal policies and equal questions give equal answers, and no input makes it
+    /// panic. The cost grows with the rules that select what is asked about, not with all rules.
+    #[must_use]
+    pub fn decide(&self, caller: &Caller<'_>, question: &Question<'_>) -> Decision {
+        decision::decide(&self.snapshot, caller, question)
+    }
+
+    /// The answer to what no rule can speak about: see [`crate::question::CallKind`].
+    pub(crate) fn own_business(&self) -> Decision {
+        decision::own_business(&self.snapshot)
+    }
+
+    /// Checks that each tool a rule names one by one is among `known`; patterns are not checked.
+    ///
+    /// # Errors
+    /// One `AK0131` for each such tool that is not, with its place in the document and the nearest known name.
+    pub fn check_tools<'t>(&self, known: impl IntoIterator<Item = &'t ToolId>) -> Result<(), PolicyErrors> {
+        let known: std::collections::BTreeSet<&str> = known.into_iter().map(ToolId::as_str).collect();
+        let mut report = Report::new(&self.snapshot.file);
+        for (tool, at) in &self.snapshot.named_tools {
+            if !known.contains(&**tool) {
+                let message = format!("no tool is registered as {}", quoted(tool));
+                match suggest::nearest(tool, known.iter().copied()) {
+                    Some(nearest) => {
+                        report.add_help(
+                            Code::UnknownTool,
+                            *at,
+                            message,
+                            format!("did you mean `{nearest}`?"),
+                        );
+                    }
+                    None => report.add(Code::UnknownTool, *at, message),
+                }
+            }
+        }
+        report.finish(Some(()))
+    }
+
+    /// The policy's name; `unnamed` if the document gives none.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.snapshot.name
+    }
+
+    /// The digest of what the document says, packs included. Layout, comments and the order of keys do not change it.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        self.snapshot.digest
+    }
+
+    /// The rules: those of the packs first, then the document's own, in order.
+    #[must_use]
+    pub fn rules(&self) -> impl ExactSizeIterator<Item = RuleInfo<'_>> {
+        self.snapshot.rules.iter().map(RuleInfo::from)
+    }
+
+    /// The document as JSON. Loading its text gives a policy with the same digest.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        self.snapshot.document.clone()
+    }
+
+    fn of(snapshot: Snapshot) -> Self {
+        Self { snapshot: Arc::new(snapshot) }
+    }
+}
+
+impl fmt::Debug for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Policy")
+            .field("name", &self.name())
+            .field("digest", &self.digest())
+            .field("rules", &self.snapshot.rules.len())
+            .finish_non_exhaustive()
+    }
+}
+
+fn read(path: &Path) -> std::io::Result<Vec<u8>> {
+    // Asked before opening, which for a pipe would wait for a writer.
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(std::io::Error::new(std::io::ErrorKind::InvalidInput, "not a regular file"));
+    }
+    let mut bytes = Vec::new();
+    // One byte more than is allowed, so that the loader sees that there is too much.
+    std::fs::File::open(path)?.take(MAX_POLICY_BYTES as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}

@@ -1,0 +1,263 @@
+//! Requests: calls that passed the border. Each owns exactly what its service will use, so what is judged and recorded
+//! is what is executed.
+
+use std::time::Duration;
+
+use agent_primitives::{AgentId, Digest, Signal, SignalSet, ToolId};
+use agent_tool_registry::{Arguments, Effect, Invocation, Registry, ToolContract, ToolError};
+use bytes::Bytes;
+
+use crate::call::Change;
+use crate::question::{CallKind, Object, Question};
+use crate::recorder;
+use crate::vfs::{Descriptor, OpenFlags, Version, VfsPath};
+
+/// One request per call; the three forms of `SYS_SIGNAL` apart.
+#[derive(Debug)]
+pub(crate) enum Request {
+    Read(ReadFile),
+    Write(WriteFile),
+    Open(OpenFile),
+    Close(CloseFile),
+    Exec(RunTool),
+    Signal(SendSignal),
+    Mask(ChangeMask),
+    Await(AwaitSignal),
+    CheckPolicy(Box<Request>),
+    Exit(ExitWith),
+}
+
+#[derive(Debug)]
+pub(crate) struct ReadFile {
+    pub(crate) path: VfsPath,
+    pub(crate) descriptor: Option<Descriptor>,
+    pub(crate) offset: Option<u64>,
+    pub(crate) length: u64,
+}
+
+#[derive(Debug)]
+pub(crate) struct WriteFile {
+    pub(crate) path: VfsPath,
+    pub(crate) how: How,
+    pub(crate) data: Bytes,
+}
+
+#[derive(Debug)]
+pub(crate) enum How {
+    Path { change: Change, expected: Option<Version> },
+    Descriptor { descriptor: Descriptor, offset: Option<u64> },
+}
+
+impl How {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Path { change, .. } => change.name(),
+            Self::Descriptor { .. } => "descriptor",
+        }
+    }
+
+    fn descriptor(&self) -> Option<u32> {
+        match self {
+            Self::Path { .. } => None,
+            Self::Descriptor { descriptor, .. } => Some(descriptor.as_raw()),
+        }
+    }
+
+    fn offset(&self) -> Option<u64> {
+        match self {
+            Self::Path { .. } => None,
+            Self::Descriptor { offset, .. } => *offset,
+        }
+    }
+
+    fn expected(&self) -> Option<u128> {
+        match self {
+            Self::Path { expected, .. } => expected.map(Version::as_u128),
+            Self::Descriptor { .. } => None,
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct OpenFile {
+    pub(crate) path: VfsPath,
+    pub(crate) flags: OpenFlags,
+}
+
+#[derive(Debug)]
+pub(crate) struct CloseFile {
+    pub(crate) descriptor: Descriptor,
+}
+
+/// The job is private to the policy module: only a permit can run it.
+#[derive(Debug)]
+pub(crate) struct RunTool {
+    id: ToolId,
+    arguments: Arguments,
+    contract: Digest,
+    only_reads: bool,
+    /// An error when a path argument leads nowhere it may: policy is asked first, so that only who may run the tool
+    /// learns what is on the host's disk.
+    pub(super) job: Result<Invocation, ToolError>,
+    pub(super) deadline: Option<Duration>,
+}
+
+impl RunTool {
+    /// Prepares a tool for arguments that fit its schema.
+    pub(crate) fn prepare(
+        tools: &Registry,
+        id: ToolId,
+        arguments: Arguments,
+        deadline: Option<Duration>,
+    ) -> Result<Self, ToolError> {
+        let job = match tools.prepare(&id, arguments.clone()) {
+            Err(error @ (ToolError::PathEscapes { .. } | ToolError::PathMissing { .. })) => Err(error),
+            prepared => Ok(prepared?),
+        };
+        let contract = tools.get(&id);
+        Ok(Self {
+            contract: contract.map_or(Digest::ZERO, ToolContract::digest),
+            // A tool that declares nothing is taken to change something.
+            only_reads: contract.is_some_and(|contract| contract.effects().iter().eq([&Effect::Read])),
+            id,
+            arguments,
+            job,
+            deadline,
+        })
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct SendSignal {
+    pub(crate) to: AgentId,
+    pub(crate) signal: Signal,
+    pub(crate) reason: String,
+}
+
+#[derive(Debug)]
+pub(crate) struct ChangeMask {
+    pub(crate) block: SignalSet,
+    pub(crate) unblock: SignalSet,
+}
+
+#[derive(Debug)]
+pub(crate) struct AwaitSignal {
+    pub(crate) set: SignalSet,
+    pub(crate) deadline: Duration,
+}
+
+#[derive(Debug)]
+pub(crate) struct ExitWith {
+    pub(crate) code: i32,
+    pub(crate) message: String,
+}
+
+impl Request {
+    /// What policy is asked besides [`Request::question`]: opening a file to create or change it is also a write.
+    pub(crate) fn second_question(&self) -> Option<Question<'_>> {
+        match self {
+            Self::Open(open) if open.flags.writes() => {
+                Some(Question { call: CallKind::Write, object: Object::File(&open.path) })
+            }
+            _ => None,
+        }
+    }
+
+    /// What policy is asked. `None` for what is always the agent's own business: closing its descriptors, its own mask
+    /// and mailbox, asking, and ending itself.
+    pub(crate) fn question(&self) -> Option<Question<'_>> {
+        let (call, object) = match self {
+            Self::Read(read) => (CallKind::Read, Object::File(&read.path)),
+            Self::Write(write) => (CallKind::Write, Object::File(&write.path)),
+            Self::Open(open) => (CallKind::Open, Object::File(&open.path)),
+            Self::Exec(run) => {
+                (CallKind::Exec, Object::Tool { id: &run.id, arguments: run.arguments.value() })
+            }
+            Self::Signal(send) => (CallKind::Signal, Object::Agent { id: &send.to, signal: send.signal }),
+            Self::Close(_) | Self::Mask(_) | Self::Await(_) | Self::CheckPolicy(_) | Self::Exit(_) => {
+                return None;
+            }
+        };
+        Some(Question { call, object })
+    }
+
+    /// Whether the effect must not begin before its intent is on disk.
+    pub(crate) fn has_side_effects(&self) -> bool {
+        match self {
+            Self::Write(_) | Self::Signal(_) => true,
+            Self::Open(open) => open.flags.create,
+            Self::Exec(run) => !run.only_reads,
+            Self::Read(_)
+            | Self::Close(_)
+            | Self::Mask(_)
+            | Self::Await(_)
+            | Self::CheckPolicy(_)
+            | Self::Exit(_) => false,
+        }
+    }
+
+    /// The request as the recorder writes it. A question is recorded as the call it asks about.
+    pub(crate) fn as_event(&self) -> recorder::Request<'_> {
+        match self {
+            Self::Read(read) => recorder::Request::Read {
+                path: read.path.as_str(),
+                descriptor: read.descriptor.map(Descriptor::as_raw),
+                offset: read.offset,
+                length: read.length,
+            },
+            Self::Write(write) => recorder::Request::Write {
+                path: write.path.as_str(),
+                mode: write.how.name(),
+                descriptor: write.how.descriptor(),
+                offset: write.how.offset(),
+                expected: write.how.expected(),
+                bytes: write.data.len() as u64,
+                digest: Digest::of(CONTENT_DOMAIN, &write.data),
+            },
+            Self::Open(open) => recorder::Request::Open { path: open.path.as_str(), flags: open.flags },
+            Self::Close(close) => {
+                recorder::Request::Close { descriptor: u64::from(close.descriptor.as_raw()) }
+            }
+            Self::Exec(run) => recorder::Request::Exec {
+                tool: run.id.as_str(),
+                contract: run.contract,
+                arguments: run.arguments.canonical(),
+                deadline: run.deadline.map(micros),
+            },
+            Self::Signal(send) => recorder::Request::Signal {
+                to: send.to.as_str(),
+                signal: send.signal.number(),
+                reason: &send.reason,
+            },
+            Self::Mask(mask) => {
+                recorder::Request::Mask { block: mask.block.bits(), unblock: mask.unblock.bits() }
+            }
+            Self::Await(wait) => {
+                recorder::Request::Await { set: wait.set.bits(), deadline: micros(wait.deadline) }
+            }
+            Self::CheckPolicy(asked) => asked.as_event(),
+            Self::Exit(exit) => recorder::Request::Exit { code: exit.code, message: &exit.message },
+        }
+    }
+
+    /// A few words for the agent's error message.
+    pub(crate) fn describe(&self) -> String {
+        match self {
+            Self::Read(read) => format!("reading `{}`", read.path),
+            Self::Write(write) => format!("writing `{}`", write.path),
+            Self::Open(open) => format!("opening `{}`", open.path),
+            Self::Exec(run) => format!("tool `{}`", run.id),
+            Self::Signal(send) => format!("{} to `{}`", send.signal, send.to),
+            Self::Close(_) | Self::Mask(_) | Self::Await(_) | Self::CheckPolicy(_) | Self::Exit(_) => {
+                "the call".to_owned()
+            }
+        }
+    }
+}
+
+fn micros(wait: Duration) -> u64 {
+    u64::try_from(wait.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// Domain of the digests of file contents.
+pub(crate) const CONTENT_DOMAIN: &str = "agent-os content v1";

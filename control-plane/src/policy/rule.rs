@@ -1,0 +1,76 @@
+//! One rule: what it selects, when it holds, what it then says.
+
+use agent_primitives::{SignalSet, Verdict};
+
+use super::decision::OnViolation;
+use super::guard::{Guard, Truth};
+use super::pattern::Patterns;
+use super::subject::Subject;
+use crate::question::{CallKind, Caller, Object, Question};
+
+/// A compiled rule. The index has already matched its calls, tools, paths and targets when it is asked.
+#[derive(Debug)]
+pub(super) struct Rule {
+    pub(super) id: Box<str>,
+    pub(super) effect: Verdict,
+    pub(super) calls: Box<[CallKind]>,
+    pub(super) agents: Option<Patterns>,
+    pub(super) signals: Option<SignalSet>,
+    pub(super) when: Box<[(Subject, Guard)]>,
+    pub(super) on_violation: OnViolation,
+    pub(super) pack: Option<&'static str>,
+}
+
+impl Rule {
+    /// Whether the rule speaks about this question.
+    pub(super) fn matches(&self, caller: &Caller<'_>, question: &Question<'_>) -> bool {
+        if self.agents.as_ref().is_some_and(|agents| !agents.matches(caller.agent.as_str())) {
+            return false;
+        }
+        if let (Some(signals), Object::Agent { signal, .. }) = (self.signals, question.object)
+            && !signals.contains(signal)
+        {
+            return false;
+        }
+        match self.holds(caller, question) {
+            Truth::True => true,
+            Truth::False => false,
+            // An error counts against the caller, whichever way the rule goes.
+            Truth::Unknown => self.effect != Verdict::Allow,
+        }
+    }
+
+    fn holds(&self, caller: &Caller<'_>, question: &Question<'_>) -> Truth {
+        Truth::all(self.when.iter().map(|(subject, guard)| {
+            subject.find(caller, question).map_or(Truth::Unknown, |operand| guard.judge(operand))
+        }))
+    }
+}
+
+/// What can be told about a rule without its conditions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RuleInfo<'p> {
+    /// The rule's id, unique in the policy.
+    pub id: &'p str,
+    /// What the rule says when it matches.
+    pub effect: Verdict,
+    /// The calls it is about.
+    pub calls: &'p [CallKind],
+    /// What happens to an agent that this rule refuses; means nothing for a rule that allows.
+    pub on_violation: OnViolation,
+    /// The built-in pack the rule came with, if it did.
+    pub pack: Option<&'static str>,
+}
+
+impl<'p> From<&'p Rule> for RuleInfo<'p> {
+    fn from(rule: &'p Rule) -> Self {
+        Self {
+            id: &rule.id,
+            effect: rule.effect,
+            calls: &rule.calls,
+            on_violation: rule.on_violation,
+            pack: rule.pack,
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! The flight recorder: an append-only, hash-chained record of every decision and what came of it.
+//!
+//! A call's intent is appended before its effect, and for calls with side effects it is durable before the effect. If
+//! an event cannot be appended the call is refused and the kernel stops taking calls.
+//!
+//! The record is an [`emk`] ledger. Its hash chain shows any edit; that its tail was cut off, or that all of it was
+//! computed anew, shows only against a head kept elsewhere: see [`FlightRecorder::head`].
+
+mod event;
+mod recording;
+mod trail;
+
+use std::path::Path;
+
+use agent_primitives::{Clock, SystemClock, Timestamp};
+use emk::{EntryKind, Ledger, LedgerId, LedgerOptions, MemoryLimits, MemoryStore, SegmentOptions};
+use emk::{SegmentStore, WhenFull};
+
+pub use emk::{Head, LedgerError, VerifyError, VerifyReport};
+pub use event::{Actor, Body, Decided, EVENT_VERSION, Event, Outcome, Request};
+pub use recording::{Recording, RecordingError, Stored};
+pub(crate) use trail::Trail;
+pub use trail::{TRAIL_BYTES, TRAIL_EVENTS};
+
+/// Name of the ledger a flight recorder writes; part of its first hash.
+pub const LEDGER_NAME: &str = "agent-os flight recorder";
+/// Most records [`FlightRecorder::memory`] keeps; the oldest go first.
+pub const MEMORY_RECORDS: u64 = 100_000;
+/// Most bytes [`FlightRecorder::memory`] keeps.
+pub const MEMORY_BYTES: u64 = 64 << 20;
+
+/// Room for a typical event, in bytes.
+const TYPICAL_EVENT: usize = 512;
+
+/// Writes the record of one kernel. Clones share it.
+#[derive(Clone, Debug)]
+pub struct FlightRecorder {
+    ledger: Ledger,
+}
+
+/// Why an event could not be recorded.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RecorderError {
+    /// The ledger refused or failed.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// The event has no encoding. This is a bug of the kernel.
+    #[error("the event cannot be encoded: {0}")]
+    Encoding(String),
+}
+
+impl RecorderError {
+    /// Stable code.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Ledger(error) => error.code(),
+            Self::Encoding(_) => "AK9903",
+        }
+    }
+}
+
+impl FlightRecorder {
+    /// A recorder that keeps the last [`MEMORY_RECORDS`] events in memory, for tests and for hosts that need no record
+    /// beyond their own life. Older events are dropped; the chain still says how many there were.
+    ///
+    /// # Errors
+    /// None in practice: nothing outside memory is touched.
+    pub fn memory() -> Result<Self, RecorderError> {
+        let limits =
+            MemoryLimits { records: MEMORY_RECORDS, bytes: MEMORY_BYTES, when_full: WhenFull::DropOldest };
+        let store = MemoryStore::new(LedgerId::new(LEDGER_NAME)?, limits);
+        Ok(Self::on(Ledger::open(store, LedgerOptions::default())?))
+    }
+
+    /// A recorder that writes segment files into a folder, creating it if need be, and goes on where an earlier one
+    /// stopped. A last event that is half-written or damaged is cut off, as after a crash, and that it was is recorded:
+    /// [`Body::Recovered`].
+    ///
+    /// # Errors
+    /// Another process writes there, the files are damaged, or the disk fails.
+    pub fn open(folder: impl AsRef<Path>) -> Result<Self, RecorderError> {
+        let store = SegmentStore::open(folder, LedgerId::new(LEDGER_NAME)?, SegmentOptions::default())?;
+        let dropped_bytes = store.recovery().dropped_bytes;
+        let recorder = Self::on(Ledger::open(store, LedgerOptions::default())?);
+        if dropped_bytes != 0 {
+            let time = Clock::now(&SystemClock::new());
+            recorder.append(time, Source::KERNEL, 0, Body::Recovered { dropped_bytes })?;
+            recorder.flush()?;
+        }
+        Ok(recorder)
+    }
+
+    /// A recorder on a ledger of the host's own making: another store, or another idea of when a record is durable.
+    #[must_use]
+    pub fn on(ledger: Ledger) -> Self {
+        Self { ledger }
+    }
+
+    /// How many events there are and the hash of the last one. Kept elsewhere, it is what a tampered record is held
+    /// against.
+    #[must_use]
+    pub fn head(&self) -> Head {
+        self.ledger.head()
+    }
+
+    /// The events from sequence number `from` on, up to the present head. Starts at the oldest kept one when `from` was
+    /// dropped already.
+    pub fn events(&self, from: u64) -> impl Iterator<Item = Result<Stored, RecordingError>> + use<> {
+        let from = from.max(self.ledger.base().count);
+        self.ledger.read(from).map(|entry| entry.map(Stored::new).map_err(RecordingError::from))
+    }
+
+    /// Recomputes every hash that is kept. Blocks on the disk; `progress` hears the number of records checked.
+    ///
+    /// # Errors
+    /// The first record that does not hold.
+    pub fn verify(
+        &self,
+        expected: Option<Head>,
+        progress: impl FnMut(u64),
+    ) -> Result<VerifyReport, VerifyError> {
+        self.ledger.verify(None, expected, progress)
+    }
+
+    /// Blocks until everything recorded so far is on disk.
+    ///
+    /// # Errors
+    /// The disk failed.
+    pub fn flush(&self) -> Result<(), RecorderError> {
+        Ok(self.ledger.flush()?)
+    }
+
+    /// Waits until everything recorded so far is on disk and closes the files. Later calls of the kernel are refused.
+    ///
+    /// # Errors
+    /// The disk failed.
+    pub fn close(&self) -> Result<(), RecorderError> {
+        Ok(self.ledger.close()?)
+    }
+}
+
+/// Proof that an event is in the record. Only this module makes one; a permit cannot be had without it.
+#[derive(Debug)]
+pub(crate) struct Recorded {
+    seq: u64,
+}
+
+/// Where an event comes from: which agent, which of its lives.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Source<'a> {
+    pub(crate) agent: &'a str,
+    pub(crate) generation: u64,
+    pub(crate) trail: Option<&'a Trail>,
+}
+
+impl Source<'_> {
+    /// The kernel or the host.
+    pub(crate) const KERNEL: Self = Self { agent: "", generation: 0, trail: None };
+}
+
+impl FlightRecorder {
+    /// Appends one event. Does not wait for the disk.
+    pub(crate) fn append(
+        &self,
+        time: Timestamp,
+        source: Source<'_>,
+        call: u64,
+        body: Body<'_>,
+    ) -> Result<Recorded, RecorderError> {
+        let Source { agent, generation, trail } = source;
+        let event = Event { version: EVENT_VERSION, time, agent, generation, call, body };
+        // Most events fit; growing byte by byte would cost more than all the rest of the encoding.
+        let buffer = Vec::with_capacity(TYPICAL_EVENT);
+        let bytes = postcard::to_extend(&event, buffer)
+            .map_err(|error| RecorderError::Encoding(error.to_string()))?;
+        let appended = match self.ledger.append(EntryKind::Event, &bytes) {
+            // More waits for the disk than the buffer holds. Whoever adds to it now waits with it.
+            Err(LedgerError::Full { .. }) => {
+                self.ledger.flush()?;
+                self.ledger.append(EntryKind::Event, &bytes)?
+            }
+            other => other?,
+        };
+        if let Some(trail) = trail {
+            trail.push(appended.seq, &bytes);
+        }
+        Ok(Recorded { seq: appended.seq })
+    }
+
+    /// Waits until the event is durable under the ledger's policy. Cancel safe: dropping it forgets the wait only.
+    pub(crate) async fn durable(&self, recorded: &Recorded) -> Result<(), RecorderError> {
+        Ok(self.ledger.durable(recorded.seq).await?)
+    }
+}

@@ -1,0 +1,153 @@
+//! Reading and verifying a record, live or long after its kernel is gone.
+
+use std::path::Path;
+
+use emk::{Entry, EntryKind, LedgerError, SegmentReader};
+use serde_json::Value;
+
+use super::{EVENT_VERSION, Event, Head, VerifyError, VerifyReport};
+
+/// A recording on disk, opened for reading only: nothing is locked and nothing is repaired.
+#[derive(Debug)]
+pub struct Recording {
+    segments: SegmentReader,
+}
+
+/// Why a recording cannot be read, or does not hold.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RecordingError {
+    /// The folder holds no recording, or cannot be read.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// A record does not hold.
+    #[error("the recording does not verify: {0}")]
+    Tampered(#[from] VerifyError),
+    /// There should be records, by a head kept elsewhere, and there are none.
+    #[error("record 0: the recording is gone, and should have {expected} records")]
+    Gone {
+        /// How many there should be.
+        expected: u64,
+    },
+    /// A record that is no event of a version this library knows.
+    #[error("record {seq} is not an event: {reason}")]
+    NotAnEvent {
+        /// Its sequence number.
+        seq: u64,
+        /// Why not.
+        reason: String,
+    },
+}
+
+impl RecordingError {
+    /// Stable code.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Ledger(error) => error.code(),
+            Self::Tampered(error) => error.code(),
+            Self::NotAnEvent { .. } => "AK0840",
+            Self::Gone { .. } => "AK0841",
+        }
+    }
+
+    /// Whether the recording was read and found wanting, rather than not read at all.
+    #[must_use]
+    pub fn is_finding(&self) -> bool {
+        match self {
+            Self::Tampered(_) | Self::NotAnEvent { .. } | Self::Gone { .. } => true,
+            Self::Ledger(error) => matches!(
+                error,
+                LedgerError::Corrupt { .. }
+                    | LedgerError::TornTail { .. }
+                    | LedgerError::Missing { .. }
+                    | LedgerError::UnsupportedFormat { .. }
+                    | LedgerError::WrongLedger { .. }
+            ),
+        }
+    }
+}
+
+impl Recording {
+    /// Opens the recording in a folder.
+    ///
+    /// # Errors
+    /// There is none, or its first file is damaged.
+    pub fn open(folder: impl AsRef<Path>) -> Result<Self, RecordingError> {
+        Ok(Self { segments: SegmentReader::open(folder)? })
+    }
+
+    /// Checks every byte of every file and every hash, in bounded memory. `progress` hears the number of records
+    /// checked so far. Without `expected`, a head kept elsewhere, a tail that was cut off cleanly does not show.
+    ///
+    /// # Errors
+    /// The first record that does not hold: its number, its file and where in it.
+    pub fn verify(
+        &self,
+        expected: Option<Head>,
+        progress: impl FnMut(u64),
+    ) -> Result<VerifyReport, RecordingError> {
+        Ok(self.segments.verify(expected, progress)?)
+    }
+
+    /// The events from sequence number `from` on. Their hashes are not checked: see [`Recording::verify`].
+    ///
+    /// # Errors
+    /// The folder cannot be listed. Damage comes as the last item.
+    pub fn events(
+        &self,
+        from: u64,
+    ) -> Result<impl Iterator<Item = Result<Stored, RecordingError>> + use<>, RecordingError> {
+        let entries = self.segments.entries(from)?;
+        Ok(entries.map(|entry| entry.map(Stored::new).map_err(RecordingError::from)))
+    }
+}
+
+/// One record of a recording.
+#[derive(Clone, Debug)]
+pub struct Stored {
+    entry: Entry,
+}
+
+impl Stored {
+    pub(super) fn new(entry: Entry) -> Self {
+        Self { entry }
+    }
+
+    /// Its sequence number.
+    #[must_use]
+    pub fn seq(&self) -> u64 {
+        self.entry.seq
+    }
+
+    /// The event in it.
+    ///
+    /// # Errors
+    /// The record holds something else, or an event of a later version.
+    pub fn event(&self) -> Result<Event<'_>, RecordingError> {
+        let not = |reason: String| RecordingError::NotAnEvent { seq: self.entry.seq, reason };
+        if self.entry.kind != EntryKind::Event {
+            return Err(not(format!("its kind is {}", self.entry.kind)));
+        }
+        match self.entry.body.first() {
+            Some(&EVENT_VERSION) => {}
+            version => return Err(not(format!("version {version:?} is not known"))),
+        }
+        let (event, rest) = postcard::take_from_bytes::<Event<'_>>(&self.entry.body)
+            .map_err(|error| not(error.to_string()))?;
+        if rest.is_empty() { Ok(event) } else { Err(not(format!("{} bytes follow it", rest.len()))) }
+    }
+
+    /// The event as one JSON object with its sequence number and hash, for export: one line each.
+    ///
+    /// # Errors
+    /// As [`Stored::event`].
+    pub fn to_json(&self) -> Result<Value, RecordingError> {
+        let mut line = self.event()?.to_json();
+        if let Value::Object(line) = &mut line {
+            line.insert("seq".to_owned(), self.entry.seq.into());
+            line.insert("hash".to_owned(), self.entry.hash.to_string().into());
+        }
+        Ok(line)
+    }
+}
