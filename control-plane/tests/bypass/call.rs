@@ -1,0 +1,365 @@
+//! Steps that are one call of one agent.
+
+use std::time::Duration;
+
+use agent_control_plane::call::{Change, FileRef, RawArguments, Reply, Syscall, WriteTo};
+use agent_control_plane::primitives::{AgentId, Signal, SignalSet, Verdict};
+use agent_control_plane::vfs::{Descriptor, OpenFlags};
+use agent_control_plane::{AgentHandle, AgentState, CallError, Kernel};
+use serde_json::{Value, json};
+
+use crate::case::Step;
+use crate::fixture::World;
+use crate::run::Got;
+
+/// A call that is ready to be made, from whichever task.
+#[derive(Clone)]
+pub(crate) enum Call {
+    Agent(AgentHandle, What),
+    /// The host raises a signal.
+    Host(Kernel, AgentId, Signal, String),
+    /// What the types do not let anybody say.
+    Inexpressible,
+}
+
+#[derive(Clone)]
+pub(crate) enum What {
+    Syscall(Syscall),
+    /// Text that is to be a tool call.
+    Text(Vec<u8>, Option<Duration>),
+    Check(Syscall),
+}
+
+/// What came of a call.
+#[derive(Clone, Debug)]
+pub(crate) struct Ended {
+    pub(crate) got: Got,
+    pub(crate) value: Value,
+    pub(crate) answer: Option<Verdict>,
+}
+
+impl From<Got> for Ended {
+    fn from(got: Got) -> Self {
+        Self { got, value: Value::Null, answer: None }
+    }
+}
+
+/// Whether an operation is one call.
+pub(crate) fn is_call(op: &str) -> bool {
+    matches!(
+        op,
+        "exec"
+            | "exec_raw"
+            | "exec_json"
+            | "read"
+            | "write"
+            | "open"
+            | "close"
+            | "mask"
+            | "unmask"
+            | "signal"
+            | "exit"
+            | "checkpolicy"
+    )
+}
+
+impl Call {
+    /// The call a step asks for. `step` is as written; its builders are carried out here.
+    pub(crate) fn of(step: &Step, world: &World) -> Self {
+        let Ok(resolved) = step.resolved(&world.saved) else { return Self::Inexpressible };
+        if step.op == "signal" && matches!(resolved.text("as"), "op" | "") {
+            return Self::by_host(&resolved, world);
+        }
+        let Some(what) = What::of(&resolved, world) else { return Self::Inexpressible };
+        let forged = resolved.text("as") == "forged";
+        let name = if forged { "w" } else { resolved.text("as") };
+        match world.agent(name) {
+            Some(agent) => {
+                let agent = agent.clone();
+                if forged { Self::forged(agent, what) } else { Self::Agent(agent, what) }
+            }
+            // Nobody holds a handle of that name, and the operator's has no such call.
+            None => Self::Inexpressible,
+        }
+    }
+
+    fn by_host(step: &Step, world: &World) -> Self {
+        match (signal(step.value("signal")), step.text("target").parse()) {
+            (Some(signal), Ok(target)) => {
+                let reason = if step.text("reason").is_empty() { "case" } else { step.text("reason") };
+                Self::Host(world.kernel.clone(), target, signal, reason.to_owned())
+            }
+            _ => Self::Inexpressible,
+        }
+    }
+
+    /// No context can be made, so no call can be made under another name: whatever the own handle may do is not what
+    /// was asked for. What an attacker can do is to make the call with its own handle; where that would be refused it is
+    /// made, so that the refusal and its record are measured.
+    fn forged(agent: AgentHandle, what: What) -> Self {
+        let question = match &what {
+            What::Syscall(call) | What::Check(call) => Some(call.clone()),
+            What::Text(text, _) => Syscall::exec_from_json(text).ok(),
+        };
+        let allowed = question.is_some_and(|call| {
+            // A stopped agent gets no answer.
+            let asked = tokio::task::block_in_place(|| {
+                tokio::runtime::Handle::current()
+                    .block_on(async { tokio::time::timeout(Duration::from_secs(1), agent.check(call)).await })
+            });
+            asked.is_ok_and(|asked| asked.is_ok_and(|decision| decision.verdict() == Verdict::Allow))
+        });
+        if allowed { Self::Inexpressible } else { Self::Agent(agent, what) }
+    }
+
+    pub(crate) fn agent(&self) -> Option<&AgentHandle> {
+        match self {
+            Self::Agent(agent, _) => Some(agent),
+            Self::Host(..) | Self::Inexpressible => None,
+        }
+    }
+
+    pub(crate) async fn make(self) -> Ended {
+        match self {
+            Self::Inexpressible => Got::Denied.into(),
+            Self::Host(kernel, target, signal, reason) => match kernel.signal(&target, signal, &reason) {
+                Ok(_) if matches!(kernel.agent(&target), Some(AgentState::Zombie(_))) => Got::Killed.into(),
+                Ok(_) => Got::Allowed.into(),
+                Err(error) => Got::Failed(error.to_string()).into(),
+            },
+            Self::Agent(agent, what) => what.make(&agent).await,
+        }
+    }
+}
+
+impl What {
+    /// `None` when the types cannot say it.
+    fn of(step: &Step, world: &World) -> Option<Self> {
+        match step.op.as_str() {
+            "exec_raw" | "exec_json" => {
+                let key = step.first(&["json", "text", "raw", "envelope", "args_json", "body"])?;
+                let bytes = step.bytes(key, &world.saved).ok()?;
+                if step.fields.contains_key("tool") && step.op == "exec_json" {
+                    let arguments = RawArguments::Json(bytes.into());
+                    let tool = step.value("tool").as_str()?.to_owned();
+                    return Some(Self::Syscall(Syscall::Exec { tool, arguments, deadline: deadline(step) }));
+                }
+                Some(Self::Text(rename_arguments(bytes), deadline(step)))
+            }
+            "checkpolicy" => {
+                let asked = step.first(&["call", "syscall"]).map_or("exec", |key| step.text(key));
+                let asked = Step { op: asked.to_owned(), fields: step.fields.clone() };
+                syscall(&asked, world).map(Self::Check)
+            }
+            _ => syscall(step, world).map(Self::Syscall),
+        }
+    }
+
+    async fn make(self, agent: &AgentHandle) -> Ended {
+        let reply = match self {
+            Self::Syscall(call) => agent.syscall(call).await,
+            Self::Text(text, None) => agent.exec_json(&text).await,
+            Self::Text(text, limit) => match Syscall::exec_from_json(&text) {
+                Ok(Syscall::Exec { tool, arguments, .. }) => {
+                    agent.syscall(Syscall::Exec { tool, arguments, deadline: limit }).await
+                }
+                _ => agent.exec_json(&text).await,
+            },
+            Self::Check(call) => {
+                return match agent.check(call).await {
+                    Ok(decision) => {
+                        let answer = Some(decision.verdict());
+                        let value = decision.verdict().to_string().into();
+                        Ended { got: Got::Allowed, value, answer }
+                    }
+                    Err(error) => refused(&error).into(),
+                };
+            }
+        };
+        match reply {
+            Ok(reply) => Ended { got: Got::Allowed, value: value_of(&reply), answer: None },
+            Err(error) => refused(&error).into(),
+        }
+    }
+}
+
+/// The neutral envelope says `args` where ours says `arguments`. Only that key of the outermost object is renamed and
+/// everything else is left as it is, so what was repeated stays repeated and what was broken stays broken.
+fn rename_arguments(bytes: Vec<u8>) -> Vec<u8> {
+    const NEUTRAL: &[u8] = b"\"args\"";
+    let (mut out, mut depth, mut at) = (Vec::with_capacity(bytes.len() + 8), 0_i64, 0);
+    while at < bytes.len() {
+        let mut end = at + 1;
+        match bytes[at] {
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => depth -= 1,
+            b'"' => {
+                while end < bytes.len() && bytes[end] != b'"' {
+                    end += if bytes[end] == b'\\' { 2 } else { 1 };
+                }
+                end = (end + 1).min(bytes.len());
+            }
+            _ => {}
+        }
+        let is_key = bytes[end..].iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b':');
+        if depth == 1 && is_key && &bytes[at..end] == NEUTRAL {
+            out.extend_from_slice(b"\"arguments\"");
+        } else {
+            out.extend_from_slice(&bytes[at..end]);
+        }
+        at = end;
+    }
+    out
+}
+
+fn syscall(step: &Step, world: &World) -> Option<Syscall> {
+    let path = || step.value("path").as_str().map(str::to_owned);
+    let descriptor = || match step.value("fd") {
+        Value::Null => None,
+        // A number that no descriptor has is one that is not open.
+        fd => {
+            Some(Descriptor::from_raw(fd.as_u64().and_then(|fd| u32::try_from(fd).ok()).unwrap_or(u32::MAX)))
+        }
+    };
+    let number = |key: Option<&str>, default: Option<u64>| match key.map(|key| step.value(key)) {
+        None | Some(Value::Null) => Some(default),
+        Some(value) => value.as_u64().map(Some),
+    };
+    let offset = || match number(step.first(&["offset", "pos"]), None)? {
+        None => Some(world.position(step)),
+        given => Some(given),
+    };
+    Some(match step.op.as_str() {
+        "exec" => Syscall::Exec {
+            tool: step.value("tool").as_str()?.to_owned(),
+            arguments: RawArguments::Value(
+                step.value(step.first(&["args", "arguments"]).unwrap_or("args")).clone(),
+            ),
+            deadline: deadline(step),
+        },
+        "read" => {
+            let file = match descriptor() {
+                Some(descriptor) => FileRef::Descriptor(descriptor),
+                None => FileRef::Path(path()?),
+            };
+            let length = number(step.first(&["length", "len", "n", "size"]), Some(1 << 20))?;
+            Syscall::Read { file, offset: offset()?, length: length.unwrap_or(1 << 20) }
+        }
+        "write" => {
+            let key = step.first(&["data", "content", "text"]).unwrap_or("data");
+            let data = step.bytes(key, &world.saved).ok()?.into();
+            let to = match descriptor() {
+                Some(descriptor) => WriteTo::Descriptor { descriptor, offset: offset()? },
+                // A write by path has no position.
+                None if step.first(&["offset", "pos"]).is_some() => return None,
+                None => WriteTo::Path { path: path()?, change: change(step.value("mode"))?, expected: None },
+            };
+            Syscall::Write { to, data }
+        }
+        "open" => Syscall::Open { path: path()?, flags: flags(step.value("mode"))? },
+        "close" => Syscall::Close { descriptor: descriptor()? },
+        "mask" => Syscall::Mask { block: signals(step)?, unblock: SignalSet::EMPTY },
+        "unmask" => Syscall::Mask { block: SignalSet::EMPTY, unblock: signals(step)? },
+        "signal" => Syscall::Signal {
+            to: step.value("target").as_str()?.to_owned(),
+            signal: signal(step.value("signal"))?,
+            reason: if step.text("reason").is_empty() { "case" } else { step.text("reason") }.to_owned(),
+        },
+        "exit" => Syscall::Exit {
+            code: step.value("code").as_i64().and_then(|code| i32::try_from(code).ok()).unwrap_or(0),
+            message: step.text("message").to_owned(),
+        },
+        "checkpolicy" => Syscall::CheckPolicy(Box::new(Syscall::Exec {
+            tool: step.value("tool").as_str()?.to_owned(),
+            arguments: RawArguments::Value(step.value("args").clone()),
+            deadline: None,
+        })),
+        _ => return None,
+    })
+}
+
+fn change(mode: &Value) -> Option<Change> {
+    match mode {
+        Value::Null => Some(Change::Replace),
+        mode => match mode.as_str()? {
+            "replace" | "write" | "w" | "overwrite" => Some(Change::Replace),
+            "append" | "a" => Some(Change::Append),
+            "create_new" | "create" | "x" => Some(Change::CreateNew),
+            "remove" | "delete" => Some(Change::Remove),
+            _ => None,
+        },
+    }
+}
+
+fn flags(mode: &Value) -> Option<OpenFlags> {
+    let none = OpenFlags::default();
+    match mode {
+        Value::Null => Some(OpenFlags { read: true, ..none }),
+        Value::Array(words) => words.iter().try_fold(none, |flags, word| {
+            let more = match word.as_str()?.to_ascii_lowercase().as_str() {
+                "read" => OpenFlags { read: true, ..none },
+                "write" => OpenFlags { write: true, ..none },
+                "append" => OpenFlags { append: true, ..none },
+                "create" => OpenFlags { create: true, ..none },
+                "exclusive" | "create_new" => OpenFlags { create: true, exclusive: true, ..none },
+                _ => return None,
+            };
+            Some(OpenFlags {
+                read: flags.read | more.read,
+                write: flags.write | more.write,
+                append: flags.append | more.append,
+                create: flags.create | more.create,
+                exclusive: flags.exclusive | more.exclusive,
+            })
+        }),
+        Value::Object(_) => serde_json::from_value(mode.clone()).ok(),
+        mode => match mode.as_str()? {
+            "r" | "read" | "ro" => Some(OpenFlags { read: true, ..none }),
+            "w" | "write" | "wo" => Some(OpenFlags { write: true, create: true, ..none }),
+            "r+" => Some(OpenFlags { read: true, write: true, ..none }),
+            "rw" | "w+" | "read_write" => Some(OpenFlags { read: true, write: true, create: true, ..none }),
+            "a" | "append" => Some(OpenFlags { append: true, create: true, ..none }),
+            "a+" => Some(OpenFlags { read: true, append: true, create: true, ..none }),
+            "x" | "create_new" => Some(OpenFlags { write: true, create: true, exclusive: true, ..none }),
+            _ => None,
+        },
+    }
+}
+
+fn signal(name: &Value) -> Option<Signal> {
+    match name {
+        Value::Number(number) => Signal::from_number(u8::try_from(number.as_u64()?).ok()?),
+        name => name.as_str()?.parse().ok(),
+    }
+}
+
+fn signals(step: &Step) -> Option<SignalSet> {
+    match step.value(step.first(&["signals", "signal"])?) {
+        Value::Array(names) => names.iter().map(signal).collect(),
+        one => signal(one).map(|one| SignalSet::EMPTY.with(one)),
+    }
+}
+
+fn deadline(step: &Step) -> Option<Duration> {
+    let key = step.first(&["deadline_ms", "timeout_ms", "deadline_s", "timeout_s"])?;
+    step.duration(key)
+}
+
+fn value_of(reply: &Reply) -> Value {
+    match reply {
+        Reply::Output(output) => output.value().clone(),
+        Reply::Data { data, .. } => String::from_utf8_lossy(data).into_owned().into(),
+        Reply::Opened(descriptor) => json!(descriptor.as_raw()),
+        _ => Value::Null,
+    }
+}
+
+fn refused(error: &CallError) -> Got {
+    match error {
+        CallError::Denied(_) | CallError::Invalid(_) | CallError::Dead(_) | CallError::KernelDown { .. } => {
+            Got::Denied
+        }
+        CallError::File(error) if matches!(error.name(), "EROFS" | "EACCES") => Got::Denied,
+        other => Got::Failed(other.to_string()),
+    }
+}

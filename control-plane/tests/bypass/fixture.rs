@@ -1,0 +1,417 @@
+//! The world of the cases: agents, tools that count how often they ran, a folder that stands for `/data`.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use agent_control_plane::atr::{CallContext, Effect, PathRoot, Registry, RegistryBuilder, ToolError};
+use agent_control_plane::primitives::{AgentId, ManualClock};
+use agent_control_plane::vfs::{Access, Memory, MemoryBackend, Mount, Page, Quota, RelPath, VfsPath};
+use agent_control_plane::{AgentHandle, AgentSpec, FlightRecorder, Kernel, Policy};
+use serde_json::{Value, json};
+
+use crate::case::Step;
+use crate::group::Task;
+use crate::record::Breakable;
+use crate::run::Got;
+
+pub(crate) const BASE_POLICY: &str = include_str!("../../testdata/bypass-policy.yaml");
+/// The tool time limit of the fixture.
+pub(crate) const TOOL_LIMIT: Duration = Duration::from_secs(300);
+
+/// What a tool of the fixture does.
+type Run = Box<dyn Fn(&Value) -> Result<Value, ToolError> + Send + Sync>;
+
+/// How often each tool ran.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Counts(Arc<Mutex<BTreeMap<String, u64>>>);
+
+impl Counts {
+    fn add(&self, tool: &str) {
+        *self.0.lock().unwrap().entry(tool.to_owned()).or_default() += 1;
+    }
+
+    pub(crate) fn total(&self) -> u64 {
+        self.0.lock().unwrap().values().sum()
+    }
+}
+
+pub(crate) struct World {
+    pub(crate) folder: tempfile::TempDir,
+    pub(crate) clock: ManualClock,
+    pub(crate) counts: Counts,
+    pub(crate) kernel: Kernel,
+    pub(crate) agents: BTreeMap<String, AgentHandle>,
+    pub(crate) memory: BTreeMap<String, Arc<Memory>>,
+    pub(crate) recorder_fails: Arc<AtomicBool>,
+    /// Where the recording of the present kernel lies; a new policy means a new kernel and a new recording.
+    pub(crate) recording: PathBuf,
+    /// Whether somebody changed a copy of the recording, which is then what `recording` names.
+    pub(crate) tampered: bool,
+    /// Files set aside, to be put back later.
+    pub(crate) snapshot: Option<PathBuf>,
+    pub(crate) saved: BTreeMap<String, Value>,
+    /// Calls that run while later steps are taken.
+    pub(crate) tasks: Vec<Task>,
+    /// Index of the step that is being taken.
+    pub(crate) step: usize,
+    /// Open descriptors by agent and number, with the position they were moved to.
+    descriptors: BTreeMap<(String, u64), Option<u64>>,
+    worker: Arc<OnceLock<AgentHandle>>,
+}
+
+impl World {
+    pub(crate) fn new(fixture: &str) -> Result<Self, String> {
+        let policy = match fixture {
+            "base" => {
+                Policy::from_yaml("bypass-policy.yaml", BASE_POLICY).expect("the fixture's policy loads")
+            }
+            "no_policy" => Policy::deny_all(),
+            other => return Err(format!("unknown fixture `{other}`")),
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().join("data");
+        std::fs::create_dir_all(data.join("out")).unwrap();
+        std::fs::create_dir_all(data.join("etcetera")).unwrap();
+        for (file, text) in
+            [("report.txt", "figures"), ("etcetera/notes.txt", "notes"), ("a", "a"), ("x", "x")]
+        {
+            std::fs::write(data.join(file), text).unwrap();
+        }
+        let clock = ManualClock::default();
+        let counts = Counts::default();
+        let recorder_fails = Arc::new(AtomicBool::new(false));
+        let recording = folder.path().join("recording-0");
+        let worker = Arc::new(OnceLock::new());
+        let tools = tools(&data, &counts, &worker);
+        let recorder = Breakable::open(&recording, &recorder_fails).map_err(|error| error.to_string())?;
+        let kernel = boot(policy, tools, recorder, &clock)?;
+        let mut world = Self {
+            folder,
+            clock,
+            counts,
+            kernel,
+            agents: BTreeMap::new(),
+            memory: BTreeMap::new(),
+            recorder_fails,
+            recording,
+            tampered: false,
+            snapshot: None,
+            saved: BTreeMap::new(),
+            tasks: Vec::new(),
+            step: 0,
+            descriptors: BTreeMap::new(),
+            worker,
+        };
+        world.spawn_all()?;
+        Ok(world)
+    }
+
+    /// Puts another policy in force: a new kernel, since a kernel's policy does not change under it.
+    pub(crate) fn reboot(&mut self, policy: Policy) -> Result<(), String> {
+        let recording = self.fresh_path("recording");
+        self.boot_on(policy, recording)
+    }
+
+    /// Starts a new kernel on a recording, which it goes on with when there is one.
+    pub(crate) fn boot_on(&mut self, policy: Policy, recording: PathBuf) -> Result<(), String> {
+        let recorder =
+            Breakable::open(&recording, &self.recorder_fails).map_err(|error| error.to_string())?;
+        let worker = Arc::new(OnceLock::new());
+        let tools = tools(&self.data(), &self.counts, &worker);
+        self.kernel = boot(policy, tools, recorder, &self.clock)?;
+        (self.recording, self.worker, self.tampered) = (recording, worker, false);
+        self.agents.clear();
+        self.descriptors.clear();
+        self.spawn_all()
+    }
+
+    fn spawn_all(&mut self) -> Result<(), String> {
+        self.spawn("w", "w", "worker")?;
+        self.spawn("v", "v", "worker")?;
+        let _ = self.worker.set(self.agents["w"].clone());
+        Ok(())
+    }
+
+    /// Spawns an agent `name`, known to the steps as `known`.
+    pub(crate) fn spawn(&mut self, name: &str, known: &str, role: &str) -> Result<(), String> {
+        let memory = Arc::new(Memory::new());
+        let quota = Quota { bytes: 1 << 20, files: 100 };
+        let at = VfsPath::parse("/mem/working").unwrap();
+        let mount = Mount::new(at, Arc::<Memory>::clone(&memory), Access::ReadWrite(quota));
+        let spec = AgentSpec::new(name).fact("role", role).mount(mount);
+        let agent = self.kernel.spawn(spec).map_err(|error| error.to_string())?;
+        self.agents.insert(known.to_owned(), agent);
+        self.memory.insert(known.to_owned(), memory);
+        Ok(())
+    }
+
+    pub(crate) fn mount(&mut self, agent: &AgentId, at: VfsPath, writable: bool) -> Got {
+        let quota = Quota { bytes: 1 << 20, files: 100 };
+        let access = if writable { Access::ReadWrite(quota) } else { Access::ReadOnly };
+        let memory = Arc::new(Memory::new());
+        let name = format!("{agent} {at}");
+        match self.kernel.mount(agent, Mount::new(at, Arc::<Memory>::clone(&memory), access)) {
+            Ok(()) => {
+                self.memory.insert(name, memory);
+                Got::Allowed
+            }
+            Err(error) => Got::Failed(error.to_string()),
+        }
+    }
+
+    /// A path in the world's folder that is not taken.
+    pub(crate) fn fresh_path(&self, name: &str) -> PathBuf {
+        let number = std::fs::read_dir(self.folder.path()).unwrap().count();
+        self.folder.path().join(format!("{name}-{number}"))
+    }
+
+    pub(crate) fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// Where a path of the cases lies: `/data` in the world's folder, anything else where it says.
+    pub(crate) fn host_path(&self, path: &str) -> PathBuf {
+        match path.strip_prefix("/data") {
+            Some(rest) if rest.is_empty() || rest.starts_with('/') => {
+                self.data().join(rest.trim_start_matches('/'))
+            }
+            _ => PathBuf::from(path),
+        }
+    }
+
+    /// The handle known as `name`; `None` when nobody holds one.
+    pub(crate) fn agent(&self, name: &str) -> Option<&AgentHandle> {
+        let name = name.strip_prefix('$').unwrap_or(name);
+        self.agents.get(if name.is_empty() { "w" } else { name })
+    }
+
+    /// Where a step's descriptor was moved to by hand, if it was.
+    pub(crate) fn position(&self, step: &Step) -> Option<u64> {
+        let descriptor = (step.text("as").to_owned(), step.value("fd").as_u64()?);
+        self.descriptors.get(&descriptor).copied().flatten()
+    }
+
+    /// Moves a descriptor; false when it is not open.
+    pub(crate) fn seek(&mut self, agent: &str, descriptor: u64, offset: u64) -> bool {
+        let found = self.descriptors.get_mut(&(agent.to_owned(), descriptor));
+        found.map(|position| *position = Some(offset)).is_some()
+    }
+
+    /// Keeps account of descriptors after a call that succeeded.
+    pub(crate) fn moved(&mut self, step: &Step, answer: &Value) {
+        let agent = step.text("as").to_owned();
+        let resolved = step.resolved(&self.saved).ok();
+        let descriptor = resolved.as_ref().and_then(|step| step.value("fd").as_u64());
+        match (step.op.as_str(), descriptor) {
+            ("open", _) => {
+                if let Some(number) = answer.as_u64() {
+                    self.descriptors.insert((agent, number), None);
+                }
+            }
+            ("close", Some(number)) => {
+                self.descriptors.remove(&(agent, number));
+            }
+            ("read" | "write", Some(number)) => {
+                let bytes = match answer.as_str() {
+                    Some(text) => text.len(),
+                    None => step.bytes("data", &self.saved).map_or(0, |data| data.len()),
+                };
+                if let Some(Some(position)) = self.descriptors.get_mut(&(agent, number)) {
+                    *position = position.saturating_add(bytes as u64);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    pub(crate) fn fail_recorder(&self) {
+        self.recorder_fails.store(true, Ordering::SeqCst);
+    }
+
+    /// Everything an effect could have changed: files, memory, policy.
+    pub(crate) fn state(&self) -> String {
+        let mut state = vec![self.kernel.policy().digest().to_string()];
+        files(&self.data(), &mut state);
+        for (name, memory) in &self.memory {
+            stored(memory, name, "", &mut state);
+        }
+        state.join("\n")
+    }
+}
+
+fn boot(
+    policy: Policy,
+    tools: Registry,
+    recorder: FlightRecorder,
+    clock: &ManualClock,
+) -> Result<Kernel, String> {
+    let kernel =
+        Kernel::builder().policy(policy).tools(tools).recorder(recorder).timer(Arc::new(clock.clone()));
+    kernel.build().map_err(|error| error.to_string())
+}
+
+fn files(folder: &Path, out: &mut Vec<String>) {
+    let mut entries: Vec<PathBuf> =
+        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    entries.sort();
+    for path in entries {
+        if path.is_dir() && !path.is_symlink() {
+            files(&path, out);
+        } else {
+            out.push(format!("{} {:?}", path.display(), std::fs::read(&path).ok()));
+        }
+    }
+}
+
+/// Every entry of a memory with its version, which changes with each write, also with one of the same bytes.
+fn stored(memory: &Memory, name: &str, folder: &str, out: &mut Vec<String>) {
+    let Ok(path) = RelPath::parse(folder) else { return };
+    let mut listing = memory.list(path, Page::new(None, 1000));
+    // A memory answers at once; what is no folder has no listing.
+    let answer = listing.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+    let Poll::Ready(Ok(listing)) = answer else { return };
+    for entry in listing.entries {
+        out.push(format!("{name} {folder} {entry:?}"));
+        let below = if folder.is_empty() { entry.name.clone() } else { format!("{folder}/{}", entry.name) };
+        stored(memory, name, &below, out);
+    }
+}
+
+fn object(properties: Value, required: &[&str]) -> Value {
+    json!({"type": "object", "properties": properties, "required": required, "additionalProperties": false})
+}
+
+fn tools(data: &Path, counts: &Counts, worker: &Arc<OnceLock<AgentHandle>>) -> Registry {
+    let mut registry = Registry::builder();
+    let text = json!({"type": "string"});
+    // Names, paths and subjects hold no control and no formatting characters.
+    let name = json!({"type": "string", "minLength": 1, "maxLength": 256, "pattern": r"^[^\p{Cc}\p{Cf}]*$"});
+    let path = json!({"type": "string", "minLength": 1, "maxLength": 4096, "pattern": r"^[^\p{Cc}\p{Cf}]*$"});
+
+    let mut add = |tool: &str, schema: Value, run: Run| {
+        register(&mut registry, data, tool, schema, counts, run);
+    };
+    add("echo", object(json!({"text": text}), &["text"]), Box::new(|args| Ok(args["text"].clone())));
+    add("read_file", object(json!({"path": path}), &["path"]), {
+        let data = data.to_owned();
+        Box::new(move |args| {
+            let text = std::fs::read_to_string(host(&data, &args["path"]));
+            text.map(Value::from).map_err(|_error| ToolError::failed("no such file"))
+        })
+    });
+    add("write_file", object(json!({"path": path, "content": text}), &["path", "content"]), {
+        let data = data.to_owned();
+        Box::new(move |args| {
+            let written = std::fs::write(host(&data, &args["path"]), args["content"].as_str().unwrap());
+            written.map(|()| json!({"written": true})).map_err(|_error| ToolError::failed("cannot write"))
+        })
+    });
+    let argv = json!({"type": "array", "items": {"type": "string"}, "minItems": 1, "maxItems": 64});
+    add("run_command", object(json!({"argv": argv}), &["argv"]), Box::new(|_| Ok(json!({"status": 0}))));
+    let sql = object(json!({"sql": {"type": "string", "maxLength": 65536}}), &["sql"]);
+    add("database_query", sql.clone(), Box::new(|_| Ok(json!([]))));
+    add("http_get", object(json!({"url": text}), &["url"]), Box::new(|_| Ok(json!({"status": 200}))));
+    let mail = object(json!({"to": name, "subject": name, "body": text}), &["to", "subject", "body"]);
+    add("send_email", mail, Box::new(|_| Ok(json!({"queued": true}))));
+    let refund = object(
+        json!({
+            "order_id": {"type": "string", "pattern": "^[A-Za-z0-9-]{1,64}$"},
+            "amount": {"type": "integer", "minimum": 1, "maximum": 100_000},
+        }),
+        &["order_id", "amount"],
+    );
+    add("refund", refund, Box::new(|_| Ok(json!({"refunded": true}))));
+    add("read_secret", object(json!({"name": name}), &["name"]), Box::new(|_| Ok(json!("hunter2"))));
+    let panics: Run = Box::new(|_| panic!("as told"));
+    add("panics", object(json!({}), &[]), panics);
+    add("delete_file", object(json!({"path": path}), &["path"]), Box::new(|_| Ok(json!({}))));
+    add("execute_code", object(json!({"code": text}), &["code"]), Box::new(|_| Ok(json!({}))));
+    add("database_write", sql, Box::new(|_| Ok(json!({}))));
+    let targets = json!({"type": "array", "items": {"type": "string"}});
+    add("bulk", object(json!({"targets": targets}), &["targets"]), Box::new(|_| Ok(json!({}))));
+    add("thread_killer", object(json!({}), &[]), Box::new(|_| Ok(json!({}))));
+    add("mail_invite", object(json!({"to": text}), &[]), Box::new(|_| Ok(json!({}))));
+    slow(&mut registry, data, counts);
+    reenter(&mut registry, counts, worker);
+    registry.build()
+}
+
+fn register(
+    registry: &mut RegistryBuilder,
+    data: &Path,
+    tool: &str,
+    schema: Value,
+    counts: &Counts,
+    run: Run,
+) {
+    let (counts, name, run) = (counts.clone(), tool.to_owned(), Arc::new(run));
+    let mut builder = registry.tool(tool).description("A tool of the fixture").effects([Effect::Write]);
+    if schema["properties"].get("path").is_some() {
+        builder = builder.path_argument(
+            "/path",
+            PathRoot { mounted_at: "/data".to_owned(), host: data.to_owned(), must_exist: false },
+        );
+    }
+    let called = move |_context: CallContext, args: Value| {
+        counts.add(&name);
+        let run = Arc::clone(&run);
+        async move { run(&args) }
+    };
+    builder.run_raw(schema, called).unwrap_or_else(|error| panic!("`{tool}`: {error}"));
+}
+
+/// Sleeps, then writes: what must not happen when the time limit is over.
+fn slow(registry: &mut RegistryBuilder, data: &Path, counts: &Counts) {
+    let schema =
+        object(json!({"ms": {"type": "integer", "minimum": 0}, "then_write": {"type": "string"}}), &["ms"]);
+    let limits = agent_control_plane::atr::Limits { deadline: TOOL_LIMIT, ..Default::default() };
+    let (counts, data) = (counts.clone(), data.to_owned());
+    let called = move |context: CallContext, args: Value| {
+        counts.add("slow");
+        let data = data.clone();
+        async move {
+            let wait = Duration::from_millis(args["ms"].as_u64().unwrap());
+            let timer = context.timer();
+            timer.sleep_until(timer.monotonic().after(wait)).await;
+            if !args["then_write"].is_null() {
+                std::fs::write(host(&data, &args["then_write"]), "late").unwrap();
+            }
+            Ok::<_, ToolError>(json!({"slept": true}))
+        }
+    };
+    registry
+        .tool("slow")
+        .description("Sleeps, then may write")
+        .effects([Effect::Write])
+        .limits(limits)
+        .run_raw(schema, called)
+        .unwrap();
+}
+
+/// A tool that makes a call of its own, with the only right it can have: the worker's handle.
+fn reenter(registry: &mut RegistryBuilder, counts: &Counts, worker: &Arc<OnceLock<AgentHandle>>) {
+    let schema = object(json!({"tool": {"type": "string"}, "args": {"type": "object"}}), &["tool", "args"]);
+    let (counts, worker) = (counts.clone(), Arc::clone(worker));
+    let called = move |_context: CallContext, args: Value| {
+        counts.add("reenter");
+        let worker = worker.get().unwrap().clone();
+        async move {
+            let answer = worker.exec(args["tool"].as_str().unwrap(), args["args"].clone()).await;
+            answer.map_err(|error| ToolError::failed(error.to_string()))
+        }
+    };
+    registry
+        .tool("reenter")
+        .description("Makes a call of its own")
+        .effects([Effect::Write])
+        .run_raw(schema, called)
+        .unwrap();
+}
+
+fn host(data: &Path, path: &Value) -> PathBuf {
+    data.join(path.as_str().unwrap().strip_prefix("/data/").unwrap_or_default())
+}

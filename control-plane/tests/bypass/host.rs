@@ -1,0 +1,161 @@
+//! Steps of the host, and of agents that try what only the host can do.
+
+use std::time::Duration;
+
+use agent_control_plane::primitives::{AgentId, Signal};
+use agent_control_plane::vfs::VfsPath;
+use agent_control_plane::{AgentSpec, ExitStatus, Policy};
+use serde_json::Value;
+
+use crate::case::Step;
+use crate::fixture::World;
+use crate::run::Got;
+use crate::{policy, record};
+
+/// Carries out a step whose builders are carried out already.
+pub(crate) async fn carry_out(world: &mut World, step: &Step) -> Result<Got, String> {
+    let by_host = matches!(step.text("as"), "" | "op");
+    Ok(match step.op.as_str() {
+        // Nothing in the types lets an agent do these; `tests/compile_fail` shows it.
+        "forge_context" | "self_grant" | "reach" => Got::Denied,
+        "load_policy" | "destroy" | "mount" | "kernel_shutdown" | "audit" | "unmount" | "clock"
+            if !by_host =>
+        {
+            Got::Denied
+        }
+        "load_policy" => load_policy(world, step),
+        "spawn" => spawn(world, step)?,
+        "destroy" => destroy(world, step).await,
+        "mount" => mount(world, step)?,
+        "unmount" => unmount(world, step),
+        "agent_panic" => agent_panic(world, step).await,
+        "kernel_shutdown" => match world.kernel.shutdown(Duration::ZERO).await {
+            Ok(_) => Got::Allowed,
+            Err(error) => Got::Failed(error.to_string()),
+        },
+        "clock" => {
+            let key = step.first(&["advance_s", "advance_ms", "ms"]).unwrap_or("advance_s");
+            let by = step.duration(key).ok_or("the clock moves by a duration")?;
+            world.clock.advance(by);
+            Got::Allowed
+        }
+        "seek" => seek(world, step),
+        "fs_setup" => fs_setup(world, step).map_err(|error| error.to_string())?,
+        "crash" => record::crash(world).await?,
+        "audit" => record::audit(world, step).await?,
+        other => return Err(format!("unknown operation `{other}`")),
+    })
+}
+
+fn load_policy(world: &mut World, step: &Step) -> Got {
+    let key = step.first(&["doc", "policy", "text"]).unwrap_or("doc");
+    let Ok(policy) = Policy::from_yaml("case.yaml", &policy::translate(step.value(key))) else {
+        return Got::LoadError;
+    };
+    match world.reboot(policy) {
+        Ok(()) => Got::Allowed,
+        Err(_error) => Got::LoadError,
+    }
+}
+
+fn spawn(world: &mut World, step: &Step) -> Result<Got, String> {
+    let key = step.first(&["agent", "id", "name", "save"]).ok_or("a spawn names its agent")?;
+    let Some(name) = step.value(key).as_str() else { return Ok(Got::Denied) };
+    let role = if step.text("role").is_empty() { "worker" } else { step.text("role") };
+    let known = if step.text("save").is_empty() { name } else { step.text("save") };
+    Ok(match world.spawn(name, known, role) {
+        Ok(()) => Got::Allowed,
+        Err(_refused) => Got::Denied,
+    })
+}
+
+/// The host ends an agent and waits for it: an agent that is alive is killed first.
+async fn destroy(world: &World, step: &Step) -> Got {
+    let name = step.first(&["agent", "target", "id"]).map_or("", |key| step.text(key));
+    let Ok(id) = name.parse::<AgentId>() else { return Got::Denied };
+    let _already_dead = world.kernel.signal(&id, Signal::Kill, "destroyed");
+    match world.kernel.wait(&id).await {
+        Some(_) => Got::Allowed,
+        None => Got::Failed("no such agent".to_owned()),
+    }
+}
+
+async fn agent_panic(world: &World, step: &Step) -> Got {
+    let panics = AgentSpec::new("panicking-agent");
+    let status = world.kernel.run(panics, |_agent| async { panic!("an agent's own fault") }).await;
+    if let Some(agent) = world.agent(step.text("as")) {
+        let _already_dead = world.kernel.signal(agent.id(), Signal::Kill, "its program panicked");
+    }
+    match status {
+        Ok(ExitStatus::Crashed { .. }) => Got::Allowed,
+        other => Got::Failed(format!("{other:?}")),
+    }
+}
+
+/// Mounts something in an agent's tree.
+fn mount(world: &mut World, step: &Step) -> Result<Got, String> {
+    let Some((id, at)) = place(step) else { return Ok(Got::Denied) };
+    let writable = match step.text("mode") {
+        "ro" | "r" | "read" => false,
+        "rw" | "" => true,
+        _ => return Ok(Got::Denied),
+    };
+    Ok(world.mount(&id, at, writable))
+}
+
+fn unmount(world: &World, step: &Step) -> Got {
+    let Some((id, at)) = place(step) else { return Got::Denied };
+    match world.kernel.unmount(&id, &at) {
+        Ok(()) => Got::Allowed,
+        Err(error) => Got::Failed(error.to_string()),
+    }
+}
+
+/// Whose tree a path of the host's leads into, and where in it.
+fn place(step: &Step) -> Option<(AgentId, VfsPath)> {
+    let path = VfsPath::parse(step.text("path")).ok()?;
+    let mut segments = path.segments();
+    let ("agent", agent) = (segments.next()?, segments.next()?) else { return None };
+    let rest: Vec<&str> = segments.collect();
+    Some((agent.parse().ok()?, VfsPath::parse(&format!("/{}", rest.join("/"))).ok()?))
+}
+
+/// There is no call that moves a descriptor: the position is the caller's, and goes with each read and write.
+fn seek(world: &mut World, step: &Step) -> Got {
+    let offset = step.first(&["offset", "pos", "to"]).and_then(|key| step.value(key).as_u64());
+    match (offset, step.value("fd").as_u64()) {
+        (None, _) => Got::Denied,
+        (Some(offset), Some(fd)) if world.seek(step.text("as"), fd, offset) => Got::Allowed,
+        _ => Got::Failed("the descriptor is not open".to_owned()),
+    }
+}
+
+fn fs_setup(world: &World, step: &Step) -> std::io::Result<Got> {
+    let pair = |value: &Value| {
+        let part = |index: usize| value[index].as_str().unwrap_or_default().to_owned();
+        if value.is_string() {
+            (value.as_str().unwrap_or_default().to_owned(), String::new())
+        } else {
+            (part(0), part(1))
+        }
+    };
+    for (key, value) in &step.fields {
+        let (path, second) = pair(value);
+        let at = world.host_path(&path);
+        match key.as_str() {
+            "symlink" => {
+                if at.symlink_metadata().is_ok() && !at.is_dir() {
+                    std::fs::remove_file(&at)?;
+                }
+                std::os::unix::fs::symlink(world.host_path(&second), at)?;
+            }
+            "file" | "write" => std::fs::write(at, second)?,
+            "mkdir" | "dir" => std::fs::create_dir_all(at)?,
+            "hardlink" => std::fs::hard_link(world.host_path(&second), at)?,
+            "remove" | "unlink" => std::fs::remove_file(at)?,
+            "rename" => std::fs::rename(at, world.host_path(&second))?,
+            _ => {}
+        }
+    }
+    Ok(Got::Allowed)
+}

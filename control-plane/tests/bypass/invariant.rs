@@ -1,0 +1,170 @@
+//! The named predicates of the cases, each measured on the world.
+
+use agent_control_plane::primitives::{Signal, Verdict};
+use agent_control_plane::recorder::{Body, Recording, Request};
+use agent_control_plane::{AgentSpec, AgentState, CallError};
+use serde_json::{Value, json};
+
+use crate::case::{Case, Step};
+use crate::fixture::{TOOL_LIMIT, World};
+use crate::record;
+use crate::run::{Done, Got, has_ended};
+
+/// Grace after the tool time limit.
+const GRACE_SECONDS: u64 = 1;
+/// Real time given to what could still happen.
+const LATE: std::time::Duration = std::time::Duration::from_millis(50);
+/// Largest growth of the process that counts as bounded.
+const MAX_RESIDENT: u64 = 512 << 20;
+
+pub(crate) async fn check(
+    name: &str,
+    case: &Case,
+    at: usize,
+    done: &[Done],
+    world: &World,
+) -> Result<(), String> {
+    let judged = &done[at];
+    let holds = |holds: bool, found: String| if holds { Ok(()) } else { Err(found) };
+    let ended = || has_ended(&judged.agent, world);
+    let first = |op: &str| done.iter().find(|done| done.op == op).unwrap_or(&done[0]);
+    match name {
+        "tool_not_invoked" => holds(judged.tool_runs == 0, format!("{} runs", judged.tool_runs)),
+        "tool_invoked_exactly_once" => holds(judged.tool_runs == 1, format!("{} runs", judged.tool_runs)),
+        "audit_has_verdict" => holds(0 < judged.verdicts, "the step left no verdict on record".to_owned()),
+        "violation_counted_once" => {
+            holds(judged.violations == 1, format!("{} violations", judged.violations))
+        }
+        "no_effect" => holds(!judged.changed, "files, memory or policy changed".to_owned()),
+        "agent_terminated" => holds(ended(), "the agent is alive".to_owned()),
+        "agent_alive" => holds(!ended(), "the agent is gone".to_owned()),
+        "agent_stopped" => {
+            let state = world.agent(&judged.agent).and_then(|agent| world.kernel.agent(agent.id()));
+            holds(state == Some(AgentState::Stopped), format!("{state:?}"))
+        }
+        "sender_denied" => {
+            let by_agent = |done: &&Done| done.op == "signal" && done.by != "op";
+            let sent = done.iter().find(by_agent).unwrap_or(&done[0]);
+            holds(sent.got == Got::Denied, format!("{:?}", sent.got))
+        }
+        "mask_refused" => holds(first("mask").got == Got::Denied, format!("{:?}", first("mask").got)),
+        "delivery_reported_true" => {
+            let signal = done[..=at].iter().rev().find(|done| done.op == "signal").unwrap_or(judged);
+            holds(signal.parts.contains(&Got::Killed), format!("{:?}", signal.got))
+        }
+        "checkpolicy_answer_is_deny" => {
+            let answer = first("checkpolicy").answer;
+            holds(answer == Some(Verdict::Deny), format!("{answer:?}"))
+        }
+        "kernel_alive" => kernel_alive(world, case).await,
+        "memory_bounded" => {
+            let resident = resident_bytes();
+            holds(resident <= MAX_RESIDENT, format!("{resident} bytes are resident"))
+        }
+        "cancelled_before_limit_plus_grace" => {
+            let limit = TOOL_LIMIT.as_secs() + GRACE_SECONDS;
+            holds(judged.took.as_secs() <= limit, format!("it took {:?}", judged.took))
+        }
+        "no_late_effect" => {
+            let before = world.state();
+            world.clock.advance(TOOL_LIMIT * 10);
+            // What the clock woke gets the time to do harm.
+            let _ = tokio::time::timeout(LATE, std::future::pending::<()>()).await;
+            let late = |step: &Step| {
+                let path = step.fields.get("args").and_then(|args| args.get("then_write"));
+                path.and_then(Value::as_str).is_some_and(|path| world.host_path(path).exists())
+            };
+            let found = case.input.steps.iter().flat_map(flat).any(|step| late(&step));
+            holds(!found && world.state() == before, "something was written after the limit".to_owned())
+        }
+        "intent_record_present" | "verdict_record_present" => {
+            let found = recorded(
+                world,
+                |body| matches!(body, Body::Intent { request, .. } if !is_own_business(request)),
+            )?;
+            holds(found, "the reopened recording lacks it".to_owned())
+        }
+        "chain_valid" => {
+            let report = world.kernel.recorder().verify(None, |_| {});
+            report.map(drop).map_err(|error| error.to_string())
+        }
+        "count_matches" => {
+            let (tally, runs) = (record::tally(&world.kernel), world.counts.total());
+            holds(tally.intents == runs, format!("{} intents for {runs} runs", tally.intents))
+        }
+        "one_line_per_record" => one_line_per_record(world),
+        other => Err(format!("unknown invariant `{other}`")),
+    }
+}
+
+/// The kernel answers: it serves another agent, or, when it lost its recorder, refuses with a typed error.
+async fn kernel_alive(world: &World, case: &Case) -> Result<(), String> {
+    let lost_recorder = case.input.steps.iter().any(|step| step.text("action") == "fail_writes");
+    let probe = match world.kernel.spawn(AgentSpec::new("probe").fact("role", "worker")) {
+        Ok(probe) => probe,
+        Err(_) if lost_recorder => return Ok(()),
+        Err(error) => return Err(error.to_string()),
+    };
+    let answer = probe.exec("echo", json!({"text": "alive"})).await;
+    let _ = world.kernel.signal(probe.id(), Signal::Kill, "probe");
+    match answer {
+        Ok(Value::String(text)) if text == "alive" => Ok(()),
+        // A document of the case may grant nothing.
+        Err(CallError::Denied(_)) => Ok(()),
+        Err(CallError::KernelDown { .. }) if lost_recorder => Ok(()),
+        other => Err(format!("a probe got {other:?}")),
+    }
+}
+
+/// Calls that change nothing but the caller.
+fn is_own_business(request: &Request<'_>) -> bool {
+    matches!(
+        request,
+        Request::Mask { .. } | Request::Await { .. } | Request::Exit { .. } | Request::Close { .. }
+    )
+}
+
+/// A step and all those within it.
+fn flat(step: &Step) -> Vec<Step> {
+    let mut all = vec![step.clone()];
+    all.extend(step.inner().iter().flat_map(flat));
+    all
+}
+
+fn recorded(world: &World, wanted: impl Fn(&Body<'_>) -> bool) -> Result<bool, String> {
+    let recording = Recording::open(&world.recording).map_err(|error| error.to_string())?;
+    for stored in recording.events(0).map_err(|error| error.to_string())? {
+        let stored = stored.map_err(|error| error.to_string())?;
+        if wanted(&stored.event().map_err(|error| error.to_string())?.body) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn one_line_per_record(world: &World) -> Result<(), String> {
+    let mut records = 0u64;
+    let mut text = String::new();
+    for stored in world.kernel.recorder().events(0) {
+        let line = stored.and_then(|stored| stored.to_json()).map_err(|error| error.to_string())?;
+        text.push_str(&line.to_string());
+        text.push('\n');
+        records += 1;
+    }
+    let lines = text.lines().count() as u64;
+    let forged = text.lines().filter(|line| {
+        let line: Value = serde_json::from_str(line).expect("each line is JSON");
+        line["seq"].as_u64().is_none()
+    });
+    if lines == records && forged.count() == 0 {
+        Ok(())
+    } else {
+        Err(format!("{lines} lines for {records} records"))
+    }
+}
+
+fn resident_bytes() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
+    line.trim().trim_end_matches(" kB").trim().parse::<u64>().unwrap_or(0) * 1024
+}

@@ -1,0 +1,166 @@
+//! Which cases wait for a part that is not built, and for which.
+
+use serde_json::Value;
+
+use super::case::{Case, Step};
+use super::{call, tamper};
+
+/// What the listing says of an operation, an action or an invariant that has no meaning here.
+const UNKNOWN_OPERATION: &str = "an operation this harness does not know";
+
+/// The part a case waits for; `None` when the road covers it.
+pub(crate) fn waits_for(case: &Case) -> Option<String> {
+    let by_step = case.input.steps.iter().find_map(step);
+    let fixture = !matches!(case.input.fixture.as_str(), "base" | "no_policy");
+    by_step
+        .or_else(|| {
+            fixture.then(|| format!("a fixture this harness does not know (`{}`)", case.input.fixture))
+        })
+        .or_else(|| verdict(case))
+        .or_else(|| quota(case))
+        .or_else(|| flow(case))
+        .or_else(|| case.expected.invariants.iter().find_map(|name| invariant(name)))
+}
+
+fn step(step: &Step) -> Option<String> {
+    if let Some(reason) = operation(step) {
+        return Some(reason);
+    }
+    let inner = step.inner();
+    let calls_only = matches!(step.op.as_str(), "parallel" | "async");
+    let beside = |inner: &&Step| {
+        calls_only && !call::is_call(&inner.op) && !matches!(inner.op.as_str(), "repeat" | "parallel")
+    };
+    if let Some(beside) = inner.iter().find(beside) {
+        return operation(beside).or_else(|| Some(format!("`{}` beside other steps", beside.op)));
+    }
+    inner.iter().find_map(self::step)
+}
+
+fn operation(step: &Step) -> Option<String> {
+    let by_host = matches!(step.text("as"), "" | "op");
+    let part = match step.op.as_str() {
+        "signal" => {
+            return matches!(step.text("signal"), "SIGUSR1" | "SIGUSR2")
+                .then(|| "checkpoints and diagnostics".to_owned());
+        }
+        op if call::is_call(op) => return None,
+        "mount" | "destroy" | "load_policy" | "parallel" | "repeat" | "interleave" | "async" | "await"
+        | "join" | "crash" | "kernel_shutdown" | "agent_panic" | "forge_context" | "self_grant" | "reach" => {
+            return None;
+        }
+        "seek" if matches!(step.value("whence"), Value::Null) || step.text("whence") == "set" => return None,
+        "seek" => "seeking from the end or the present position",
+        "clock" if ["advance_s", "advance_ms", "ms"].iter().any(|key| step.duration(key).is_some()) => {
+            return None;
+        }
+        "clock" => "a clock that is set or moved back",
+        "unmount" => return None,
+        "fs_setup" => return fs_setup(step),
+        "audit" => return audit(step),
+        "spawn"
+            if by_host
+                && !["parent", "tools", "grants", "quota", "ring"]
+                    .iter()
+                    .any(|key| step.fields.contains_key(*key)) =>
+        {
+            return None;
+        }
+        "exec_as_fresh_child" | "spawn" => "child agents",
+        "approve" | "reject" | "resume" => "approvals",
+        "scan" => "detectors",
+        "parse" => "security.md",
+        "compose" => "policy layers",
+        "adapter" => "adapters for tool-call messages and MCP",
+        "handler" => "signal handlers",
+        "checkpoint" | "restore" => "checkpoints and diagnostics",
+        "mode" => "shadow policies",
+        other => return Some(format!("{UNKNOWN_OPERATION} (`{other}`)")),
+    };
+    Some(part.to_owned())
+}
+
+fn fs_setup(step: &Step) -> Option<String> {
+    const KNOWN: [&str; 10] =
+        ["as", "symlink", "file", "write", "mkdir", "dir", "hardlink", "remove", "unlink", "rename"];
+    let odd = step.fields.keys().find(|key| !KNOWN.contains(&key.as_str()));
+    odd.map(|key| format!("{UNKNOWN_OPERATION} (fs_setup `{key}`)"))
+}
+
+fn audit(step: &Step) -> Option<String> {
+    const OTHERS: [&str; 10] = [
+        "fail_writes",
+        "verify",
+        "head",
+        "save_head",
+        "verify_against_head",
+        "reopen",
+        "export_lines",
+        "query",
+        "snapshot",
+        "rollback",
+    ];
+    let action = step.text("action");
+    let field = step.text("field");
+    if action.starts_with("rewrite") && tamper::ACTIONS.contains(&action) && !tamper::FIELDS.contains(&field)
+    {
+        return Some(format!("{UNKNOWN_OPERATION} (rewriting `{field}`)"));
+    }
+    let known = OTHERS.contains(&action) || tamper::ACTIONS.contains(&action);
+    (!known).then(|| format!("{UNKNOWN_OPERATION} (audit `{action}`)"))
+}
+
+fn verdict(case: &Case) -> Option<String> {
+    match case.expected.verdict.as_str() {
+        "escalate" => Some("approvals".to_owned()),
+        "flag" | "clean" => Some("detectors".to_owned()),
+        "allow" | "deny" | "error" | "blocked" | "killed" | "load_error" | "tamper_detected"
+        | "not_allow" | "any" => None,
+        other => Some(format!("a verdict this harness does not know (`{other}`)")),
+    }
+}
+
+fn invariant(name: &str) -> Option<String> {
+    match name {
+        "tool_not_invoked"
+        | "kernel_alive"
+        | "audit_has_verdict"
+        | "no_effect"
+        | "agent_terminated"
+        | "agent_alive"
+        | "agent_stopped"
+        | "violation_counted_once"
+        | "checkpolicy_answer_is_deny"
+        | "sender_denied"
+        | "mask_refused"
+        | "delivery_reported_true"
+        | "memory_bounded"
+        | "cancelled_before_limit_plus_grace"
+        | "no_late_effect"
+        | "intent_record_present"
+        | "verdict_record_present"
+        | "chain_valid"
+        | "count_matches"
+        | "one_line_per_record"
+        | "tool_invoked_exactly_once" => None,
+        other => Some(format!("an invariant this harness does not know (`{other}`)")),
+    }
+}
+
+fn expects_refusal(case: &Case) -> bool {
+    matches!(case.expected.verdict.as_str(), "deny" | "not_allow")
+}
+
+/// Cases about rates and concurrency.
+fn quota(case: &Case) -> Option<String> {
+    let several = |step: &Step| matches!(step.op.as_str(), "parallel" | "repeat" | "interleave" | "async");
+    let counted = case.area == "quota" && case.input.steps.iter().any(several);
+    (counted && expects_refusal(case)).then(|| "rate and concurrency limits".to_owned())
+}
+
+/// Cases whose refusal depends on where a value came from.
+fn flow(case: &Case) -> Option<String> {
+    let labelled = |step: &Step| step.text("tool") == "read_secret" || !step.text("save").is_empty();
+    let flows = case.area == "flow" && case.input.steps.iter().any(labelled);
+    (flows && expects_refusal(case)).then(|| "information flow".to_owned())
+}

@@ -1,0 +1,13 @@
+//! The kernel, through its public API.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a test may fail loudly"
+)]
+
+mod host;
+mod recording;
+mod road;
+mod signals;
