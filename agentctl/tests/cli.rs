@@ -1,0 +1,201 @@
+//! The command line as a user runs it.
+#![expect(clippy::unwrap_used, reason = "a test may fail loudly")]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+fn agentctl(folder: &Path, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_agentctl")).current_dir(folder).args(arguments).output().unwrap()
+}
+
+fn code(output: &Output) -> Option<i32> {
+    output.status.code()
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// A repository with one commit, so that the tests do not depend on how this one was checked out.
+fn repository() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("README.md"), "# A project\n").unwrap();
+    for arguments in [
+        &["init", "--quiet", "--initial-branch=main"][..],
+        &["add", "."],
+        &["-c", "user.name=t", "-c", "user.email=t@example.com", "commit", "--quiet", "--message=first"],
+    ] {
+        assert!(Command::new("git").current_dir(folder.path()).args(arguments).status().unwrap().success());
+    }
+    folder
+}
+
+fn demo(repository: &Path, out: &Path) -> Output {
+    agentctl(repository, &["demo", "--out", out.to_str().unwrap()])
+}
+
+#[test]
+fn the_demo_stops_the_injected_order_and_its_recording_verifies() {
+    let (repository, out) = (repository(), tempfile::tempdir().unwrap());
+    let output = demo(repository.path(), out.path());
+    let text = stdout(&output);
+    assert_eq!(code(&output), Some(0), "{text}{}", stderr(&output));
+    for expected in [
+        "allow  exec    git {\"argv\":[\"log\"",
+        "deny   exec    mail.send",
+        "[no-mail-to-strangers]",
+        "deny   exec    git {\"argv\":[\"branch\",\"-D\",\"release\"]}  [no rule]",
+        "the reviewer ended by SIGPOLICY",
+        "mail sent       to team@example.com",
+        "branches left   main, release",
+        "recording verified: ",
+    ] {
+        assert!(text.contains(expected), "`{expected}` is missing in\n{text}");
+    }
+    assert!(!text.contains("mail sent       to archive@collector.example"));
+    assert!(out.path().join("notes/notes.md").exists());
+
+    let recording = out.path().join("recording");
+    let head = text.rsplit("--head ").next().unwrap().trim().to_owned();
+    let verified = agentctl(out.path(), &["log", "verify", recording.to_str().unwrap(), "--head", &head]);
+    assert_eq!(code(&verified), Some(0), "{}", stderr(&verified));
+    let shown = agentctl(out.path(), &["log", "show", recording.to_str().unwrap(), "--output", "jsonl"]);
+    let lines: Vec<Value> = stdout(&shown).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(lines.iter().enumerate().all(|(index, line)| line["seq"] == index));
+    assert!(lines.iter().any(|line| line["kind"] == "refused" && line["verdict"] == "deny"));
+}
+
+#[test]
+fn one_flipped_byte_anywhere_is_found_and_exits_with_5() {
+    let (repository, out) = (repository(), tempfile::tempdir().unwrap());
+    assert_eq!(code(&demo(repository.path(), out.path())), Some(0));
+    let segment = std::fs::read_dir(out.path().join("recording"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .find(|path| path.extension().is_some_and(|extension| extension == "seg"))
+        .unwrap();
+    let bytes = std::fs::read(&segment).unwrap();
+    let copy = tempfile::tempdir().unwrap();
+    let broken = copy.path().join(segment.file_name().unwrap());
+    // Every part of the file is hit: header, lengths, checksums, hashes and bodies, first and last record.
+    let offsets = (0..120).chain((120..bytes.len()).step_by(97)).chain(bytes.len() - 40..bytes.len());
+    for offset in offsets {
+        let mut flipped = bytes.clone();
+        flipped[offset] ^= 0x10;
+        std::fs::write(&broken, flipped).unwrap();
+        let output = agentctl(copy.path(), &["log", "verify", copy.path().to_str().unwrap()]);
+        assert_eq!(code(&output), Some(5), "byte {offset}: {}{}", stdout(&output), stderr(&output));
+        let told = stderr(&output);
+        assert!(told.contains("record ") || told.contains("segment `"), "byte {offset}: {told}");
+    }
+}
+
+#[test]
+fn a_cut_tail_shows_against_a_head_kept_elsewhere() {
+    let (repository, out) = (repository(), tempfile::tempdir().unwrap());
+    let output = demo(repository.path(), out.path());
+    let head = stdout(&output).rsplit("--head ").next().unwrap().trim().to_owned();
+    let recording = out.path().join("recording").to_str().unwrap().to_owned();
+    let (count, hash) = head.split_once(':').unwrap();
+    let longer = format!("{}:{hash}", count.parse::<u64>().unwrap() + 1);
+    let output = agentctl(out.path(), &["log", "verify", &recording, "--head", &longer]);
+    assert_eq!(code(&output), Some(5));
+    assert!(stderr(&output).contains("AK0824"), "{}", stderr(&output));
+}
+
+#[test]
+fn bad_input_is_answered_with_a_word_and_an_exit_code() {
+    let folder = tempfile::tempdir().unwrap();
+    let missing = folder.path().join("nothing").to_str().unwrap().to_owned();
+    let policy = folder.path().join("broken.yaml");
+    std::fs::write(&policy, "version: 1\nname: x\nrules:\n  - { id: a, efect: allow }\n").unwrap();
+    let policy = policy.to_str().unwrap();
+    let data = testdata();
+    let data = data.to_str().unwrap();
+    let cases: [(&[&str], i32, &str); 7] = [
+        (&["log", "verify", &missing], 1, "nothing"),
+        (&["log", "show", folder.path().to_str().unwrap()], 1, "holds no ledger"),
+        (&["log", "verify", &missing, "--head", "nonsense"], 2, "a head is a count"),
+        (&["bench", "agentdojo", "--data", &missing, "--policy", policy], 1, "efect"),
+        (&["bench", "agentdojo", "--data", data, "--policy", &missing], 1, "nothing"),
+        (&["frobnicate"], 2, "unrecognized subcommand"),
+        (&["demo"], 1, "change into one"),
+    ];
+    for (arguments, expected, told) in cases {
+        let output = agentctl(folder.path(), arguments);
+        assert_eq!(code(&output), Some(expected), "{arguments:?}: {}", stderr(&output));
+        assert!(stderr(&output).contains(told), "{arguments:?}: {}", stderr(&output));
+        assert!(output.stdout.is_empty(), "{arguments:?} writes data to standard output");
+    }
+    let broken = agentctl(folder.path(), &["bench", "agentdojo", "--data", data, "--policy", policy]);
+    assert!(stderr(&broken).contains("broken.yaml:4:"), "{}", stderr(&broken));
+    assert!(stderr(&broken).contains("did you mean `effect`?"), "{}", stderr(&broken));
+}
+
+fn testdata() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/agentdojo")
+}
+
+fn agentdojo(data: &Path, policy: &str) -> Vec<Value> {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("policy.yaml");
+    std::fs::write(&file, policy).unwrap();
+    let arguments = [
+        "bench",
+        "agentdojo",
+        "--json",
+        "--data",
+        data.to_str().unwrap(),
+        "--policy",
+        file.to_str().unwrap(),
+    ];
+    let output = agentctl(folder.path(), &arguments);
+    assert_eq!(code(&output), Some(0), "{}", stderr(&output));
+    stdout(&output).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn allow(tools: &str) -> String {
+    format!("version: 1\nname: t\nrules:\n  - {{ id: r, effect: allow, calls: [exec], tools: [{tools}] }}\n")
+}
+
+#[test]
+fn a_replay_counts_what_an_allow_list_stops() {
+    let figures = |tools: &str| {
+        let total = agentdojo(&testdata(), &allow(tools)).pop().unwrap();
+        let figure = |key: &str| total[key].as_f64().unwrap().round();
+        (
+            figure("utility"),
+            total["pairs"].as_u64().unwrap(),
+            total["successes"].as_u64().unwrap(),
+            figure("utility_under_attack"),
+        )
+    };
+    // Everything allowed: every attack succeeds.
+    assert_eq!(figures("\"*\""), (100.0, 6, 6, 100.0));
+    // Without `wipe` its two pairs fail, and end the agent: one of the two tasks had a call left.
+    assert_eq!(figures("read_note, send_note"), (100.0, 6, 4, 83.0));
+    // Reading only: the text-only attack is left, and the task that sends is lost.
+    assert_eq!(figures("read_note"), (50.0, 6, 2, 50.0));
+}
+
+/// The public set, where it is there: with everything allowed each attack succeeds, and an allow-list stops the rest.
+#[test]
+fn the_public_set_replays() {
+    let data = std::env::var("AGENT_OS_DATA").unwrap_or_else(|_| "../../shared/data".to_owned());
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join(data).join("agentdojo");
+    if !data.exists() {
+        println!("not run: `{}` is not there", data.display());
+        return;
+    }
+    let all = agentdojo(&data, &allow("\"*\"")).pop().unwrap();
+    assert_eq!((all["utility"].as_f64(), all["attack_success"].as_f64()), (Some(100.0), Some(100.0)));
+    let policy = include_str!("../../examples/policies/agentdojo-tools.yaml");
+    let listed = agentdojo(&data, policy).pop().unwrap();
+    assert!(listed["attack_success"].as_f64().unwrap() < 100.0, "{listed}");
+}
