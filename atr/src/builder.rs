@@ -94,7 +94,7 @@ impl ToolBuilder<'_> {
         self
     }
 
-    /// What the tool may do to the world. A tool that declares nothing is taken for a pure function.
+    /// What the tool may do to the world. The kernel takes a tool that declares nothing for one that changes something.
     pub fn effects(mut self, effects: impl IntoIterator<Item = Effect>) -> Self {
         self.effects = effects.into_iter().collect();
         self

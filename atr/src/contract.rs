@@ -39,7 +39,7 @@ pub enum Effect {
 }
 
 impl Effect {
-    /// The word used in contracts and policies.
+    /// The word used in contracts.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -160,7 +160,7 @@ impl ToolContract {
         &self.terms.input_schema
     }
 
-    /// What the tool may do to the world; empty for a pure function.
+    /// What the tool may do to the world; empty when the host declared nothing, which says nothing.
     #[must_use]
     pub fn effects(&self) -> &BTreeSet<Effect> {
         &self.terms.effects

@@ -110,8 +110,11 @@ impl Kernel {
         &self.inner.recorder
     }
 
-    /// Raises a signal against an agent, as the host: no policy is asked. For the three unmaskable signals the gate is
-    /// closed before this returns: nothing the agent does afterwards has an effect.
+    /// Raises a signal against an agent, as the host: no policy is asked. A maskable one that the agent masks only waits,
+    /// `SIGSTOP` among them.
+    ///
+    /// For the three unmaskable signals, when this returns the gate is closed and what was in flight has been dropped. A
+    /// step that another thread is taking at that very moment may finish there; none begins after.
     ///
     /// # Errors
     /// No live agent of that name, or a signal that does nothing yet.

@@ -50,10 +50,12 @@
 //! over ask and ask over allow; the order in the document means nothing. If no rule matches, the answer is deny.
 //!
 //! What a refusal does to the agent is the strictest `on_violation` of the rules that made it, or the document's own
-//! when nothing matched. On an `ask` rule it says what a human's no does.
+//! when nothing matched. On an `ask` rule it says what a human's no does. What `stop` does an agent cannot hold back with
+//! its signal mask, unlike a `SIGSTOP` that the host raises.
 //!
-//! The calls `close`, `check_policy` and `exit` touch nothing but the caller; they are always allowed and cannot be
-//! named.
+//! The calls `close`, `check_policy` and `exit`, and an agent's changing of its own signal mask and waiting for its own
+//! signals, touch nothing but the caller; they are always allowed and cannot be named. An `open` for writing, appending
+//! or creating is judged as `open` and as `write`, and the stricter answer stands.
 //!
 //! # What a rule selects
 //!
