@@ -10,6 +10,7 @@ use crate::vfs::{Access, BadPath, Memory, Mount, Projection, Quota, VfsPath};
 
 /// How much an agent may keep under `/mem/working`.
 pub const WORKING_MEMORY: Quota = Quota { bytes: 16 << 20, files: 10_000 };
+
 /// The standard mounts.
 pub(crate) fn standard(policy: &Policy, trail: &Arc<Trail>) -> Result<[Mount; 3], BadPath> {
     let (policy, trail) = (policy.clone(), Arc::clone(trail));
