@@ -73,6 +73,27 @@ impl FromStr for AgentId {
     }
 }
 
+/// Name of a tenant: whose agents these are. The same alphabet as [`AgentId`], and another type, so that one cannot be
+/// taken for the other.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TenantId(Arc<str>);
+
+impl TenantId {
+    /// The id as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for TenantId {
+    type Err = BadId;
+
+    fn from_str(text: &str) -> Result<Self, BadId> {
+        text.parse().map(|AgentId(text)| Self(text))
+    }
+}
+
 /// Name of a tool: `name` or `namespace/name`.
 ///
 /// A name is a letter followed by up to 127 of `[A-Za-z0-9_.-]`; a namespace is up to 128 of `[a-z0-9.-]` that starts
@@ -180,6 +201,7 @@ macro_rules! text_traits {
 }
 
 text_traits!(AgentId);
+text_traits!(TenantId);
 text_traits!(ToolId);
 
 #[cfg(test)]

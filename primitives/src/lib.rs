@@ -4,12 +4,14 @@ pub mod clock;
 pub mod digest;
 pub mod id;
 pub mod json;
+pub mod label;
 pub mod signal;
 pub mod suggest;
 pub mod verdict;
 
 pub use clock::{Clock, ManualClock, Monotonic, SystemClock, Timer, Timestamp};
 pub use digest::Digest;
-pub use id::{AgentId, BadId, ToolId};
+pub use id::{AgentId, BadId, TenantId, ToolId};
+pub use label::{BadLabel, Label, LabelSet, TooManyLabels};
 pub use signal::{Signal, SignalSet, UnknownSignal};
 pub use verdict::Verdict;
