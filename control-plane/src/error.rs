@@ -1,13 +1,11 @@
 //! What can go wrong with a system call, as the agent sees it.
 
-use std::fmt;
-
-use agent_primitives::{BadId, Verdict};
+use agent_primitives::BadId;
 use agent_tool_registry::ToolError;
 
 use crate::call::BadCall;
+use crate::denial::Denial;
 use crate::kernel::ExitStatus;
-use crate::policy::OnViolation;
 use crate::vfs::{BadPath, PathError};
 
 /// Why a call did not do what it asked for.
@@ -70,61 +68,6 @@ impl CallError {
         }
     }
 }
-
-/// A refusal by policy.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Denial {
-    pub(crate) verdict: Verdict,
-    pub(crate) rule: Option<String>,
-    pub(crate) on_violation: OnViolation,
-    pub(crate) what: String,
-}
-
-impl Denial {
-    /// The verdict: `Deny`, or `Ask` when a human would have to agree and none can be asked.
-    #[must_use]
-    pub fn verdict(&self) -> Verdict {
-        self.verdict
-    }
-
-    /// The rule that decided; `None` when no rule matched, which is a deny too.
-    #[must_use]
-    pub fn rule(&self) -> Option<&str> {
-        self.rule.as_deref()
-    }
-
-    /// What became of the agent.
-    #[must_use]
-    pub fn on_violation(&self) -> OnViolation {
-        self.on_violation
-    }
-
-    /// Stable code of the refusal.
-    #[must_use]
-    pub fn code(&self) -> &'static str {
-        match (self.verdict, &self.rule) {
-            (Verdict::Ask, _) => "AK0201",
-            (_, Some(_)) => "AK0101",
-            (_, None) => "AK0102",
-        }
-    }
-}
-
-impl fmt::Display for Denial {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { what, .. } = self;
-        match (self.verdict, &self.rule) {
-            (Verdict::Ask, Some(rule)) => {
-                write!(f, "{what} needs an approval by rule `{rule}`, and no approver is there")
-            }
-            (Verdict::Ask, None) => write!(f, "{what} needs an approval, and no approver is there"),
-            (_, Some(rule)) => write!(f, "{what} is denied by rule `{rule}`"),
-            (_, None) => write!(f, "{what} is denied: no rule allows it"),
-        }
-    }
-}
-
-impl std::error::Error for Denial {}
 
 /// A call that is malformed.
 #[derive(Debug, thiserror::Error)]

@@ -2,6 +2,7 @@
 
 pub mod agent;
 pub mod call;
+pub mod denial;
 pub mod error;
 pub mod kernel;
 pub mod policy;
@@ -16,7 +17,8 @@ pub use agent_tool_registry as atr;
 pub use emk;
 
 pub use agent::AgentHandle;
-pub use error::{CallError, Denial};
+pub use denial::Denial;
+pub use error::CallError;
 pub use kernel::{AgentSpec, AgentState, ExitStatus, Kernel, State as KernelState};
 pub use policy::Policy;
 pub use recorder::FlightRecorder;

@@ -1,6 +1,6 @@
 //! What policy is asked: who wants to do what to which object.
 
-use agent_primitives::{AgentId, Signal, ToolId};
+use agent_primitives::{AgentId, LabelSet, Signal, TenantId, Timestamp, ToolId};
 use serde_json::{Map, Value};
 
 use crate::vfs::VfsPath;
@@ -68,22 +68,70 @@ impl std::fmt::Display for CallKind {
     }
 }
 
-/// Who asks, as the kernel's own table knows it. Nothing in here comes from the request.
+/// Who asks and in what situation, as the kernel's own tables know it. Nothing in here comes from the request.
+///
+/// Everything a decision depends on besides policy and question is in here, the time included, so that equal inputs give
+/// equal answers.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct Caller<'a> {
     /// The agent that made the call.
     pub agent: &'a AgentId,
+    /// Whose agent it is, if the host said so.
+    pub tenant: Option<&'a TenantId>,
     /// What the host said about the agent when it was spawned; policies read it as `context.<key>`.
     pub facts: &'a Map<String, Value>,
+    /// What is known of everything the agent has read so far.
+    pub labels: &'a LabelSet,
+    /// When the call is judged; the record carries the same time.
+    pub now: Timestamp,
+}
+
+impl<'a> Caller<'a> {
+    /// An agent of no tenant that has read nothing, at the beginning of 1970.
+    #[must_use]
+    pub const fn new(agent: &'a AgentId, facts: &'a Map<String, Value>) -> Self {
+        Self { agent, tenant: None, facts, labels: &LabelSet::EMPTY, now: Timestamp::from_micros(0) }
+    }
+
+    /// The same agent, of this tenant.
+    #[must_use]
+    pub const fn of_tenant(mut self, tenant: Option<&'a TenantId>) -> Self {
+        self.tenant = tenant;
+        self
+    }
+
+    /// The same agent, having read what carries these labels.
+    #[must_use]
+    pub const fn having_read(mut self, labels: &'a LabelSet) -> Self {
+        self.labels = labels;
+        self
+    }
+
+    /// The same agent at another time.
+    #[must_use]
+    pub const fn at(mut self, now: Timestamp) -> Self {
+        self.now = now;
+        self
+    }
 }
 
 /// What is asked for. Borrowed from the parsed request, so what is judged is what is executed.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct Question<'a> {
     /// Which system call.
     pub call: CallKind,
     /// What it touches.
     pub object: Object<'a>,
+}
+
+impl<'a> Question<'a> {
+    /// Whether `call` may touch `object`.
+    #[must_use]
+    pub const fn new(call: CallKind, object: Object<'a>) -> Self {
+        Self { call, object }
+    }
 }
 
 /// What a call touches.

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 fn exec(policy: &Policy, tool: &str, arguments: &Value) -> Decision {
     let (agent, id) = ("w".parse().unwrap(), tool.parse().unwrap());
     let object = Object::Tool { id: &id, arguments };
-    policy.decide(&Caller { agent: &agent, facts: &Map::new() }, &Question { call: CallKind::Exec, object })
+    policy.decide(&Caller::new(&agent, &Map::new()), &Question::new(CallKind::Exec, object))
 }
 
 /// A policy that allows the tool `t` when `args.x` passes `guard`.

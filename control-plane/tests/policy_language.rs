@@ -16,9 +16,9 @@ fn decide(policy: &Policy, call: &str) -> (Verdict, Vec<String>, OnViolation) {
     let (kind, object, rest) = (words.next().unwrap(), words.next().unwrap(), words.next().unwrap_or("{}"));
     let agent: AgentId = agent.parse().unwrap();
     let facts: Map<String, Value> = serde_json::from_str(r#"{"team": "sales", "level": 3}"#).unwrap();
-    let caller = Caller { agent: &agent, facts: &facts };
+    let caller = Caller::new(&agent, &facts);
     let call = CallKind::ALL.into_iter().find(|call| call.name() == kind).unwrap();
-    let ask = |object: Object<'_>| policy.decide(&caller, &Question { call, object });
+    let ask = |object: Object<'_>| policy.decide(&caller, &Question::new(call, object));
     let decision = match call {
         CallKind::Exec => {
             let arguments: Value = serde_json::from_str(rest).unwrap();
@@ -220,9 +220,10 @@ fn calls_that_touch_only_the_caller_are_allowed_and_mismatched_questions_are_not
         "{version: 1, rules: [{id: a, effect: allow, calls: [exec, read], tools: ['*'], paths: ['/**']}]}",
     );
     let (agent, path) = ("w".parse().unwrap(), VfsPath::root());
-    let caller = Caller { agent: &agent, facts: &Map::new() };
+    let facts = Map::new();
+    let caller = Caller::new(&agent, &facts);
     for call in [CallKind::Exec, CallKind::Signal] {
-        let decision = everything.decide(&caller, &Question { call, object: Object::File(&path) });
+        let decision = everything.decide(&caller, &Question::new(call, Object::File(&path)));
         assert_eq!(decision.verdict(), Verdict::Deny);
     }
 }
@@ -235,8 +236,9 @@ fn a_decision_keeps_the_first_rules_and_counts_the_rest() {
     let policy = load(&format!("{{version: 1, rules: [{}]}}", rules.join(",")));
     let (agent, tool) = ("w".parse().unwrap(), "t".parse().unwrap());
     let object = Object::Tool { id: &tool, arguments: &json!({}) };
-    let caller = Caller { agent: &agent, facts: &Map::new() };
-    let decision = policy.decide(&caller, &Question { call: CallKind::Exec, object });
+    let facts = Map::new();
+    let caller = Caller::new(&agent, &facts);
+    let decision = policy.decide(&caller, &Question::new(CallKind::Exec, object));
     assert_eq!(decision.rules().collect::<Vec<_>>(), ["r0", "r1", "r2", "r3", "r4", "r5", "r6", "r7"]);
     assert_eq!(decision.rule_count(), 12);
 }
@@ -314,8 +316,8 @@ fn rule_errors_say_where_and_what_to_do() {
     let cases = [
         ("efect: deny, calls: [exec], tools: [t]",
          "p:3:3: the rule has no `effect` [AK0120]\np:3:11: unknown field of a rule `efect` [AK0112]; did you mean `effect`?"),
-        ("effect: allow, calls: [exec], tools: [t], limits: {rate: 5}",
-         "p:3:53: unknown field of a rule `limits` [AK0112]; known: id, effect, calls, tools, paths, targets, signals, agents, when, on_violation"),
+        ("effect: allow, calls: [exec], tools: [t], quota: {rate: 5}",
+         "p:3:53: unknown field of a rule `quota` [AK0112]; known: id, effect, calls, tools, paths, targets, signals, agents, tenants, when, on_violation"),
         ("effect: alow, calls: [exec], tools: [t]", "p:3:19: unknown effect `alow` [AK0113]; did you mean `allow`?"),
         ("effect: allow, calls: [exce], tools: [t]", "p:3:34: unknown call `exce` [AK0113]; did you mean `exec`?"),
         ("effect: allow, calls: [exit]", "p:3:34: `exit` is always allowed and cannot be named in a rule [AK0126]"),

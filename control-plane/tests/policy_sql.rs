@@ -16,8 +16,8 @@ fn allowed(sql_guard: &str, text: &str) -> bool {
     let policy = Policy::from_yaml("test", &policy).unwrap();
     let (agent, id, arguments) = ("w".parse().unwrap(), "q".parse().unwrap(), json!({ "sql": text }));
     let object = Object::Tool { id: &id, arguments: &arguments };
-    let question = Question { call: CallKind::Exec, object };
-    policy.decide(&Caller { agent: &agent, facts: &Map::new() }, &question).verdict() == Verdict::Allow
+    let question = Question::new(CallKind::Exec, object);
+    policy.decide(&Caller::new(&agent, &Map::new()), &question).verdict() == Verdict::Allow
 }
 
 #[track_caller]

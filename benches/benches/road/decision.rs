@@ -51,7 +51,7 @@ pub(crate) fn tool_calls(
     let wrong = meant.zip(&verdicts).filter(|(meant, given)| meant != *given).count();
     ensure!(wrong == 0, "{wrong} of {} verdicts of ours are wrong", verdicts.len());
     let (agent, facts) = ("bench".parse::<AgentId>()?, Map::new());
-    let caller = Caller { agent: &agent, facts: &facts };
+    let caller = Caller::new(&agent, &facts);
     let figure = measure(watch, options.effort(), asked.len(), |position| {
         Ok::<_, Infallible>(asked.get(position).map(|asked| policy.decide(&caller, &question(asked))))
     })?;
@@ -73,7 +73,7 @@ fn tool_questions(workload: &ToolCalls) -> anyhow::Result<Vec<(ToolId, Value)>> 
 
 fn tool_verdicts(policy: &Policy, asked: &[(ToolId, Value)]) -> anyhow::Result<Vec<bool>> {
     let (agent, facts) = ("bench".parse::<AgentId>()?, Map::new());
-    let caller = Caller { agent: &agent, facts: &facts };
+    let caller = Caller::new(&agent, &facts);
     Ok(asked
         .iter()
         .map(|asked| policy.decide(&caller, &question(asked)).verdict() == Verdict::Allow)
@@ -81,7 +81,7 @@ fn tool_verdicts(policy: &Policy, asked: &[(ToolId, Value)]) -> anyhow::Result<V
 }
 
 fn question((id, arguments): &(ToolId, Value)) -> Question<'_> {
-    Question { call: CallKind::Exec, object: Object::Tool { id, arguments } }
+    Question::new(CallKind::Exec, Object::Tool { id, arguments })
 }
 
 fn reads(watch: &Stopwatch, options: &Options, workload: &Reads) -> anyhow::Result<Figure> {
@@ -89,9 +89,8 @@ fn reads(watch: &Stopwatch, options: &Options, workload: &Reads) -> anyhow::Resu
     let paths =
         workload.requests.iter().map(|(path, _)| VfsPath::parse(path)).collect::<Result<Vec<_>, _>>()?;
     let (agent, facts) = ("bench".parse::<AgentId>()?, Map::new());
-    let caller = Caller { agent: &agent, facts: &facts };
-    let decide =
-        |path| policy.decide(&caller, &Question { call: CallKind::Read, object: Object::File(path) });
+    let caller = Caller::new(&agent, &facts);
+    let decide = |path| policy.decide(&caller, &Question::new(CallKind::Read, Object::File(path)));
     for (path, (_, meant)) in paths.iter().zip(&workload.requests) {
         ensure!((decide(path).verdict() == Verdict::Allow) == *meant, "our verdict on `{path}` is wrong");
     }

@@ -8,12 +8,12 @@ use std::sync::atomic::Ordering;
 use std::task::Poll;
 
 use agent_primitives::json::{self, Value};
-use agent_primitives::{AgentId, Signal};
+use agent_primitives::{AgentId, LabelSet, Signal, TenantId};
 use serde_json::Map;
 
 use super::files::Files;
 use super::running::{discard, panic_text};
-use super::table::{Agent, AgentState, ExitStatus, TableError};
+use super::table::{About, Agent, AgentState, ExitStatus, TableError};
 use super::{Inner, Kernel};
 use crate::agent::AgentHandle;
 use crate::error::{CallError, SignalError};
@@ -28,6 +28,8 @@ pub const MAX_FACTS: usize = 64 << 10;
 #[derive(Debug)]
 pub struct AgentSpec {
     id: String,
+    tenant: Option<TenantId>,
+    labels: LabelSet,
     facts: Map<String, Value>,
     mounts: Vec<Mount>,
 }
@@ -36,7 +38,22 @@ impl AgentSpec {
     /// An agent of this name, with memory under `/mem/working` and nothing else to write to.
     #[must_use]
     pub fn new(id: impl Into<String>) -> Self {
-        Self { id: id.into(), facts: Map::new(), mounts: Vec::new() }
+        let (tenant, labels) = (None, LabelSet::EMPTY);
+        Self { id: id.into(), tenant, labels, facts: Map::new(), mounts: Vec::new() }
+    }
+
+    /// Whose agent it is. Policies select on it, and what a tenant may use is shared by all its agents.
+    #[must_use]
+    pub fn tenant(mut self, tenant: TenantId) -> Self {
+        self.tenant = Some(tenant);
+        self
+    }
+
+    /// What is known of everything the agent starts out with: its program, its instructions, its memory.
+    #[must_use]
+    pub fn labels(mut self, labels: LabelSet) -> Self {
+        self.labels = labels;
+        self
     }
 
     /// A fact about the agent that policies can read as `context.<key>`. The agent cannot change it.
@@ -125,7 +142,7 @@ impl Kernel {
     pub fn spawn(&self, spec: AgentSpec) -> Result<AgentHandle, SpawnError> {
         let inner = &self.inner;
         inner.starting()?;
-        let AgentSpec { id, facts, mounts } = spec;
+        let AgentSpec { id, tenant, labels, facts, mounts } = spec;
         let id: AgentId = id.parse().map_err(|source| SpawnError::Name { name: id, source })?;
         let canonical = json::canonical(&Value::Object(facts.clone())).map_err(SpawnError::Facts)?;
         if MAX_FACTS < canonical.len() {
@@ -136,12 +153,22 @@ impl Kernel {
         let taken = |mount: &Mount| mounts.iter().any(|own| own.point() == mount.point());
         let standard: Vec<Mount> = standard.into_iter().filter(|mount| !taken(mount)).collect();
         let files = Files::new(standard.into_iter().chain(mounts)).map_err(SpawnError::Mount)?;
-        let agent = Arc::new(Agent::new(id, inner.next_number(), facts, files, trail));
+        let (shown, starts_with) = (tenant.clone(), labels.clone());
+        let about = About { tenant, facts, labels };
+        let agent = Arc::new(Agent::new(id, inner.next_number(), files, trail, about));
         inner.table.add(&agent).map_err(|error| match error {
             TableError::Exists => SpawnError::AlreadyExists(agent.id.clone()),
             TableError::Full => SpawnError::Full { limit: super::MAX_AGENTS },
         })?;
-        inner.append(agent.source(), 0, Body::Spawn { facts: &canonical })?;
+        inner.append(
+            agent.source(),
+            0,
+            Body::Spawn {
+                facts: &canonical,
+                tenant: shown.as_ref().map_or("", |tenant| tenant.as_str()),
+                labels: starts_with,
+            },
+        )?;
         // A shutdown that began meanwhile may have looked at the table before the agent was in it.
         if let Err(down) = inner.starting() {
             let reason = "the kernel is shutting down".to_owned();

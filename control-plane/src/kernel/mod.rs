@@ -6,6 +6,7 @@ mod builder;
 mod files;
 mod gate;
 mod inspect;
+mod judge;
 mod record;
 mod running;
 mod service;
@@ -20,7 +21,7 @@ use std::sync::{Arc, OnceLock};
 use std::task::Poll;
 use std::time::Duration;
 
-use agent_primitives::{AgentId, Monotonic, Signal, Timer};
+use agent_primitives::{AgentId, Monotonic, Signal, Timer, Timestamp};
 use agent_tool_registry::Registry;
 
 pub use agents::{AgentInfo, AgentSpec, MAX_FACTS, SpawnError};
@@ -230,9 +231,18 @@ impl Inner {
         call: u64,
         body: Body<'_>,
     ) -> Result<Recorded, CallError> {
-        self.recorder
-            .append(self.timer.now(), source, call, body)
-            .map_err(|error| self.recorder_failed(&error))
+        self.append_at(self.timer.now(), source, call, body)
+    }
+
+    /// Appends an event that happened at `time`; failing that, panics the kernel.
+    pub(crate) fn append_at(
+        &self,
+        time: Timestamp,
+        source: Source<'_>,
+        call: u64,
+        body: Body<'_>,
+    ) -> Result<Recorded, CallError> {
+        self.recorder.append(time, source, call, body).map_err(|error| self.recorder_failed(&error))
     }
 
     /// Stops taking calls because a promise cannot be kept: every gate closes, everything in flight is dropped.

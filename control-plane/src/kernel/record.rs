@@ -7,13 +7,15 @@ use agent_primitives::{Signal, Verdict};
 use super::Inner;
 use super::border::{self, Refused};
 use super::inspect::Inspected;
+use super::judge::Ruled;
 use super::running::Intent;
 use super::syscall::Passage;
 use super::table::{Agent, ExitStatus};
 use crate::call::{Reply, Syscall};
-use crate::error::{CallError, Denial};
+use crate::denial::Denial;
+use crate::error::CallError;
 use crate::policy::OnViolation;
-use crate::policy::permit::{Judged, Permitted};
+use crate::policy::permit::Permitted;
 use crate::recorder::{Actor, Body, Outcome, Recorded, RecorderError};
 
 /// An intent that waits for its outcome. Dropped without one (the caller gave up, or its task was ended), it records
@@ -33,13 +35,13 @@ impl Drop for OpenIntent<'_> {
 }
 
 impl Inner {
-    /// Records the decision and turns it into a permit, or into the denial and its consequence.
+    /// Turns a recorded decision into a permit, or into the denial and its consequence.
     pub(crate) async fn intent<'a>(
         &'a self,
         passage: Passage<'a>,
-        judged: Judged,
+        ruled: Ruled,
     ) -> Result<(Permitted, OpenIntent<'a>), CallError> {
-        let recorded = self.record(passage, judged.as_event())?;
+        let Ruled { judged, recorded } = ruled;
         if let Some(denial) = judged.denial() {
             return Err(self.deny(passage, denial));
         }
@@ -125,7 +127,7 @@ impl Inner {
 
     /// Appends an event of a call. If that cannot be done the kernel panics, which is its way of failing closed.
     pub(crate) fn record(&self, passage: Passage<'_>, body: Body<'_>) -> Result<Recorded, CallError> {
-        self.append(passage.agent.source(), passage.number, body)
+        self.append_at(passage.now, passage.agent.source(), passage.number, body)
     }
 
     async fn durable(&self, recorded: &Recorded) -> Result<(), CallError> {

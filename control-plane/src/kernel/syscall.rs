@@ -3,15 +3,15 @@
 
 use std::sync::Arc;
 
-use agent_primitives::Monotonic;
+use agent_primitives::{Monotonic, Timestamp};
 
 use super::running::Intent;
 use super::table::Agent;
 use super::{Inner, border, inspect, service};
 use crate::call::{BadCall, Reply, Syscall};
 use crate::error::{CallError, InvalidCall};
-use crate::policy::permit::{Judged, Permitted};
-use crate::question::{CallKind, Caller};
+use crate::policy::permit::Permitted;
+use crate::question::CallKind;
 
 /// One call on its way down the road.
 #[derive(Clone, Copy, Debug)]
@@ -20,6 +20,8 @@ pub(crate) struct Passage<'a> {
     /// Number of the call: intent and outcome share it.
     pub(crate) number: u64,
     pub(crate) started: Monotonic,
+    /// Wall-clock time the call is judged at, and recorded with.
+    pub(crate) now: Timestamp,
 }
 
 impl Inner {
@@ -27,7 +29,7 @@ impl Inner {
     ///
     /// Cancel safe: a call dropped before its intent has left no trace; one dropped later is recorded as cancelled.
     pub(crate) async fn syscall(&self, agent: &Arc<Agent>, call: Syscall) -> Result<Reply, CallError> {
-        let passage = Passage { agent, number: self.next_number(), started: self.timer.monotonic() };
+        let passage = self.passage(agent);
 
         // Gate: is this agent alive and running? Parked while it is stopped.
         let entered = self.enter(agent, call.kind()).await;
@@ -37,12 +39,12 @@ impl Inner {
         let parsed = border::parse(self, agent, call);
         let request = parsed.map_err(|refused| self.reject(passage, refused))?;
 
-        // Policy: a pure function of the snapshot, the request and what the host said of the caller.
-        let caller = Caller { agent: &agent.id, facts: &agent.facts };
-        let judged = Judged::by(&self.policy, &caller, request);
+        // Policy: a pure function of the snapshot, the request and what the kernel's tables say of the caller. Recorder:
+        // the decision, before anything follows from it.
+        let ruled = self.judge(passage, request)?;
 
-        // Recorder: the decision, before anything follows from it. Permit: only a recorded decision yields one.
-        let (permitted, open) = self.intent(passage, judged).await?;
+        // Permit: only a recorded decision yields one.
+        let (permitted, open) = self.intent(passage, ruled).await?;
 
         // Service, watched: a kill or a deadline drops it. Then what came back is inspected and its outcome recorded.
         let result = match self.checkpoint(agent).await {
@@ -52,9 +54,15 @@ impl Inner {
         self.outcome(&open, inspect::reply(result))
     }
 
+    /// A call that sets out now.
+    fn passage<'a>(&self, agent: &'a Arc<Agent>) -> Passage<'a> {
+        let (started, now) = (self.timer.monotonic(), self.timer.now());
+        Passage { agent, number: self.next_number(), started, now }
+    }
+
     /// What ring 3 sent is no call at all. It passes the gate and is recorded like any other refusal.
     pub(crate) async fn refuse_unreadable(&self, agent: &Arc<Agent>, error: BadCall) -> CallError {
-        let passage = Passage { agent, number: self.next_number(), started: self.timer.monotonic() };
+        let passage = self.passage(agent);
         let refused = |error| border::Refused { syscall: CallKind::Exec, what: String::new(), error };
         match self.enter(agent, CallKind::Exec).await {
             Ok(_in_flight) => self.reject(passage, refused(InvalidCall::Wire(error).into())),

@@ -9,11 +9,12 @@ use std::fmt;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use agent_primitives::{AgentId, Monotonic, Signal};
+use agent_primitives::{AgentId, LabelSet, Monotonic, Signal, TenantId};
 use serde_json::{Map, Value};
 use tokio::sync::Notify;
 
 use super::files::Files;
+use super::judge::Turn;
 use super::running::Running;
 use crate::recorder::{Source, Trail};
 use crate::signal::Word;
@@ -73,13 +74,23 @@ pub enum AgentState {
     Zombie(ExitStatus),
 }
 
+/// What the host says about an agent.
+#[derive(Debug)]
+pub(crate) struct About {
+    pub(crate) tenant: Option<TenantId>,
+    pub(crate) facts: Map<String, Value>,
+    pub(crate) labels: LabelSet,
+}
+
 /// One life of one agent.
 #[derive(Debug)]
 pub(crate) struct Agent {
     pub(crate) id: AgentId,
     pub(crate) generation: u64,
+    pub(crate) tenant: Option<TenantId>,
     pub(crate) facts: Map<String, Value>,
     pub(crate) files: Files,
+    pub(crate) turn: Turn,
     pub(crate) word: Word,
     pub(crate) running: Running,
     /// Calls that wait for `SIGCONT`.
@@ -96,14 +107,11 @@ pub(crate) struct Agent {
 }
 
 impl Agent {
-    pub(crate) fn new(
-        id: AgentId,
-        generation: u64,
-        facts: Map<String, Value>,
-        files: Files,
-        trail: Arc<Trail>,
-    ) -> Self {
+    pub(crate) fn new(id: AgentId, generation: u64, files: Files, trail: Arc<Trail>, about: About) -> Self {
+        let About { tenant, facts, labels } = about;
         Self {
+            turn: Turn::new(labels),
+            tenant,
             running: Running::default(),
             parked: AtomicU64::new(0),
             trail,

@@ -336,14 +336,15 @@ mod tests {
             let policy = Policy::from_yaml("test", &text).unwrap();
             let (agent, tool): (AgentId, ToolId) = (agent.parse().unwrap(), tool.parse().unwrap());
             let path = VfsPath::parse(path).unwrap();
-            let caller = Caller { agent: &agent, facts: &Map::new() };
+            let facts = Map::new();
+            let caller = Caller::new(&agent, &facts);
             for (call, object) in [
                 (CallKind::Exec, Object::Tool { id: &tool, arguments: &arguments }),
                 (CallKind::Read, Object::File(&path)),
                 (CallKind::Open, Object::File(&path)),
                 (CallKind::Write, Object::File(&path)),
             ] {
-                let question = Question { call, object };
+                let question = Question::new(call, object);
                 let found = answer(&policy, &caller, &question);
                 prop_assert_eq!(&found, &naive(&policy, &models, &caller, &question), "{}", text);
                 // The same document, loaded anew, answers the same.
@@ -366,8 +367,9 @@ mod tests {
                 {sql: {dialect: postgres, statements: [select], tables: ['*']}}]}}}]}").unwrap();
             let (agent, tool) = ("w".parse().unwrap(), "t".parse().unwrap());
             let object = Object::Tool { id: &tool, arguments: &json!({ "x": text }) };
-            let caller = Caller { agent: &agent, facts: &Map::new() };
-            let question = Question { call: CallKind::Exec, object };
+            let facts = Map::new();
+            let caller = Caller::new(&agent, &facts);
+            let question = Question::new(CallKind::Exec, object);
             prop_assert_ne!(policy.decide(&caller, &question).verdict(), Verdict::Allow);
         }
     }

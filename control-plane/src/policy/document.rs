@@ -8,17 +8,16 @@ use agent_primitives::{Digest, Signal, SignalSet, Verdict};
 use serde_json::{Value, json};
 
 use super::budget::Budget;
+use super::condition::Condition;
 use super::decision::OnViolation;
 use super::error::{Code, Mark, PolicyErrors, Report, quoted};
 use super::fields::{self, Fields};
-use super::guard::Guard;
 use super::index::{Index, IndexBuilder};
 use super::pack::{PACKS, Pack};
 use super::pattern::{Kind, Pattern, Patterns};
 use super::rule::Rule;
 use super::snapshot::{Indexes, Snapshot};
 use super::source::{self, Node, Tree};
-use super::subject::Subject;
 use crate::question::CallKind;
 
 /// A policy is written by people; a larger file is refused unread.
@@ -27,8 +26,19 @@ pub const MAX_POLICY_BYTES: usize = 1 << 20;
 pub const MAX_RULES: usize = 20_000;
 
 const FIELDS: [&str; 5] = ["version", "name", "packs", "on_violation", "rules"];
-const RULE_FIELDS: [&str; 10] =
-    ["id", "effect", "calls", "tools", "paths", "targets", "signals", "agents", "when", "on_violation"];
+const RULE_FIELDS: [&str; 11] = [
+    "id",
+    "effect",
+    "calls",
+    "tools",
+    "paths",
+    "targets",
+    "signals",
+    "agents",
+    "tenants",
+    "when",
+    "on_violation",
+];
 const EFFECTS: [(&str, Verdict); 3] =
     [("allow", Verdict::Allow), ("deny", Verdict::Deny), ("ask", Verdict::Ask)];
 
@@ -160,6 +170,7 @@ struct Selectors {
     paths: Option<Vec<Pattern>>,
     targets: Option<Vec<Pattern>>,
     agents: Option<Vec<Pattern>>,
+    tenants: Option<Patterns>,
     signals: Option<SignalSet>,
 }
 
@@ -222,13 +233,10 @@ impl<'r> Loader<'r> {
             Some(entry) => conditions(&entry.value, &calls, &mut self.budget, self.report),
             None => Some(Vec::new()),
         };
-        let (id, selectors) = (id?, selectors?);
-        let agents = match selectors.agents.as_deref().map(Patterns::new).transpose() {
-            Ok(agents) => agents,
-            Err(error) => {
-                self.report.add(Code::BadPattern, node.at, format!("the patterns of `agents`: {error}"));
-                return None;
-            }
+        let (id, mut selectors) = (id?, selectors?);
+        let agents = match selectors.agents.as_deref() {
+            Some(agents) => Some(self.together(agents, "agents", node.at)?),
+            None => None,
         };
         let rule = Rule {
             id: id.into(),
@@ -236,6 +244,7 @@ impl<'r> Loader<'r> {
             on_violation: on_violation?,
             calls: calls.into(),
             agents,
+            tenants: selectors.tenants.take(),
             signals: selectors.signals,
             when: when?.into(),
             pack,
@@ -279,11 +288,19 @@ impl<'r> Loader<'r> {
             Some(entry) => self.read_patterns(&entry.value, "`agents`", Kind::Agent).map(Some),
             None => Some(None),
         };
+        let tenants = match fields.get("tenants") {
+            Some(entry) => {
+                let patterns = self.read_patterns(&entry.value, "`tenants`", Kind::Tenant)?;
+                Some(self.together(&patterns, "tenants", entry.at)?)
+            }
+            None => None,
+        };
         Some(Selectors {
             tools: tools?,
             paths: paths?,
             targets: targets?,
             agents: agents?,
+            tenants,
             signals: signals?,
         })
     }
@@ -328,6 +345,17 @@ impl<'r> Loader<'r> {
             patterns.push(pattern);
         }
         (!patterns.is_empty()).then_some(patterns)
+    }
+
+    /// The patterns of one selector as one matcher.
+    fn together(&mut self, patterns: &[Pattern], selector: &str, at: Mark) -> Option<Patterns> {
+        match Patterns::new(patterns) {
+            Ok(patterns) => Some(patterns),
+            Err(error) => {
+                self.report.add(Code::BadPattern, at, format!("the patterns of `{selector}`: {error}"));
+                None
+            }
+        }
     }
 
     #[expect(clippy::option_option, reason = "absent and malformed are two things")]
@@ -420,19 +448,15 @@ fn conditions(
     calls: &[CallKind],
     budget: &mut Budget,
     report: &mut Report,
-) -> Option<Vec<(Subject, Guard)>> {
+) -> Option<Vec<Condition>> {
     let entries = fields::map(node, "`when`", report)?;
     if entries.is_empty() {
         let help = "name a condition, or leave `when` out";
         report.add_help(Code::Empty, node.at, "`when` is an empty map, which says nothing", help);
         return None;
     }
-    let mut conditions = Vec::new();
-    for entry in entries {
-        let subject = Subject::parse(&entry.key, calls, entry.at, report);
-        entry.value.refuse_ambiguous(report);
-        let guard = Guard::parse(&entry.value, budget, report);
-        conditions.push(subject.zip(guard));
-    }
+    // Every entry is read, so that one `when` can have several errors.
+    let conditions: Vec<Option<Condition>> =
+        entries.iter().map(|entry| Condition::parse(entry, calls, budget, report)).collect();
     conditions.into_iter().collect()
 }

@@ -157,6 +157,7 @@
 //! are errors of the guard. So is text beyond 64 KiB, or nested deeper than about four subqueries.
 
 mod budget;
+mod condition;
 mod decision;
 mod document;
 mod error;
@@ -213,7 +214,7 @@ use crate::question::{Caller, Question};
 /// let (agent, tool) = ("support-1".parse()?, "bank.transfer".parse()?);
 /// let decide = |arguments: serde_json::Value| {
 ///     let object = Object::Tool { id: &tool, arguments: &arguments };
-///     policy.decide(&Caller { agent: &agent, facts: &Map::new() }, &Question { call: CallKind::Exec, object })
+///     policy.decide(&Caller::new(&agent, &Map::new()), &Question::new(CallKind::Exec, object))
 /// };
 /// assert_eq!(decide(json!({ "amount": 20 })).verdict(), Verdict::Allow);
 /// assert_eq!(decide(json!({ "amount": 2000 })).deciding_rule(), Some("large"));

@@ -17,6 +17,7 @@ use crate::vfs::VfsPath;
 pub(super) enum Kind {
     Tool,
     Agent,
+    Tenant,
     Path,
 }
 
@@ -57,6 +58,7 @@ impl Pattern {
                 let what = match kind {
                     Kind::Tool => "tool",
                     Kind::Agent => "agent",
+                    Kind::Tenant => "tenant",
                     Kind::Path => "path",
                 };
                 report.add(Code::BadPattern, at, format!("the {what} pattern {}: {reason}", quoted(text)));
@@ -95,7 +97,7 @@ fn check(kind: Kind, text: &str) -> Result<(), String> {
     match kind {
         Kind::Path => check_path(text),
         Kind::Tool => check_id(text, "_./-", 257, |text| text.parse::<ToolId>().map(drop)),
-        Kind::Agent => check_id(text, "._:@-", 128, |text| text.parse::<AgentId>().map(drop)),
+        Kind::Agent | Kind::Tenant => check_id(text, "._:@-", 128, |text| text.parse::<AgentId>().map(drop)),
     }
 }
 

@@ -7,14 +7,15 @@
 use std::future::Future;
 use std::time::Duration;
 
-use agent_primitives::Verdict;
+use agent_primitives::{LabelSet, Verdict};
 use agent_tool_registry::{CallContext, Output};
 
 use super::request::{
     AwaitSignal, ChangeMask, CloseFile, ExitWith, OpenFile, ReadFile, Request, RunTool, SendSignal, WriteFile,
 };
 use super::{Decision, Policy};
-use crate::error::{CallError, Denial, InvalidCall};
+use crate::denial::{Denial, Reason};
+use crate::error::{CallError, InvalidCall};
 use crate::question::Caller;
 use crate::recorder::{Body, Decided, Recorded};
 
@@ -99,29 +100,32 @@ impl Judged {
         self.request.has_side_effects()
     }
 
-    /// The judgement as the recorder writes it.
-    pub(crate) fn as_event(&self) -> Body<'_> {
+    /// The judgement as the recorder writes it. `labels` are those it was made with.
+    pub(crate) fn as_event(&self, labels: &LabelSet) -> Body<'_> {
         let request = self.request.as_event();
+        let decision = decided(self.answer.as_ref().unwrap_or(&self.decision), labels);
         match (&self.answer, self.decision.verdict()) {
-            (Some(answer), _) => Body::Question { request, decision: decided(answer) },
-            (None, Verdict::Allow) => Body::Intent { request, decision: decided(&self.decision) },
-            (None, Verdict::Ask | Verdict::Deny) => {
-                Body::Refused { request, decision: decided(&self.decision) }
-            }
+            (Some(_), _) => Body::Question { request, decision },
+            (None, Verdict::Allow) => Body::Intent { request, decision },
+            (None, Verdict::Ask | Verdict::Deny) => Body::Refused { request, decision },
         }
     }
 
     /// What the judgement says to the agent, unless it allows.
     pub(crate) fn denial(&self) -> Option<Denial> {
-        match self.decision.verdict() {
-            Verdict::Allow => None,
-            verdict @ (Verdict::Ask | Verdict::Deny) => Some(Denial {
-                verdict,
-                rule: self.decision.deciding_rule().map(str::to_owned),
-                on_violation: self.decision.on_violation(),
-                what: self.request.describe(),
-            }),
-        }
+        let reason = match (self.decision.verdict(), self.decision.rule_count()) {
+            (Verdict::Allow, _) => return None,
+            (Verdict::Ask, _) => Reason::NoApprover,
+            (Verdict::Deny, 0) => Reason::Unmatched,
+            (Verdict::Deny, _) => Reason::Rule,
+        };
+        Some(Denial {
+            reason,
+            verdict: self.decision.verdict(),
+            rule: self.decision.deciding_rule().map(str::to_owned),
+            on_violation: self.decision.on_violation(),
+            what: self.request.describe(),
+        })
     }
 
     /// Turns a recorded judgement into a permit, or into the denial it is.
@@ -146,10 +150,11 @@ impl Judged {
     }
 }
 
-fn decided(decision: &Decision) -> Decided<'_> {
+fn decided<'a>(decision: &'a Decision, labels: &LabelSet) -> Decided<'a> {
     Decided {
         verdict: decision.verdict(),
         rules: decision.rules().collect(),
         policy: decision.policy_digest(),
+        labels: labels.clone(),
     }
 }

@@ -157,7 +157,7 @@ impl Request {
     pub(crate) fn second_question(&self) -> Option<Question<'_>> {
         match self {
             Self::Open(open) if open.flags.writes() => {
-                Some(Question { call: CallKind::Write, object: Object::File(&open.path) })
+                Some(Question::new(CallKind::Write, Object::File(&open.path)))
             }
             _ => None,
         }
@@ -178,7 +178,7 @@ impl Request {
                 return None;
             }
         };
-        Some(Question { call, object })
+        Some(Question::new(call, object))
     }
 
     /// Whether the effect must not begin before its intent is on disk.

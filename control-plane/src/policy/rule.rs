@@ -2,10 +2,10 @@
 
 use agent_primitives::{SignalSet, Verdict};
 
+use super::condition::Condition;
 use super::decision::OnViolation;
-use super::guard::{Guard, Truth};
+use super::guard::Truth;
 use super::pattern::Patterns;
-use super::subject::Subject;
 use crate::question::{CallKind, Caller, Object, Question};
 
 /// A compiled rule. The index has already matched its calls, tools, paths and targets when it is asked.
@@ -15,8 +15,9 @@ pub(super) struct Rule {
     pub(super) effect: Verdict,
     pub(super) calls: Box<[CallKind]>,
     pub(super) agents: Option<Patterns>,
+    pub(super) tenants: Option<Patterns>,
     pub(super) signals: Option<SignalSet>,
-    pub(super) when: Box<[(Subject, Guard)]>,
+    pub(super) when: Box<[Condition]>,
     pub(super) on_violation: OnViolation,
     pub(super) pack: Option<&'static str>,
 }
@@ -25,6 +26,11 @@ impl Rule {
     /// Whether the rule speaks about this question.
     pub(super) fn matches(&self, caller: &Caller<'_>, question: &Question<'_>) -> bool {
         if self.agents.as_ref().is_some_and(|agents| !agents.matches(caller.agent.as_str())) {
+            return false;
+        }
+        let of_tenant =
+            |tenants: &Patterns| caller.tenant.is_some_and(|tenant| tenants.matches(tenant.as_str()));
+        if !self.tenants.as_ref().is_none_or(of_tenant) {
             return false;
         }
         if let (Some(signals), Object::Agent { signal, .. }) = (self.signals, question.object)
@@ -41,9 +47,7 @@ impl Rule {
     }
 
     fn holds(&self, caller: &Caller<'_>, question: &Question<'_>) -> Truth {
-        Truth::all(self.when.iter().map(|(subject, guard)| {
-            subject.find(caller, question).map_or(Truth::Unknown, |operand| guard.judge(operand))
-        }))
+        Truth::all(self.when.iter().map(|condition| condition.judge(caller, question)))
     }
 }
 

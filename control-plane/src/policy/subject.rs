@@ -22,16 +22,18 @@ enum Root {
     Path,
     Tool,
     Agent,
+    Tenant,
     Target,
     Signal,
     Context,
 }
 
-const ROOTS: [(&str, Root); 7] = [
+const ROOTS: [(&str, Root); 8] = [
     ("args", Root::Args),
     ("path", Root::Path),
     ("tool", Root::Tool),
     ("agent", Root::Agent),
+    ("tenant", Root::Tenant),
     ("target", Root::Target),
     ("signal", Root::Signal),
     ("context", Root::Context),
@@ -95,6 +97,7 @@ impl Subject {
                 (caller.facts.get(&*first.key)?, rest)
             }
             (Root::Agent, _) => return Some(Operand::Text(caller.agent.as_str())),
+            (Root::Tenant, _) => return caller.tenant.map(|tenant| Operand::Text(tenant.as_str())),
             (Root::Path, Object::File(path)) => return Some(Operand::Text(path.as_str())),
             (Root::Tool, Object::Tool { id, .. }) => return Some(Operand::Text(id.as_str())),
             (Root::Target, Object::Agent { id, .. }) => return Some(Operand::Text(id.as_str())),
@@ -108,7 +111,7 @@ impl Subject {
 impl Root {
     fn occurs_in(self, call: CallKind) -> bool {
         match self {
-            Self::Agent | Self::Context => true,
+            Self::Agent | Self::Tenant | Self::Context => true,
             Self::Args | Self::Tool => call == CallKind::Exec,
             Self::Path => matches!(call, CallKind::Read | CallKind::Write | CallKind::Open),
             Self::Target | Self::Signal => call == CallKind::Signal,

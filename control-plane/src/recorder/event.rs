@@ -4,7 +4,7 @@
 //! events never share bytes. These bytes are what is hashed and stored; JSON is for export. Requests are kept whole
 //! where policy read them (path, tool, arguments), so a decision can be recomputed; file contents are kept as digest.
 
-use agent_primitives::{Digest, Signal, Timestamp, Verdict};
+use agent_primitives::{Digest, LabelSet, Signal, Timestamp, Verdict};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -12,7 +12,7 @@ use crate::question::CallKind;
 use crate::vfs::OpenFlags;
 
 /// Version of the encoding; the first byte of every event.
-pub const EVENT_VERSION: u8 = 1;
+pub const EVENT_VERSION: u8 = 2;
 
 /// One event. Borrows from the request when written and from the record when read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,6 +48,10 @@ pub enum Body<'a> {
     Spawn {
         /// What the host said about it, as canonical JSON.
         facts: &'a [u8],
+        /// Whose agent it is; empty when nobody said.
+        tenant: &'a str,
+        /// What is known of everything it starts out with.
+        labels: LabelSet,
     },
     /// A call was allowed and is about to be carried out.
     Intent {
@@ -251,6 +255,8 @@ pub struct Decided<'a> {
     pub rules: Vec<&'a str>,
     /// Digest of the policy that decided.
     pub policy: Digest,
+    /// What was known of everything the agent had read when the decision was made.
+    pub labels: LabelSet,
 }
 
 /// How a call ended.
@@ -283,7 +289,9 @@ impl Event<'_> {
             Body::Boot { policy, document } => {
                 json!({"kind": "boot", "policy": policy.to_string(), "document": embedded(document)})
             }
-            Body::Spawn { facts } => json!({"kind": "spawn", "facts": embedded(facts)}),
+            Body::Spawn { facts, tenant, labels } => {
+                json!({"kind": "spawn", "facts": embedded(facts), "tenant": tenant, "labels": labels})
+            }
             Body::Intent { request, decision } => judged("intent", request, decision),
             Body::Refused { request, decision } => judged("refused", request, decision),
             Body::Question { request, decision } => judged("question", request, decision),
@@ -387,7 +395,8 @@ impl Request<'_> {
 
 fn judged(kind: &str, request: &Request<'_>, decision: &Decided<'_>) -> Value {
     json!({"kind": kind, "syscall": request.call().name(), "request": request.to_json(),
-        "verdict": decision.verdict.to_string(), "rules": decision.rules, "policy": decision.policy.to_string()})
+        "verdict": decision.verdict.to_string(), "rules": decision.rules, "policy": decision.policy.to_string(),
+        "labels": decision.labels})
 }
 
 /// Canonical JSON kept inside an event, as the value it stands for; anything else as text.
@@ -425,7 +434,12 @@ mod tests {
                     arguments: br#"{"text":"x\n{\"seq\":99}"}"#,
                     deadline: None,
                 },
-                decision: Decided { verdict: Verdict::Allow, rules: vec!["r1"], policy: Digest::ZERO },
+                decision: Decided {
+                    verdict: Verdict::Allow,
+                    rules: vec!["r1"],
+                    policy: Digest::ZERO,
+                    labels: LabelSet::EMPTY,
+                },
             },
         };
         let bytes = postcard::to_stdvec(&event).unwrap();

@@ -1,0 +1,146 @@
+//! A refusal by policy, in terms a model can act on.
+
+use std::fmt;
+
+use agent_primitives::Verdict;
+
+use crate::policy::OnViolation;
+
+/// Why policy refused. Each reason has a stable code, and a page under `docs/errors/`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Reason {
+    /// A rule denies it.
+    Rule,
+    /// No rule allows it.
+    Unmatched,
+    /// A human would have to agree, and none can be asked.
+    NoApprover,
+}
+
+/// What kind of refusal this is: what the agent can do about it depends on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum DenialClass {
+    /// It is forbidden, and stays so however it is asked for.
+    Forbidden,
+    /// It needs a human's consent.
+    Approval,
+    /// It is allowed, but not so often or so much.
+    Limit,
+}
+
+impl DenialClass {
+    /// The class in one word.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Forbidden => "forbidden",
+            Self::Approval => "approval",
+            Self::Limit => "limit",
+        }
+    }
+}
+
+/// A refusal by policy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Denial {
+    pub(crate) reason: Reason,
+    pub(crate) verdict: Verdict,
+    pub(crate) rule: Option<String>,
+    pub(crate) on_violation: OnViolation,
+    pub(crate) what: String,
+}
+
+impl Denial {
+    /// Why.
+    #[must_use]
+    pub fn reason(&self) -> &Reason {
+        &self.reason
+    }
+
+    /// What policy said: `Deny`, or `Ask` when it wants a human's consent that is not there.
+    #[must_use]
+    pub fn verdict(&self) -> Verdict {
+        self.verdict
+    }
+
+    /// The rule that decided; `None` when no rule matched, which is a deny too.
+    #[must_use]
+    pub fn rule(&self) -> Option<&str> {
+        self.rule.as_deref()
+    }
+
+    /// What became of the agent.
+    #[must_use]
+    pub fn on_violation(&self) -> OnViolation {
+        self.on_violation
+    }
+
+    /// What kind of refusal this is.
+    #[must_use]
+    pub fn class(&self) -> DenialClass {
+        match self.reason {
+            Reason::Rule | Reason::Unmatched => DenialClass::Forbidden,
+            Reason::NoApprover => DenialClass::Approval,
+        }
+    }
+
+    /// Whether the same call, made again later without anything else having changed, may be allowed.
+    #[must_use]
+    pub fn retryable(&self) -> bool {
+        match self.reason {
+            Reason::Rule | Reason::Unmatched | Reason::NoApprover => false,
+        }
+    }
+
+    /// What the agent can do instead, in one sentence for the model.
+    #[must_use]
+    pub fn remedy(&self) -> &'static str {
+        match self.reason {
+            Reason::Rule => {
+                "do not repeat this call; reach the goal by other means or report that it is forbidden"
+            }
+            Reason::Unmatched => {
+                "use only what the policy grants; ask the operator for a rule if the task needs more"
+            }
+            Reason::NoApprover => {
+                "report that the call needs a human's consent and that nobody can be asked here"
+            }
+        }
+    }
+
+    /// Stable code of the refusal.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self.reason {
+            Reason::Rule => "AK0101",
+            Reason::Unmatched => "AK0102",
+            Reason::NoApprover => "AK0201",
+        }
+    }
+}
+
+impl fmt::Display for Denial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = &self.what;
+        let by_rule = |f: &mut fmt::Formatter<'_>| match &self.rule {
+            Some(rule) => write!(f, " by rule `{rule}`"),
+            None => Ok(()),
+        };
+        match &self.reason {
+            Reason::Unmatched => write!(f, "{what} is denied: no rule allows it"),
+            Reason::Rule => {
+                write!(f, "{what} is denied")?;
+                by_rule(f)
+            }
+            Reason::NoApprover => {
+                write!(f, "{what} needs an approval")?;
+                by_rule(f)?;
+                f.write_str(", and no approver is there")
+            }
+        }
+    }
+}
+
+impl std::error::Error for Denial {}
