@@ -8,7 +8,9 @@ use agent_primitives::json::{self, JsonError, Value};
 use agent_primitives::{Digest, ToolId};
 use serde::{Deserialize, Serialize, Serializer};
 
+use crate::labels::OutputLabels;
 use crate::path::PathTerms;
+use crate::role::{ArgumentRole, Roles};
 
 /// Longest description of a tool, in characters.
 pub const MAX_DESCRIPTION: usize = 1024;
@@ -132,6 +134,8 @@ pub(crate) struct Terms {
     pub(crate) limits: Limits,
     pub(crate) endpoint: Endpoint,
     pub(crate) path_arguments: Vec<PathTerms>,
+    pub(crate) arguments: Roles,
+    pub(crate) output_labels: OutputLabels,
 }
 
 impl ToolContract {
@@ -182,6 +186,30 @@ impl ToolContract {
     #[must_use]
     pub fn endpoint(&self) -> Endpoint {
         self.terms.endpoint
+    }
+
+    /// What the tool's output carries.
+    #[must_use]
+    pub fn output_labels(&self) -> &OutputLabels {
+        &self.terms.output_labels
+    }
+
+    /// The arguments that decide who, what, where or how much is affected, in ascending byte order.
+    #[must_use]
+    pub fn authority(&self) -> &[String] {
+        self.terms.arguments.authority()
+    }
+
+    /// The arguments that are payload, in ascending byte order.
+    #[must_use]
+    pub fn content(&self) -> &[String] {
+        self.terms.arguments.content()
+    }
+
+    /// What the argument `name`, a key of the arguments' object, decides.
+    #[must_use]
+    pub fn role(&self, name: &str) -> ArgumentRole {
+        self.terms.arguments.of_argument(name)
     }
 
     /// Digest of everything else in the contract, as canonical JSON, in the domain `agent-os atr tool v1`. Any change
