@@ -3,6 +3,7 @@
 use agent_primitives::{AgentId, LabelSet, Signal, TenantId, Timestamp, ToolId};
 use serde_json::{Map, Value};
 
+use crate::flow::Argument;
 use crate::vfs::VfsPath;
 
 /// The eight system calls. Numbers are ABI and never change; the set is exhaustive on purpose.
@@ -124,13 +125,22 @@ pub struct Question<'a> {
     pub call: CallKind,
     /// What it touches.
     pub object: Object<'a>,
+    /// What its arguments carry, where that was found out; otherwise they are taken to carry all that the caller does.
+    pub arguments: Option<&'a [Argument]>,
 }
 
 impl<'a> Question<'a> {
     /// Whether `call` may touch `object`.
     #[must_use]
     pub const fn new(call: CallKind, object: Object<'a>) -> Self {
-        Self { call, object }
+        Self { call, object, arguments: None }
+    }
+
+    /// The same question, knowing what the arguments carry.
+    #[must_use]
+    pub const fn carrying(mut self, arguments: Option<&'a [Argument]>) -> Self {
+        self.arguments = arguments;
+        self
     }
 }
 

@@ -4,6 +4,7 @@ mod agents;
 mod border;
 mod builder;
 mod files;
+mod flow;
 mod gate;
 mod inspect;
 mod judge;
@@ -29,6 +30,7 @@ pub use builder::{BuildError, DEFAULT_GRACE, KernelBuilder, NeedsPolicy, Ready};
 pub use service::{FILE_DEADLINE, MAX_AWAIT};
 pub use table::{AgentState, ExitStatus, MAX_AGENTS, MAX_ZOMBIES};
 
+use self::flow::ToolLabels;
 use self::table::{Agent, Table};
 use crate::error::{CallError, SignalError};
 use crate::policy::Policy;
@@ -51,6 +53,7 @@ pub struct Kernel {
 pub(crate) struct Inner {
     policy: Policy,
     tools: Registry,
+    tool_labels: ToolLabels,
     recorder: FlightRecorder,
     timer: Arc<dyn Timer>,
     grace: Duration,

@@ -16,6 +16,7 @@ use tokio::sync::Notify;
 use super::files::Files;
 use super::judge::Turn;
 use super::running::Running;
+use crate::flow::Provenance;
 use crate::recorder::{Source, Trail};
 use crate::signal::Word;
 
@@ -80,6 +81,7 @@ pub(crate) struct About {
     pub(crate) tenant: Option<TenantId>,
     pub(crate) facts: Map<String, Value>,
     pub(crate) labels: LabelSet,
+    pub(crate) provenance: Provenance,
 }
 
 /// One life of one agent.
@@ -91,6 +93,7 @@ pub(crate) struct Agent {
     pub(crate) facts: Map<String, Value>,
     pub(crate) files: Files,
     pub(crate) turn: Turn,
+    pub(crate) provenance: Provenance,
     pub(crate) word: Word,
     pub(crate) running: Running,
     /// Calls that wait for `SIGCONT`.
@@ -108,8 +111,9 @@ pub(crate) struct Agent {
 
 impl Agent {
     pub(crate) fn new(id: AgentId, generation: u64, files: Files, trail: Arc<Trail>, about: About) -> Self {
-        let About { tenant, facts, labels } = about;
+        let About { tenant, facts, labels, provenance } = about;
         Self {
+            provenance,
             turn: Turn::new(labels),
             tenant,
             running: Running::default(),

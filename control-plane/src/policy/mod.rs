@@ -314,6 +314,11 @@ impl Policy {
         report.finish(Some(()))
     }
 
+    /// Whether some rule looks at what the arguments of a call carry, so that it has to be found out.
+    pub(crate) fn looks_at_arguments(&self) -> bool {
+        self.snapshot.looks_at_arguments
+    }
+
     /// The policy's name; `unnamed` if the document gives none.
     #[must_use]
     pub fn name(&self) -> &str {

@@ -7,7 +7,7 @@
 use std::future::Future;
 use std::time::Duration;
 
-use agent_primitives::{LabelSet, Verdict};
+use agent_primitives::{LabelSet, ToolId, Verdict};
 use agent_tool_registry::{CallContext, Output};
 
 use super::request::{
@@ -44,6 +44,11 @@ impl<R> Permit<R> {
 }
 
 impl Permit<RunTool> {
+    /// The tool.
+    pub(crate) fn tool(&self) -> &ToolId {
+        self.request.id()
+    }
+
     /// How long the caller gives the tool, if less than the tool's own limit.
     pub(crate) fn deadline(&self) -> Option<Duration> {
         self.request.deadline
@@ -103,11 +108,24 @@ impl Judged {
     /// The judgement as the recorder writes it. `labels` are those it was made with.
     pub(crate) fn as_event(&self, labels: &LabelSet) -> Body<'_> {
         let request = self.request.as_event();
-        let decision = decided(self.answer.as_ref().unwrap_or(&self.decision), labels);
+        let decision = self.decided(labels);
         match (&self.answer, self.decision.verdict()) {
             (Some(_), _) => Body::Question { request, decision },
             (None, Verdict::Allow) => Body::Intent { request, decision },
             (None, Verdict::Ask | Verdict::Deny) => Body::Refused { request, decision },
+        }
+    }
+
+    /// The decision on the call, or on the call in question, with what it was made on.
+    fn decided(&self, labels: &LabelSet) -> Decided<'_> {
+        let decision = self.answer.as_ref().unwrap_or(&self.decision);
+        let carried = self.request.carried().iter();
+        Decided {
+            verdict: decision.verdict(),
+            rules: decision.rules().collect(),
+            policy: decision.policy_digest(),
+            labels: labels.clone(),
+            arguments: carried.map(|argument| (argument.name.as_str(), argument.labels.clone())).collect(),
         }
     }
 
@@ -147,14 +165,5 @@ impl Judged {
             }
             Request::Exit(request) => Permitted::Exit(Permit { request }),
         })
-    }
-}
-
-fn decided<'a>(decision: &'a Decision, labels: &LabelSet) -> Decided<'a> {
-    Decided {
-        verdict: decision.verdict(),
-        rules: decision.rules().collect(),
-        policy: decision.policy_digest(),
-        labels: labels.clone(),
     }
 }

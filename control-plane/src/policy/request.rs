@@ -8,6 +8,7 @@ use agent_tool_registry::{Arguments, Effect, Invocation, Registry, ToolContract,
 use bytes::Bytes;
 
 use crate::call::Change;
+use crate::flow::{Argument, Sources};
 use crate::question::{CallKind, Object, Question};
 use crate::recorder;
 use crate::vfs::{Descriptor, OpenFlags, Version, VfsPath};
@@ -100,6 +101,10 @@ pub(crate) struct RunTool {
     /// learns what is on the host's disk.
     pub(super) job: Result<Invocation, ToolError>,
     pub(super) deadline: Option<Duration>,
+    /// What the agent says each argument was made from.
+    sources: Sources,
+    /// What each argument carries, once that was found out.
+    carried: Option<Vec<Argument>>,
 }
 
 impl RunTool {
@@ -123,7 +128,31 @@ impl RunTool {
             arguments,
             job,
             deadline,
+            sources: Sources::new(),
+            carried: None,
         })
+    }
+
+    /// The same request, with what the agent says its arguments were made from.
+    pub(crate) fn made_from(mut self, sources: Sources) -> Self {
+        self.sources = sources;
+        self
+    }
+
+    pub(crate) fn id(&self) -> &ToolId {
+        &self.id
+    }
+
+    pub(crate) fn arguments(&self) -> &Arguments {
+        &self.arguments
+    }
+
+    pub(crate) fn sources(&self) -> &Sources {
+        &self.sources
+    }
+
+    pub(crate) fn carry(&mut self, carried: Vec<Argument>) {
+        self.carried = Some(carried);
     }
 }
 
@@ -153,6 +182,24 @@ pub(crate) struct ExitWith {
 }
 
 impl Request {
+    /// The tool call in it, or in the question it is.
+    pub(crate) fn tool_call(&mut self) -> Option<&mut RunTool> {
+        match self {
+            Self::Exec(run) => Some(run),
+            Self::CheckPolicy(asked) => asked.tool_call(),
+            _ => None,
+        }
+    }
+
+    /// What its arguments carry, where that was found out.
+    pub(crate) fn carried(&self) -> &[Argument] {
+        match self {
+            Self::Exec(run) => run.carried.as_deref().unwrap_or_default(),
+            Self::CheckPolicy(asked) => asked.carried(),
+            _ => &[],
+        }
+    }
+
     /// What policy is asked besides [`Request::question`]: opening a file to create or change it is also a write.
     pub(crate) fn second_question(&self) -> Option<Question<'_>> {
         match self {
@@ -178,7 +225,11 @@ impl Request {
                 return None;
             }
         };
-        Some(Question::new(call, object))
+        let carried = match self {
+            Self::Exec(run) => run.carried.as_deref(),
+            _ => None,
+        };
+        Some(Question::new(call, object).carrying(carried))
     }
 
     /// Whether the effect must not begin before its intent is on disk.

@@ -4,6 +4,8 @@
 //! events never share bytes. These bytes are what is hashed and stored; JSON is for export. Requests are kept whole
 //! where policy read them (path, tool, arguments), so a decision can be recomputed; file contents are kept as digest.
 
+use std::collections::BTreeMap;
+
 use agent_primitives::{Digest, LabelSet, Signal, Timestamp, Verdict};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -127,6 +129,15 @@ pub enum Body<'a> {
     Recovered {
         /// Bytes that were cut off.
         dropped_bytes: u64,
+    },
+    /// Labels were taken off an agent.
+    Declassified {
+        /// Which.
+        labels: LabelSet,
+        /// Who said so.
+        by: &'a str,
+        /// Why.
+        reason: &'a str,
     },
     /// The host changed something about an agent.
     Host {
@@ -257,6 +268,9 @@ pub struct Decided<'a> {
     pub policy: Digest,
     /// What was known of everything the agent had read when the decision was made.
     pub labels: LabelSet,
+    /// What each argument of a tool call carried, where that was found out; otherwise all that the agent did.
+    #[serde(borrow)]
+    pub arguments: Vec<(&'a str, LabelSet)>,
 }
 
 /// How a call ended.
@@ -269,6 +283,8 @@ pub enum Outcome<'a> {
         result: Digest,
         /// Size of what came back, in bytes.
         bytes: u64,
+        /// What it carries.
+        labels: LabelSet,
     },
     /// It failed.
     Failed {
@@ -302,8 +318,8 @@ impl Event<'_> {
             }
             Body::Outcome { outcome, micros } => {
                 let mut line = match outcome {
-                    Outcome::Done { result, bytes } => {
-                        json!({"outcome": "done", "result": result.to_string(), "bytes": bytes})
+                    Outcome::Done { result, bytes, labels } => {
+                        json!({"outcome": "done", "result": result.to_string(), "bytes": bytes, "labels": labels})
                     }
                     Outcome::Failed { code, error } => {
                         json!({"outcome": "failed", "code": code, "error": error})
@@ -321,6 +337,9 @@ impl Event<'_> {
             Body::Panic { reason } => json!({"kind": "panic", "reason": reason}),
             Body::Shutdown => json!({"kind": "shutdown"}),
             Body::Recovered { dropped_bytes } => json!({"kind": "recovered", "dropped_bytes": dropped_bytes}),
+            Body::Declassified { labels, by, reason } => {
+                json!({"kind": "declassified", "labels": labels, "by": by, "reason": reason})
+            }
             Body::Host { action } => json!({"kind": "host", "action": action}),
         };
         extend(
@@ -347,6 +366,7 @@ impl Event<'_> {
             Body::Panic { .. } => "panic",
             Body::Shutdown => "shutdown",
             Body::Recovered { .. } => "recovered",
+            Body::Declassified { .. } => "declassified",
             Body::Host { .. } => "host",
         }
     }
@@ -396,7 +416,7 @@ impl Request<'_> {
 fn judged(kind: &str, request: &Request<'_>, decision: &Decided<'_>) -> Value {
     json!({"kind": kind, "syscall": request.call().name(), "request": request.to_json(),
         "verdict": decision.verdict.to_string(), "rules": decision.rules, "policy": decision.policy.to_string(),
-        "labels": decision.labels})
+        "labels": decision.labels, "argument_labels": decision.arguments.iter().cloned().collect::<BTreeMap<_, _>>()})
 }
 
 /// Canonical JSON kept inside an event, as the value it stands for; anything else as text.
@@ -439,6 +459,7 @@ mod tests {
                     rules: vec!["r1"],
                     policy: Digest::ZERO,
                     labels: LabelSet::EMPTY,
+                    arguments: vec![("text", LabelSet::EMPTY)],
                 },
             },
         };
