@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use agent_primitives::json::{self, Value};
-use agent_primitives::{Signal, SignalSet};
+use agent_primitives::{LabelSet, Signal, SignalSet};
 use agent_tool_registry::{Arguments, Output};
 use bytes::Bytes;
 use serde::Deserialize;
@@ -216,6 +216,8 @@ pub enum Reply {
         data: Bytes,
         /// The version of the file; a directory has none.
         version: Option<Version>,
+        /// What the bytes carry.
+        labels: LabelSet,
     },
     /// A file was changed.
     Written {

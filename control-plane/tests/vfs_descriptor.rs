@@ -7,6 +7,7 @@ use agent_control_plane::vfs::{
     Access, Descriptor, MAX_OPEN, MAX_TRANSFER, Memory, Mount, Namespace, OpenFlags, Quota, VfsError,
     VfsPath, WriteMode,
 };
+use agent_primitives::LabelSet;
 use bytes::Bytes;
 
 const QUOTA: Quota = Quota { bytes: 64 << 20, files: 2000 };
@@ -29,12 +30,16 @@ fn namespace() -> Namespace {
 }
 
 async fn open(namespace: &Namespace, at: &str, flags: OpenFlags) -> Result<Descriptor, VfsError> {
-    namespace.open(&path(at), flags).await.map_err(|error| error.error())
+    namespace.open(&path(at), flags, LabelSet::EMPTY).await.map_err(|error| error.error())
 }
 
 async fn write(namespace: &Namespace, to: Descriptor, at: Option<u64>, text: &str) -> Result<u64, VfsError> {
     let data = Bytes::copy_from_slice(text.as_bytes());
-    namespace.write_open(to, at, data).await.map(|written| written.size).map_err(|error| error.error())
+    namespace
+        .write_open(to, at, data, LabelSet::EMPTY)
+        .await
+        .map(|written| written.size)
+        .map_err(|error| error.error())
 }
 
 async fn read(
@@ -194,7 +199,7 @@ async fn a_mount_taken_away_is_gone_for_its_descriptors() {
     assert_eq!(write(&namespace, file, None, "x").await, Err(VfsError::NotFound));
     let store = Mount::new(path("/m"), Arc::new(Memory::new()), Access::ReadOnly);
     namespace.mount(store).unwrap();
-    let append = namespace.write_open(file, None, Bytes::from_static(b"x")).await;
+    let append = namespace.write_open(file, None, Bytes::from_static(b"x"), LabelSet::EMPTY).await;
     assert_eq!(append.unwrap_err().error(), VfsError::NotFound);
 }
 
@@ -293,7 +298,10 @@ async fn writers_at_the_position_of_one_descriptor_follow_each_other() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn writers_of_different_places_lose_nothing_to_each_other() {
     let namespace = Arc::new(namespace());
-    namespace.write(&path("/m/f"), WriteMode::Replace, Bytes::from(vec![0; 4]), None).await.unwrap();
+    namespace
+        .write(&path("/m/f"), WriteMode::Replace, Bytes::from(vec![0; 4]), LabelSet::EMPTY, None)
+        .await
+        .unwrap();
     let writers: Vec<_> = (0..4_u8)
         .map(|place| {
             let namespace = Arc::clone(&namespace);
@@ -302,7 +310,8 @@ async fn writers_of_different_places_lose_nothing_to_each_other() {
                 for round in 1..=50 {
                     let data = Bytes::from(vec![round]);
                     // Others may keep changing the file; that is answered, never papered over.
-                    while let Err(error) = namespace.write_open(file, Some(place.into()), data.clone()).await
+                    while let Err(error) =
+                        namespace.write_open(file, Some(place.into()), data.clone(), LabelSet::EMPTY).await
                     {
                         assert_eq!(error.error(), VfsError::Conflict);
                     }

@@ -13,6 +13,7 @@ use agent_control_plane::vfs::{
     Access, Content, Directory, DirectoryError, MemoryBackend, Mount, Namespace, Page, Quota, RelPath, Usage,
     VfsError, VfsPath, Write, WriteMode, Written,
 };
+use agent_primitives::LabelSet;
 use bytes::Bytes;
 use tempfile::TempDir;
 
@@ -24,7 +25,7 @@ fn rel(path: &str) -> RelPath<'_> {
 }
 
 async fn put(store: &Directory, mode: WriteMode, path: &str, data: &[u8]) -> Result<Written, VfsError> {
-    store.write(rel(path), Write::new(mode, Bytes::copy_from_slice(data), ROOMY)).await
+    store.write(rel(path), Write::new(mode, Bytes::copy_from_slice(data), LabelSet::EMPTY, ROOMY)).await
 }
 
 async fn get(store: &Directory, path: &str) -> Result<Bytes, VfsError> {
@@ -131,7 +132,8 @@ async fn a_folder_swapped_for_a_link_meanwhile_leads_nowhere() {
             }
         }
         // The quota keeps this from making `d` anew while it is away, so the swapper can put it back.
-        let write = Write::new(WriteMode::Append, Bytes::new(), Quota { bytes: 0, files: 0 });
+        let write =
+            Write::new(WriteMode::Append, Bytes::new(), LabelSet::EMPTY, Quota { bytes: 0, files: 0 });
         let _either_way = store.write(rel("d/f"), write).await;
     }
     stop.store(true, std::sync::atomic::Ordering::SeqCst);
@@ -277,7 +279,8 @@ async fn a_change_by_another_program_is_a_conflict() {
     ] {
         let version = put(&store, WriteMode::Replace, "f", b"abc").await.unwrap().version;
         change(&host);
-        let write = Write::new(WriteMode::Replace, Bytes::from_static(b"x"), ROOMY).expecting(Some(version));
+        let write = Write::new(WriteMode::Replace, Bytes::from_static(b"x"), LabelSet::EMPTY, ROOMY)
+            .expecting(Some(version));
         assert_eq!(store.write(rel("f"), write).await, Err(VfsError::Conflict));
         assert_eq!(store.remove(rel("f"), Some(version)).await, Err(VfsError::Conflict));
     }
@@ -354,6 +357,7 @@ async fn a_version_read_is_good_for_a_write() {
     let store = Directory::open(folder.path()).unwrap();
     let Content { version, .. } = store.read(rel("f"), 0, 4).await.unwrap();
     assert_eq!(store.stat(rel("f")).await.unwrap().version, Some(version));
-    let write = Write::new(WriteMode::Append, Bytes::from_static(b"!"), ROOMY).expecting(Some(version));
+    let write = Write::new(WriteMode::Append, Bytes::from_static(b"!"), LabelSet::EMPTY, ROOMY)
+        .expecting(Some(version));
     store.write(rel("f"), write).await.unwrap();
 }
