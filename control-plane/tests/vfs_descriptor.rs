@@ -324,3 +324,30 @@ async fn writers_of_different_places_lose_nothing_to_each_other() {
     }
     assert_eq!(namespace.read(&path("/m/f"), 0, 10).await.unwrap().bytes.as_ref(), [50; 4]);
 }
+
+#[tokio::test]
+async fn labels_follow_the_data_through_descriptors() {
+    let namespace = namespace();
+    let set = |words: &[&str]| LabelSet::new(words.iter().map(|word| word.parse().unwrap())).unwrap();
+    let write = async |file, offset, label: &str| {
+        let data = Bytes::from_static(b"xy");
+        namespace.write_open(file, offset, data, set(&[label])).await.unwrap().labels
+    };
+    // The name of a file comes from whoever creates it; opening one that exists changes nothing.
+    let file = namespace.open(&path("/m/f"), BOTH, set(&["own:name"])).await.unwrap();
+    namespace.open(&path("/m/f"), BOTH, set(&["own:other"])).await.unwrap();
+    assert_eq!(namespace.read_open(file, Some(0), 9).await.unwrap().labels, set(&["own:name"]));
+    // At the end, over all there is, in the middle, beyond a gap, and at the position: no label goes.
+    assert_eq!(write(file, Some(0), "own:a").await, set(&["own:a", "own:name"]));
+    assert_eq!(write(file, Some(0), "own:b").await, set(&["own:a", "own:b", "own:name"]));
+    assert_eq!(write(file, Some(1), "own:a").await, set(&["own:a", "own:b", "own:name"]));
+    assert_eq!(write(file, Some(9), "own:c").await, set(&["own:a", "own:b", "own:c", "own:name"]));
+    write(file, None, "own:d").await;
+    let append = namespace.open(&path("/m/f"), APPEND, LabelSet::EMPTY).await.unwrap();
+    write(append, Some(0), "own:e").await;
+    let all = set(&["own:a", "own:b", "own:c", "own:d", "own:e", "own:name"]);
+    assert_eq!(namespace.read_open(file, None, 1).await.unwrap().labels, all);
+    // Writing nothing adds nothing.
+    namespace.write_open(file, Some(0), Bytes::new(), set(&["own:f"])).await.unwrap();
+    assert_eq!(namespace.stat(&path("/m/f")).await.unwrap().labels, all);
+}

@@ -380,3 +380,98 @@ async fn an_unruly_store_neither_hangs_a_listing_nor_overfills_a_read() {
 fn kinds_have_the_words_of_a_listing() {
     assert_eq!(serde_json::to_string(&[Kind::File, Kind::Directory]).unwrap(), r#"["file","directory"]"#);
 }
+
+fn labels(words: &[&str]) -> LabelSet {
+    LabelSet::new(words.iter().map(|word| word.parse().unwrap())).unwrap()
+}
+
+async fn carried(namespace: &Namespace, at: &str) -> LabelSet {
+    namespace.read(&path(at), 0, MAX_TRANSFER).await.unwrap().labels
+}
+
+async fn put_labelled(namespace: &Namespace, at: &str, words: &[&str]) -> Written {
+    let data = Bytes::from_static(b"x");
+    namespace.write(&path(at), WriteMode::Replace, data, labels(words), None).await.unwrap()
+}
+
+#[tokio::test]
+async fn what_a_mount_adds_is_on_all_that_is_read_there_and_stored_nowhere() {
+    let namespace = Namespace::new();
+    let store = Arc::new(Memory::new());
+    for (point, added) in [("/inbox", &["untrusted"][..]), ("/plain", &[])] {
+        let mount = Mount::new(path(point), Arc::<Memory>::clone(&store), Access::ReadWrite(QUOTA));
+        namespace.mount(mount.labels(labels(added))).unwrap();
+    }
+    assert_eq!(carried(&namespace, "/inbox").await, labels(&["untrusted"]));
+    let written = put_labelled(&namespace, "/inbox/f", &["pii"]).await;
+    assert_eq!(written.labels, labels(&["pii"]));
+    assert_eq!(carried(&namespace, "/inbox/f").await, labels(&["pii", "untrusted"]));
+    assert_eq!(namespace.stat(&path("/inbox/f")).await.unwrap().labels, labels(&["pii", "untrusted"]));
+    assert_eq!(carried(&namespace, "/inbox").await, labels(&["pii", "untrusted"]));
+    assert_eq!(carried(&namespace, "/plain/f").await, labels(&["pii"]));
+    assert_eq!(carried(&namespace, "/").await, LabelSet::EMPTY);
+
+    let flags = OpenFlags { append: false, exclusive: false, ..ALL };
+    let file = namespace.open(&path("/inbox/f"), flags, LabelSet::EMPTY).await.unwrap();
+    assert_eq!(namespace.read_open(file, None, 1).await.unwrap().labels, labels(&["pii", "untrusted"]));
+    for offset in [0, 1] {
+        let data = Bytes::from_static(b"y");
+        namespace.write_open(file, Some(offset), data, LabelSet::EMPTY).await.unwrap();
+        assert_eq!(carried(&namespace, "/plain/f").await, labels(&["pii"]), "{offset}");
+    }
+}
+
+#[tokio::test]
+async fn a_listing_carries_what_its_entries_up_to_its_end_do() {
+    let namespace = tree();
+    for (name, label) in [("a", "own:a"), ("b", "own:b"), ("c/d", "own:c"), ("c/e", "own:e")] {
+        put_labelled(&namespace, &format!("/mem/working/{name}"), &[label]).await;
+    }
+    let line = r#"{"name":"a","kind":"file","size":1}"#.len() as u64 + 1;
+    let at = path("/mem/working");
+    for (offset, length, expected) in [
+        (0, MAX_TRANSFER, &["own:a", "own:b", "own:c"][..]),
+        (0, line, &["own:a"]),
+        (0, line + 1, &["own:a", "own:b"]),
+        (line, line, &["own:a", "own:b"]),
+        (0, 0, &[]),
+        (1000, 1, &["own:a", "own:b", "own:c"]),
+    ] {
+        let read = namespace.read(&at, offset, length).await.unwrap();
+        assert_eq!(read.labels, labels(expected), "{offset} {length}");
+    }
+    assert_eq!(carried(&namespace, "/mem").await, LabelSet::EMPTY);
+}
+
+#[tokio::test]
+async fn a_projection_carries_what_the_host_said() {
+    let namespace = Namespace::new();
+    let projection = Projection::new().labels(labels(&["pii"])).file("n", || Ok(Bytes::new())).unwrap();
+    mount(&namespace, "/p", projection, Access::ReadOnly);
+    assert_eq!(carried(&namespace, "/p/n").await, labels(&["pii"]));
+    assert_eq!(namespace.stat(&path("/p/n")).await.unwrap().labels, labels(&["pii"]));
+    assert_eq!(carried(&namespace, "/p").await, labels(&["pii"]));
+}
+
+#[tokio::test]
+async fn a_value_that_would_lose_a_label_is_not_handed_out() {
+    let many = |from: usize| {
+        LabelSet::new((from..from + 600).map(|number| format!("own:{number}").parse().unwrap())).unwrap()
+    };
+    let namespace = Namespace::new();
+    let mount = Mount::new(path("/m"), Arc::new(Memory::new()), Access::ReadWrite(QUOTA)).labels(many(0));
+    namespace.mount(mount).unwrap();
+    let write = async |mode, labels| namespace.write(&path("/m/f"), mode, Bytes::new(), labels, None).await;
+    write(WriteMode::Replace, many(600)).await.unwrap();
+    let appended = write(WriteMode::Append, many(1200)).await.unwrap_err();
+    for error in [
+        appended,
+        namespace.read(&path("/m/f"), 0, 1).await.unwrap_err(),
+        namespace.stat(&path("/m/f")).await.unwrap_err(),
+        namespace.read(&path("/m"), 0, 1).await.unwrap_err(),
+    ] {
+        assert_eq!(error.error(), VfsError::TooManyLabels);
+    }
+    write(WriteMode::Replace, many(100)).await.unwrap();
+    assert_eq!(namespace.read(&path("/m/f"), 0, 1).await.unwrap().labels.len(), 700);
+}
