@@ -220,6 +220,8 @@ pub enum Reply {
         data: Bytes,
         /// The version of the file; a directory has none.
         version: Option<Version>,
+        /// What the bytes carry.
+        labels: LabelSet,
     },
     /// A file was changed.
     Written {
