@@ -2,8 +2,6 @@
 
 use agent_primitives::LabelSet;
 
-use super::Inner;
-use super::table::Agent;
 use crate::call::{Change, Reply};
 use crate::error::CallError;
 use crate::policy::permit::Permit;
@@ -86,12 +84,5 @@ impl Files {
     pub(crate) fn close(&self, permit: Permit<CloseFile>) -> Result<Reply, CallError> {
         self.0.close(permit.redeem().descriptor)?;
         Ok(Reply::Done)
-    }
-}
-
-impl Inner {
-    /// What all that an agent writes carries. The kernel does not follow yet what an agent has read, so that is nothing.
-    pub(crate) fn carried_by(&self, _agent: &Agent) -> LabelSet {
-        LabelSet::EMPTY
     }
 }

@@ -107,6 +107,31 @@ impl Inner {
         }
     }
 
+    /// Joins what was read from a file to what the agent carries.
+    pub(crate) fn join_content(
+        &self,
+        agent: &Agent,
+        result: Result<Reply, CallError>,
+    ) -> Result<Reply, CallError> {
+        if let Ok(Reply::Data { data, labels, .. }) = &result {
+            let traced = agent.provenance == Provenance::Traced && self.policy.looks_at_arguments();
+            let text = if traced { std::str::from_utf8(data).ok() } else { None };
+            if text.is_some() || !labels.is_empty() {
+                let mut turn = agent.turn.lock();
+                turn.labels = turn.labels.join(labels)?;
+                if let Some(text) = text {
+                    turn.origins.heard(text, labels);
+                }
+            }
+        }
+        result
+    }
+
+    /// What the agent's own words carry.
+    pub(crate) fn carried_by(&self, agent: &Agent) -> LabelSet {
+        agent.turn.lock().labels.clone()
+    }
+
     /// Joins labels to what the agent carries.
     pub(crate) fn join(&self, agent: &Agent, labels: &LabelSet) -> Result<(), CallError> {
         if !labels.is_empty() {

@@ -28,7 +28,7 @@ pub(crate) fn reply(result: Result<Reply, CallError>) -> Inspected {
         }
     };
     let labels = match &result {
-        Ok(Reply::Output { labels, .. }) => labels.clone(),
+        Ok(Reply::Output { labels, .. } | Reply::Data { labels, .. }) => labels.clone(),
         _ => LabelSet::EMPTY,
     };
     Inspected { result, digest, bytes, labels }

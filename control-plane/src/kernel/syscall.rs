@@ -79,7 +79,9 @@ impl Inner {
     ) -> Result<Reply, CallError> {
         match permitted {
             Permitted::Read(permit) => {
-                self.on_files(agent, intent, |owner| async move { owner.files.read(permit).await }).await
+                let read =
+                    self.on_files(agent, intent, |owner| async move { owner.files.read(permit).await });
+                self.join_content(agent, read.await)
             }
             Permitted::Write(permit) => {
                 let labels = self.carried_by(agent);

@@ -1,10 +1,13 @@
 //! Information flow: what an agent has read decides what it may do.
 
+use std::sync::Arc;
+
 use agent_control_plane::atr::{Effect, Registry, ToolError};
 use agent_control_plane::call::{RawArguments, Reply, Syscall};
 use agent_control_plane::flow::{Provenance, Source, Sources};
 use agent_control_plane::primitives::{LabelSet, Verdict};
 use agent_control_plane::recorder::{Body, Outcome};
+use agent_control_plane::vfs::{Access, Memory, Mount, Quota, VfsPath};
 use agent_control_plane::{AgentHandle, AgentSpec, CallError, Kernel, Policy};
 use serde_json::{Value, json};
 
@@ -220,4 +223,32 @@ async fn the_record_says_what_was_carried() {
     let (labels, arguments) = intent.unwrap();
     assert_eq!(labels, carried);
     assert_eq!(arguments, [("body".to_owned(), carried), ("to".to_owned(), LabelSet::EMPTY)]);
+}
+
+/// A store that two agents share.
+fn shared(kernel: &Kernel, id: &str, store: &Arc<Memory>) -> AgentHandle {
+    let point = VfsPath::parse("/mem/shared").unwrap();
+    let access = Access::ReadWrite(Quota { bytes: 1 << 20, files: 10 });
+    kernel.spawn(AgentSpec::new(id).mount(Mount::new(point, Arc::<Memory>::clone(store), access))).unwrap()
+}
+
+#[tokio::test]
+async fn labels_come_back_with_a_file_to_another_agent_in_another_session() {
+    let store = Arc::new(Memory::new());
+    let first = kernel();
+    let writer = shared(&first, "writer", &store);
+    writer.write("/mem/shared/before", "clean").await.unwrap();
+    writer.exec("vault.read", json!({})).await.unwrap();
+    writer.write("/mem/shared/after", "hunter2").await.unwrap();
+
+    let second = kernel();
+    let reader = shared(&second, "reader", &store);
+    reader.read("/mem/shared/before").await.unwrap();
+    assert_eq!(second.labels(reader.id()), Some(LabelSet::EMPTY));
+    assert_eq!(denied_by(mail(&reader, "Ann", "clean").await), None);
+    reader.read("/mem/shared/after").await.unwrap();
+    assert_eq!(second.labels(reader.id()), Some(set(&["secret", "tool:mail.send", "tool:vault.read"])));
+    assert_eq!(denied_by(mail(&reader, "Ann", "hunter2").await).as_deref(), Some("no-secrets-out"));
+    // What the first agent wrote before it knew the secret may still go out.
+    assert_eq!(denied_by(mail(&reader, "clean", "clean").await), None);
 }
