@@ -63,6 +63,56 @@ impl fmt::Display for Effect {
     }
 }
 
+impl Effect {
+    /// Every effect there is.
+    pub const ALL: [Self; 8] = [
+        Self::Read,
+        Self::Write,
+        Self::Delete,
+        Self::Network,
+        Self::Filesystem,
+        Self::Process,
+        Self::Message,
+        Self::Money,
+    ];
+}
+
+/// A set of effects: one bit each, so that a decision can carry it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct EffectSet(u16);
+
+impl EffectSet {
+    /// Whether nothing is in the set.
+    #[must_use]
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Whether the effect is in the set.
+    #[must_use]
+    pub const fn contains(self, effect: Effect) -> bool {
+        self.0 & 1 << effect as u16 != 0
+    }
+
+    /// Whether the sets have an effect in common.
+    #[must_use]
+    pub const fn meets(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    /// Whether every effect of this set is in the other.
+    #[must_use]
+    pub const fn within(self, other: Self) -> bool {
+        self.0 & !other.0 == 0
+    }
+}
+
+impl FromIterator<Effect> for EffectSet {
+    fn from_iter<I: IntoIterator<Item = Effect>>(effects: I) -> Self {
+        Self(effects.into_iter().fold(0, |bits, effect| bits | 1 << effect as u16))
+    }
+}
+
 /// How much one call may use. Zero, or more than the maximum, is refused at registration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Limits {
@@ -253,17 +303,7 @@ mod tests {
 
     #[test]
     fn effects_have_the_same_word_everywhere_and_no_other_word_parses() {
-        let all = [
-            Effect::Read,
-            Effect::Write,
-            Effect::Delete,
-            Effect::Network,
-            Effect::Filesystem,
-            Effect::Process,
-            Effect::Message,
-            Effect::Money,
-        ];
-        for effect in all {
+        for effect in Effect::ALL {
             assert_eq!(serde_json::to_value(effect).unwrap(), effect.as_str());
         }
         assert!(serde_json::from_value::<Effect>("delte".into()).is_err());

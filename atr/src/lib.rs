@@ -18,7 +18,7 @@ mod timer;
 pub use arguments::Arguments;
 pub use builder::{RegistryBuilder, ToolArguments, ToolBuilder, ToolReply};
 pub use context::{CallContext, Canceller};
-pub use contract::{Effect, Endpoint, Limits, MAX_DESCRIPTION, ToolContract};
+pub use contract::{Effect, EffectSet, Endpoint, Limits, MAX_DESCRIPTION, ToolContract};
 pub use error::{ArgumentError, RegistryError, Stderr, ToolError};
 pub use executor::process::Command;
 pub use labels::{Leaf, MAX_FIELD_PATTERN, MAX_LABELLED_FIELDS, OutputLabels};

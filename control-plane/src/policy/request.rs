@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use agent_primitives::{AgentId, Digest, Signal, SignalSet, ToolId};
-use agent_tool_registry::{Arguments, Effect, Invocation, Registry, ToolContract, ToolError};
+use agent_tool_registry::{Arguments, Effect, EffectSet, Invocation, Registry, ToolContract, ToolError};
 use bytes::Bytes;
 
 use crate::call::Change;
@@ -96,7 +96,7 @@ pub(crate) struct RunTool {
     id: ToolId,
     arguments: Arguments,
     contract: Digest,
-    only_reads: bool,
+    effects: EffectSet,
     /// An error when a path argument leads nowhere it may: policy is asked first, so that only who may run the tool
     /// learns what is on the host's disk.
     pub(super) job: Result<Invocation, ToolError>,
@@ -122,8 +122,9 @@ impl RunTool {
         let contract = tools.get(&id);
         Ok(Self {
             contract: contract.map_or(Digest::ZERO, ToolContract::digest),
-            // A tool that declares nothing is taken to change something.
-            only_reads: contract.is_some_and(|contract| contract.effects().iter().eq([&Effect::Read])),
+            effects: contract
+                .map(|contract| contract.effects().iter().copied().collect())
+                .unwrap_or_default(),
             id,
             arguments,
             job,
@@ -225,11 +226,11 @@ impl Request {
                 return None;
             }
         };
-        let carried = match self {
-            Self::Exec(run) => run.carried.as_deref(),
-            _ => None,
-        };
-        Some(Question::new(call, object).carrying(carried))
+        let question = Question::new(call, object);
+        Some(match self {
+            Self::Exec(run) => question.declaring(run.effects).carrying(run.carried.as_deref()),
+            _ => question,
+        })
     }
 
     /// Whether the effect must not begin before its intent is on disk.
@@ -237,7 +238,10 @@ impl Request {
         match self {
             Self::Write(_) | Self::Signal(_) => true,
             Self::Open(open) => open.flags.create,
-            Self::Exec(run) => !run.only_reads,
+            // A tool that declares nothing is taken to change something.
+            Self::Exec(run) => {
+                run.effects.is_empty() || !run.effects.within(EffectSet::from_iter([Effect::Read]))
+            }
             Self::Read(_)
             | Self::Close(_)
             | Self::Mask(_)

@@ -1,7 +1,9 @@
 //! Conditions: what has to hold, besides the selectors, for a rule to speak.
 
+mod effects;
 mod labels;
 
+use self::effects::EffectGuard;
 use self::labels::{Bearer, LabelGuard};
 use super::budget::Budget;
 use super::error::Report;
@@ -17,6 +19,8 @@ pub(super) enum Condition {
     Value(Subject, Guard),
     /// What the agent, or a part of the call, carries.
     Labels(Bearer, LabelGuard),
+    /// What the tool's contract declares.
+    Effects(EffectGuard),
 }
 
 impl Condition {
@@ -31,6 +35,9 @@ impl Condition {
             let bearer = Bearer::parse(part, entry, calls, report);
             let guard = LabelGuard::parse(&entry.value, report);
             return bearer.zip(guard).map(|(bearer, guard)| Self::Labels(bearer, guard));
+        }
+        if entry.key == "effects" {
+            return EffectGuard::parse(entry, calls, report).map(Self::Effects);
         }
         let subject = Subject::parse(&entry.key, calls, entry.at, report);
         entry.value.refuse_ambiguous(report);
@@ -49,6 +56,7 @@ impl Condition {
             Self::Value(subject, guard) => {
                 subject.find(caller, question).map_or(Truth::Unknown, |operand| guard.judge(operand))
             }
+            Self::Effects(guard) => guard.judge(question.effects),
             Self::Labels(bearer, guard) => guard.judge(|label| bearer.carries(label, caller, question)),
         }
     }
