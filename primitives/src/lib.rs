@@ -5,6 +5,7 @@ pub mod digest;
 pub mod id;
 pub mod json;
 pub mod label;
+pub mod redact;
 pub mod signal;
 pub mod suggest;
 pub mod verdict;
