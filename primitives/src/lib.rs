@@ -8,6 +8,7 @@ pub mod label;
 pub mod redact;
 pub mod signal;
 pub mod suggest;
+pub mod text;
 pub mod verdict;
 
 pub use clock::{Clock, ManualClock, Monotonic, SystemClock, Timer, Timestamp};
