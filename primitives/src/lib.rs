@@ -7,6 +7,8 @@ pub mod id;
 pub mod json;
 pub mod label;
 pub mod redact;
+#[cfg(feature = "search")]
+pub mod search;
 pub mod signal;
 pub mod suggest;
 pub mod text;
