@@ -1,12 +1,17 @@
 #![doc = include_str!("../README.md")]
 
 pub mod clock;
+pub mod detect;
 pub mod digest;
 pub mod id;
 pub mod json;
 pub mod label;
+pub mod redact;
+#[cfg(feature = "search")]
+pub mod search;
 pub mod signal;
 pub mod suggest;
+pub mod text;
 pub mod verdict;
 
 pub use clock::{Clock, ManualClock, Monotonic, SystemClock, Timer, Timestamp};
