@@ -9,6 +9,7 @@ pub mod id_source;
 pub mod json;
 pub mod label;
 pub mod rate;
+pub mod redact;
 pub mod severity;
 pub mod signal;
 pub mod span;
