@@ -15,6 +15,7 @@ pub mod signal;
 pub mod span;
 pub mod suggest;
 pub mod timestamp;
+pub mod truncate;
 pub mod verdict;
 
 pub use backoff::{Backoff, InvalidPolicy, Jitter};
