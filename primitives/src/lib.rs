@@ -21,7 +21,7 @@ pub mod verdict;
 pub use backoff::{Backoff, InvalidPolicy, Jitter};
 pub use clock::{Clock, ManualClock, Monotonic, SystemClock, Timer};
 pub use digest::Digest;
-pub use failure::{FailureClass, FailureType};
+pub use failure::{AgentFailure, FailureClass, FailureError, FailureId, FailureType};
 pub use id::{AgentId, BadId, SessionId, TenantId, ToolId};
 pub use id_source::{IdSource, NoRandomness, SeededIds, SystemIds};
 pub use label::{BadLabel, Label, LabelSet, TooManyLabels};
