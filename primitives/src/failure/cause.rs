@@ -91,7 +91,7 @@ impl CauseCycle {
 /// the chain. `cause_of` is asked at most [`MAX_CAUSES`] + 1 times.
 ///
 /// # Errors
-/// [`CauseCycle`] when an id comes up twice or the chain is too long.
+/// [`CauseCycle`] when there are more than [`MAX_CAUSES`], which a cycle always has.
 pub fn causes(
     start: FailureId,
     mut cause_of: impl FnMut(FailureId) -> Option<FailureId>,
@@ -99,7 +99,8 @@ pub fn causes(
     let mut chain = Vec::new();
     let mut last = start;
     while let Some(cause) = cause_of(last) {
-        if cause == start || chain.contains(&cause) || chain.len() == MAX_CAUSES {
+        // A cycle runs into the bound like any chain that is too long.
+        if chain.len() == MAX_CAUSES {
             return Err(CauseCycle { at: start });
         }
         chain.push(cause);
