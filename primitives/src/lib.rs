@@ -2,6 +2,7 @@
 
 pub mod backoff;
 pub mod clock;
+pub mod detect;
 pub mod digest;
 pub mod failure;
 pub mod id;
@@ -10,10 +11,13 @@ pub mod json;
 pub mod label;
 pub mod rate;
 pub mod redact;
+#[cfg(feature = "search")]
+pub mod search;
 pub mod severity;
 pub mod signal;
 pub mod span;
 pub mod suggest;
+pub mod text;
 pub mod timestamp;
 pub mod truncate;
 pub mod verdict;
