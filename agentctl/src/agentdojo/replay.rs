@@ -166,7 +166,8 @@ impl<'a> Session<'a> {
             return vec![Source::Constant];
         }
         // A call that was not carried out has no number; what is made from it carries everything.
-        let number = |index: usize| Source::Call(self.numbers.get(index).copied().flatten().unwrap_or(u64::MAX));
+        let number =
+            |index: usize| Source::Call(self.numbers.get(index).copied().flatten().unwrap_or(u64::MAX));
         match call.arg_from_outputs.get(part) {
             Some(calls) if !calls.is_empty() => calls.iter().map(|index| number(*index)).collect(),
             _ => (0..self.numbers.len()).map(number).collect(),
