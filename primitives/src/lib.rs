@@ -7,6 +7,7 @@ pub mod json;
 pub mod label;
 pub mod signal;
 pub mod suggest;
+pub mod ticket;
 pub mod verdict;
 
 pub use clock::{Clock, ManualClock, Monotonic, SystemClock, Timer, Timestamp};
@@ -14,4 +15,5 @@ pub use digest::Digest;
 pub use id::{AgentId, BadId, TenantId, ToolId};
 pub use label::{BadLabel, Label, LabelSet, TooManyLabels};
 pub use signal::{Signal, SignalSet, UnknownSignal};
+pub use ticket::{Principal, Scope, Ticket, TicketId};
 pub use verdict::Verdict;
