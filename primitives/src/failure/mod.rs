@@ -1,0 +1,9 @@
+//! Failures: what went wrong, of what kind, and what can be done about it.
+
+pub mod classify;
+mod fingerprint;
+mod kind;
+
+pub use classify::{Classification, UnknownCode};
+pub use fingerprint::{Fingerprint, MAX_NORMALISED, normalise};
+pub use kind::{FailureClass, FailureType, InvalidFailureType, MAX_FAILURE_TYPE, OtherType};
