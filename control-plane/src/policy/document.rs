@@ -13,6 +13,7 @@ use super::decision::OnViolation;
 use super::error::{Code, Mark, PolicyErrors, Report, quoted};
 use super::fields::{self, Fields};
 use super::index::{Index, IndexBuilder};
+use super::limits::{self, Limit};
 use super::pack::{PACKS, Pack};
 use super::pattern::{Kind, Pattern, Patterns};
 use super::rule::Rule;
@@ -26,7 +27,7 @@ pub const MAX_POLICY_BYTES: usize = 1 << 20;
 pub const MAX_RULES: usize = 20_000;
 
 const FIELDS: [&str; 5] = ["version", "name", "packs", "on_violation", "rules"];
-const RULE_FIELDS: [&str; 11] = [
+const RULE_FIELDS: [&str; 12] = [
     "id",
     "effect",
     "calls",
@@ -37,6 +38,7 @@ const RULE_FIELDS: [&str; 11] = [
     "agents",
     "tenants",
     "when",
+    "limits",
     "on_violation",
 ];
 const EFFECTS: [(&str, Verdict); 3] =
@@ -223,6 +225,7 @@ impl<'r> Loader<'r> {
             .require("effect", "the rule", self.report)
             .and_then(|entry| fields::word(&entry.value, "effect", &EFFECTS, self.report));
         let on_violation = self.on_violation(&fields, effect);
+        let limits = self.limits(&fields, effect);
         let calls = fields
             .require("calls", "the rule", self.report)
             .and_then(|entry| calls(&entry.value, self.report));
@@ -248,6 +251,7 @@ impl<'r> Loader<'r> {
             signals: selectors.signals,
             when: when?.into(),
             pack,
+            limits: limits?,
         };
         self.index(rule, &selectors);
         Some(())
@@ -276,6 +280,16 @@ impl<'r> Loader<'r> {
             return None;
         }
         fields::word(&entry.value, "on_violation", &OnViolation::NAMES, self.report)
+    }
+
+    fn limits(&mut self, fields: &Fields<'_>, effect: Option<Verdict>) -> Option<Box<[Limit]>> {
+        let Some(entry) = fields.get("limits") else { return Some(Box::default()) };
+        if effect == Some(Verdict::Deny) {
+            let message = "`limits` bounds what a rule grants, and this rule denies";
+            self.report.add(Code::Misplaced, entry.at, message);
+            return None;
+        }
+        limits::parse(&entry.value, self.report)
     }
 
     fn selectors(&mut self, fields: &Fields<'_>, calls: &[CallKind]) -> Option<Selectors> {

@@ -53,6 +53,9 @@
 //! when nothing matched. On an `ask` rule it says what a human's no does. What `stop` does an agent cannot hold back with
 //! its signal mask, unlike a `SIGSTOP` that the host raises.
 //!
+//! A rule may say more than its effect, such as how often what it grants may be done. All rules that match and have the
+//! winning effect oblige together: each of their limits must leave room. What outranked rules say does not count.
+//!
 //! The calls `close`, `check_policy` and `exit`, and an agent's changing of its own signal mask and waiting for its own
 //! signals, touch nothing but the caller; they are always allowed and cannot be named. An `open` for writing, appending
 //! or creating is judged as `open` and as `write`, and the stricter answer stands.
@@ -164,6 +167,7 @@ mod error;
 mod fields;
 mod guard;
 mod index;
+mod limits;
 mod pack;
 mod pattern;
 pub(crate) mod permit;
@@ -186,6 +190,7 @@ pub use self::decision::{Decision, MAX_DECIDING_RULES, OnViolation};
 pub use self::document::{MAX_POLICY_BYTES, MAX_RULES};
 pub use self::error::{MAX_ERRORS, PolicyError, PolicyErrors};
 pub use self::guard::DEFAULT_SQL_FUNCTIONS;
+pub use self::limits::MAX_CONCURRENCY;
 pub use self::rule::RuleInfo;
 pub use self::source::MAX_DEPTH;
 

@@ -83,9 +83,9 @@ impl Judged {
         let judge = |request: &Request| {
             let Some(question) = request.question() else { return policy.own_business() };
             let first = policy.decide(caller, &question);
-            match request.second_question().map(|question| policy.decide(caller, &question)) {
-                Some(second) if first.verdict() < second.verdict() => second,
-                _ => first,
+            match request.second_question() {
+                Some(question) => first.and(policy.decide(caller, &question)),
+                None => first,
             }
         };
         let decision = judge(&request);
