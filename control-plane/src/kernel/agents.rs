@@ -11,6 +11,7 @@ use agent_primitives::json::{self, Value};
 use agent_primitives::{AgentId, LabelSet, Signal, TenantId};
 use serde_json::Map;
 
+use super::consent::OnAsk;
 use super::files::Files;
 use super::running::{discard, panic_text};
 use super::table::{About, Agent, AgentState, ExitStatus, TableError};
@@ -32,6 +33,7 @@ pub struct AgentSpec {
     labels: LabelSet,
     facts: Map<String, Value>,
     mounts: Vec<Mount>,
+    on_ask: OnAsk,
 }
 
 impl AgentSpec {
@@ -39,7 +41,8 @@ impl AgentSpec {
     #[must_use]
     pub fn new(id: impl Into<String>) -> Self {
         let (tenant, labels) = (None, LabelSet::EMPTY);
-        Self { id: id.into(), tenant, labels, facts: Map::new(), mounts: Vec::new() }
+        let on_ask = OnAsk::default();
+        Self { id: id.into(), tenant, labels, facts: Map::new(), mounts: Vec::new(), on_ask }
     }
 
     /// Whose agent it is. Policies select on it, and what a tenant may use is shared by all its agents.
@@ -60,6 +63,13 @@ impl AgentSpec {
     #[must_use]
     pub fn fact(mut self, key: impl Into<String>, value: impl Into<Value>) -> Self {
         self.facts.insert(key.into(), value.into());
+        self
+    }
+
+    /// What a call that needs an approval does to the agent: by default it waits.
+    #[must_use]
+    pub fn on_ask(mut self, on_ask: OnAsk) -> Self {
+        self.on_ask = on_ask;
         self
     }
 
@@ -142,7 +152,7 @@ impl Kernel {
     pub fn spawn(&self, spec: AgentSpec) -> Result<AgentHandle, SpawnError> {
         let inner = &self.inner;
         inner.starting()?;
-        let AgentSpec { id, tenant, labels, facts, mounts } = spec;
+        let AgentSpec { id, tenant, labels, facts, mounts, on_ask } = spec;
         let id: AgentId = id.parse().map_err(|source| SpawnError::Name { name: id, source })?;
         let canonical = json::canonical(&Value::Object(facts.clone())).map_err(SpawnError::Facts)?;
         if MAX_FACTS < canonical.len() {
@@ -154,7 +164,7 @@ impl Kernel {
         let standard: Vec<Mount> = standard.into_iter().filter(|mount| !taken(mount)).collect();
         let files = Files::new(standard.into_iter().chain(mounts)).map_err(SpawnError::Mount)?;
         let (shown, starts_with) = (tenant.clone(), labels.clone());
-        let about = About { tenant, facts, labels };
+        let about = About { tenant, facts, labels, on_ask };
         let agent = Arc::new(Agent::new(id, inner.next_number(), files, trail, about));
         inner.table.add(&agent).map_err(|error| match error {
             TableError::Exists => SpawnError::AlreadyExists(agent.id.clone()),

@@ -49,7 +49,7 @@ impl Inner {
         intent: &Arc<Intent>,
         permit: Permit<RunTool>,
     ) -> Result<Reply, CallError> {
-        let deadline = permit.deadline().map(|wait| intent.started.after(wait));
+        let deadline = permit.deadline().map(|wait| intent.called.after(wait));
         let mut context = CallContext::new(agent.id.clone(), Arc::clone(&self.timer));
         if let Some(deadline) = deadline {
             context = context.with_deadline(deadline);

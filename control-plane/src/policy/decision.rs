@@ -95,7 +95,6 @@ impl Decision {
     }
 
     /// The rules that made the verdict and oblige the kernel to something, all of them, in the order of the document.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the kernel asks once it keeps limits"))]
     pub(crate) fn obliging(&self) -> impl Iterator<Item = &Rule> {
         self.obliging.iter().filter_map(|rule| self.snapshot.rule(*rule))
     }
@@ -282,7 +281,7 @@ mod tests {
         let deciding: Vec<&&Rule> = matching.iter().filter(|rule| rule.effect == verdict).collect();
         let on_violation = deciding.iter().map(|rule| rule.on_violation).max();
         let ids = deciding.iter().map(|rule| rule.id.to_string()).take(MAX_DECIDING_RULES).collect();
-        let obliging = deciding.iter().filter(|rule| !rule.limits.is_empty());
+        let obliging = deciding.iter().filter(|rule| rule.obliges());
         let obliging = obliging.map(|rule| rule.id.to_string()).collect();
         (verdict, ids, obliging, deciding.len(), on_violation.unwrap_or(policy.snapshot.on_violation))
     }

@@ -2,6 +2,7 @@
 
 use agent_primitives::{SignalSet, Verdict};
 
+use super::ask::AskTerms;
 use super::condition::Condition;
 use super::decision::OnViolation;
 use super::guard::Truth;
@@ -23,12 +24,14 @@ pub(crate) struct Rule {
     pub(super) pack: Option<&'static str>,
     /// How often and how much it grants; empty for without limit.
     pub(crate) limits: Box<[Limit]>,
+    /// Whose consent it wants; of every rule that asks, and of no other.
+    pub(crate) ask: Option<AskTerms>,
 }
 
 impl Rule {
     /// Whether the rule says more than its effect: something the kernel has to do besides.
     pub(super) fn obliges(&self) -> bool {
-        !self.limits.is_empty()
+        !self.limits.is_empty() || self.ask.is_some()
     }
 
     /// Whether the rule speaks about this question.

@@ -7,6 +7,7 @@
     reason = "a test may fail loudly"
 )]
 
+mod approval;
 mod host;
 mod recording;
 mod road;
