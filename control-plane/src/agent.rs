@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use agent_primitives::json::Value;
-use agent_primitives::{AgentId, Signal, SignalSet};
+use agent_primitives::{AgentId, Signal, SignalSet, TicketId};
 use bytes::Bytes;
 
 use crate::call::{Change, FileRef, MAX_TRANSFER, RawArguments, Reply, Syscall, WriteTo};
@@ -50,7 +50,16 @@ impl AgentHandle {
     /// # Errors
     /// See [`CallError`].
     pub async fn syscall(&self, call: Syscall) -> Result<Reply, CallError> {
-        self.kernel.syscall(&self.agent, call).await
+        self.kernel.syscall(&self.agent, call, None).await
+    }
+
+    /// Makes a call that was held, on the ticket it was held under. It never waits: unless the ticket is granted, and for
+    /// exactly this call, it is refused. Whether the ticket is needed is for policy to say, which is asked again.
+    ///
+    /// # Errors
+    /// See [`CallError`]; a ticket that does not help is [`CallError::Denied`] with the codes `AK0202` to `AK0207`.
+    pub async fn resume(&self, ticket: TicketId, call: Syscall) -> Result<Reply, CallError> {
+        self.kernel.syscall(&self.agent, call, Some(ticket)).await
     }
 
     /// Reads a file from the start, at most 16 MiB; a directory reads as its listing.

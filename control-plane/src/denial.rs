@@ -16,6 +16,24 @@ pub enum Reason {
     Unmatched,
     /// A human would have to agree, and none can be asked.
     NoApprover,
+    /// A human said no.
+    ApprovalRefused,
+    /// No human agreed in time.
+    ApprovalExpired,
+    /// The approval was withdrawn.
+    ApprovalRevoked,
+    /// The approval that was presented has not been granted.
+    ApprovalPending,
+    /// The approval that was presented is for another call, or unknown.
+    ApprovalMismatch,
+    /// The approval that was presented has been used.
+    ApprovalUsed,
+    /// As many approvals wait as may.
+    ApprovalsFull,
+    /// The approval could not be kept.
+    ApprovalUnkept,
+    /// No human could be told.
+    ApprovalUnreachable,
 }
 
 /// What kind of refusal this is: what the agent can do about it depends on it.
@@ -77,12 +95,28 @@ impl Denial {
         self.on_violation
     }
 
+    /// Whether it counts against the agent. A wish that nobody fulfilled does not; what policy forbids does, and so does
+    /// what a human refused.
+    #[must_use]
+    pub fn is_violation(&self) -> bool {
+        self.verdict == Verdict::Deny || self.reason == Reason::ApprovalRefused
+    }
+
     /// What kind of refusal this is.
     #[must_use]
     pub fn class(&self) -> DenialClass {
         match self.reason {
             Reason::Rule | Reason::Unmatched => DenialClass::Forbidden,
-            Reason::NoApprover => DenialClass::Approval,
+            Reason::NoApprover
+            | Reason::ApprovalRefused
+            | Reason::ApprovalExpired
+            | Reason::ApprovalRevoked
+            | Reason::ApprovalPending
+            | Reason::ApprovalMismatch
+            | Reason::ApprovalUsed
+            | Reason::ApprovalsFull
+            | Reason::ApprovalUnkept
+            | Reason::ApprovalUnreachable => DenialClass::Approval,
         }
     }
 
@@ -90,7 +124,14 @@ impl Denial {
     #[must_use]
     pub fn retryable(&self) -> bool {
         match self.reason {
-            Reason::Rule | Reason::Unmatched | Reason::NoApprover => false,
+            Reason::Rule | Reason::Unmatched | Reason::NoApprover | Reason::ApprovalRefused => false,
+            // Presented again, a ticket that is over stays over.
+            Reason::ApprovalMismatch | Reason::ApprovalUsed | Reason::ApprovalRevoked => false,
+            Reason::ApprovalExpired
+            | Reason::ApprovalPending
+            | Reason::ApprovalsFull
+            | Reason::ApprovalUnkept
+            | Reason::ApprovalUnreachable => true,
         }
     }
 
@@ -107,6 +148,23 @@ impl Denial {
             Reason::NoApprover => {
                 "report that the call needs a human's consent and that nobody can be asked here"
             }
+            Reason::ApprovalRefused => {
+                "do not repeat this call; a human has said no, so reach the goal by other means or report it"
+            }
+            Reason::ApprovalExpired => {
+                "make the call again to ask once more, or report that nobody answered in time"
+            }
+            Reason::ApprovalRevoked | Reason::ApprovalUsed => {
+                "make the call again without the ticket if it is still needed; a human will be asked anew"
+            }
+            Reason::ApprovalPending => "wait until a human has answered, then present the ticket again",
+            Reason::ApprovalMismatch => {
+                "present the ticket with exactly the call it was asked for, or make the call without it"
+            }
+            Reason::ApprovalsFull => "wait until the approvals asked for already are answered or expire",
+            Reason::ApprovalUnkept | Reason::ApprovalUnreachable => {
+                "try again later, or report that no human could be asked"
+            }
         }
     }
 
@@ -117,6 +175,15 @@ impl Denial {
             Reason::Rule => "AK0101",
             Reason::Unmatched => "AK0102",
             Reason::NoApprover => "AK0201",
+            Reason::ApprovalRefused => "AK0202",
+            Reason::ApprovalExpired => "AK0203",
+            Reason::ApprovalRevoked => "AK0204",
+            Reason::ApprovalPending => "AK0205",
+            Reason::ApprovalMismatch => "AK0206",
+            Reason::ApprovalUsed => "AK0207",
+            Reason::ApprovalsFull => "AK0208",
+            Reason::ApprovalUnkept => "AK0209",
+            Reason::ApprovalUnreachable => "AK0210",
         }
     }
 }
@@ -134,10 +201,21 @@ impl fmt::Display for Denial {
                 write!(f, "{what} is denied")?;
                 by_rule(f)
             }
-            Reason::NoApprover => {
+            approval => {
                 write!(f, "{what} needs an approval")?;
                 by_rule(f)?;
-                f.write_str(", and no approver is there")
+                f.write_str(match approval {
+                    Reason::ApprovalRefused => ", and a human refused it",
+                    Reason::ApprovalExpired => ", and none came in time",
+                    Reason::ApprovalRevoked => ", and it was withdrawn",
+                    Reason::ApprovalPending => ", and it is not granted yet",
+                    Reason::ApprovalMismatch => ", and the ticket presented is not for this call",
+                    Reason::ApprovalUsed => ", and the ticket presented has been used",
+                    Reason::ApprovalsFull => ", and as many wait already as may",
+                    Reason::ApprovalUnkept => ", and it could not be kept",
+                    Reason::ApprovalUnreachable => ", and no human could be told",
+                    Reason::NoApprover | Reason::Rule | Reason::Unmatched => ", and no approver is there",
+                })
             }
         }
     }

@@ -1,6 +1,6 @@
 //! What can go wrong with a system call, as the agent sees it.
 
-use agent_primitives::{BadId, TooManyLabels};
+use agent_primitives::{BadId, TicketId, Timestamp, TooManyLabels};
 use agent_tool_registry::ToolError;
 
 use crate::call::BadCall;
@@ -15,6 +15,15 @@ pub enum CallError {
     /// Policy refused. Nothing was done.
     #[error(transparent)]
     Denied(#[from] Denial),
+    /// The call waits for a human, and the agent asked not to wait with it. Nothing was done and nobody is killed for it.
+    /// Made again once the ticket is granted, byte for byte the same, the call is let through.
+    #[error("held for approval under ticket {ticket} until {expires}")]
+    Held {
+        /// The ticket to be granted.
+        ticket: TicketId,
+        /// From when on it is worth nothing.
+        expires: Timestamp,
+    },
     /// The call is malformed: a mistake, not a violation. Nothing was done and nobody is killed for it.
     #[error(transparent)]
     Invalid(#[from] InvalidCall),
@@ -59,6 +68,7 @@ impl CallError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Denied(denial) => denial.code(),
+            Self::Held { .. } => "AK0211",
             Self::Invalid(error) => error.code(),
             Self::Dead(_) => "AK0902",
             Self::Interrupted => "AK0903",
@@ -105,6 +115,12 @@ pub enum InvalidCall {
     /// A descriptor that is not open.
     #[error(transparent)]
     File(PathError),
+    /// A descriptor that was closed while the call waited for an approval, and is another file's now.
+    #[error("the descriptor no longer leads to `{path}`")]
+    Moved {
+        /// What it led to when the call was judged.
+        path: String,
+    },
     /// Text that is not a call.
     #[error(transparent)]
     Wire(#[from] BadCall),
@@ -146,6 +162,7 @@ impl InvalidCall {
             Self::Name { .. } => "AK0905",
             Self::Tool(error) => error.code(),
             Self::File(error) => error.code(),
+            Self::Moved { .. } => "AK0915",
             Self::Wire(_) => BadCall::CODE,
             Self::TooLarge { .. } => "AK0906",
             Self::Unmaskable { .. } => "AK0907",

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod agent;
+pub mod approval;
 pub mod call;
 pub mod denial;
 pub mod error;
@@ -18,6 +19,7 @@ pub use agent_tool_registry as atr;
 pub use emk;
 
 pub use agent::AgentHandle;
+pub use approval::Approvals;
 pub use denial::Denial;
 pub use error::CallError;
 pub use kernel::{AgentSpec, AgentState, ExitStatus, Kernel, State as KernelState};

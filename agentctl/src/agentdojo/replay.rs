@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use agent_control_plane::approval::{Approvals, OnAsk, Principal};
+use agent_control_plane::approval::{Approvals, Principal, Scope};
 use agent_control_plane::atr::{Effect, Registry};
 use agent_control_plane::call::{RawArguments, Reply, Syscall};
 use agent_control_plane::flow::{Provenance as Tracing, Source, Sources};
+use agent_control_plane::kernel::OnAsk;
 use agent_control_plane::primitives::{Clock as _, LabelSet, SystemClock};
 use agent_control_plane::{AgentHandle, AgentSpec, CallError, Kernel, Policy};
 use anyhow::Context as _;
@@ -114,7 +115,7 @@ impl<'a> Session<'a> {
         let kernel = Kernel::builder()
             .policy(policy.clone())
             .tools(tools.registry.clone())
-            .approvals(Approvals::memory())
+            .approvals(Approvals::new())
             .build()?;
         let provenance = match tracing {
             super::Tracing::Declared => Tracing::Declared,
@@ -195,12 +196,13 @@ impl<'a> Session<'a> {
         }
         self.load(call);
         match self.agent.syscall(exec()).await {
-            Err(CallError::Held(held)) if agrees => {
-                self.kernel.approve(held.ticket(), &self.user).context("the user cannot agree")?;
+            Err(CallError::Held { ticket, .. }) if agrees => {
+                let granted = self.kernel.approve(ticket, &self.user, Scope::Once);
+                granted.context("the user cannot agree")?;
                 self.load(call);
                 done(self.agent.syscall(exec()).await, Fate::Granted)
             }
-            Err(CallError::Held(_)) => Ok((Fate::Asked, None)),
+            Err(CallError::Held { .. }) => Ok((Fate::Asked, None)),
             answer => done(answer, Fate::Allowed),
         }
     }

@@ -11,6 +11,7 @@ use agent_primitives::json::{self, Value};
 use agent_primitives::{AgentId, LabelSet, Signal, TenantId};
 use serde_json::Map;
 
+use super::consent::OnAsk;
 use super::files::Files;
 use super::running::{discard, panic_text};
 use super::table::{About, Agent, AgentState, ExitStatus, TableError};
@@ -34,6 +35,7 @@ pub struct AgentSpec {
     provenance: Provenance,
     facts: Map<String, Value>,
     mounts: Vec<Mount>,
+    on_ask: OnAsk,
 }
 
 impl AgentSpec {
@@ -41,7 +43,8 @@ impl AgentSpec {
     #[must_use]
     pub fn new(id: impl Into<String>) -> Self {
         let (tenant, labels, provenance) = (None, LabelSet::EMPTY, Provenance::default());
-        Self { id: id.into(), tenant, labels, provenance, facts: Map::new(), mounts: Vec::new() }
+        let (facts, mounts, on_ask) = (Map::new(), Vec::new(), OnAsk::default());
+        Self { id: id.into(), tenant, labels, provenance, facts, mounts, on_ask }
     }
 
     /// Whose agent it is. Policies select on it, and what a tenant may use is shared by all its agents.
@@ -69,6 +72,13 @@ impl AgentSpec {
     #[must_use]
     pub fn fact(mut self, key: impl Into<String>, value: impl Into<Value>) -> Self {
         self.facts.insert(key.into(), value.into());
+        self
+    }
+
+    /// What a call that needs an approval does to the agent: by default it waits.
+    #[must_use]
+    pub fn on_ask(mut self, on_ask: OnAsk) -> Self {
+        self.on_ask = on_ask;
         self
     }
 
@@ -151,7 +161,7 @@ impl Kernel {
     pub fn spawn(&self, spec: AgentSpec) -> Result<AgentHandle, SpawnError> {
         let inner = &self.inner;
         inner.starting()?;
-        let AgentSpec { id, tenant, labels, provenance, facts, mounts } = spec;
+        let AgentSpec { id, tenant, labels, provenance, facts, mounts, on_ask } = spec;
         let id: AgentId = id.parse().map_err(|source| SpawnError::Name { name: id, source })?;
         let canonical = json::canonical(&Value::Object(facts.clone())).map_err(SpawnError::Facts)?;
         if MAX_FACTS < canonical.len() {
@@ -163,7 +173,7 @@ impl Kernel {
         let standard: Vec<Mount> = standard.into_iter().filter(|mount| !taken(mount)).collect();
         let files = Files::new(standard.into_iter().chain(mounts)).map_err(SpawnError::Mount)?;
         let (shown, starts_with) = (tenant.clone(), labels.clone());
-        let about = About { tenant, facts, labels, provenance };
+        let about = About { tenant, facts, labels, provenance, on_ask };
         let agent = Arc::new(Agent::new(id, inner.next_number(), files, trail, about));
         inner.table.add(&agent).map_err(|error| match error {
             TableError::Exists => SpawnError::AlreadyExists(agent.id.clone()),

@@ -10,6 +10,7 @@ use agent_tool_registry::{Registry, TokioTimer, ToolContract};
 use super::flow::ToolLabels;
 use super::table::Table;
 use super::{Inner, Kernel};
+use crate::approval::{Approvals, StoreError};
 use crate::error::CallError;
 use crate::policy::{Policy, PolicyErrors};
 use crate::recorder::{Body, FlightRecorder, RecorderError, Source};
@@ -36,6 +37,7 @@ pub struct KernelBuilder<State> {
     recorder: Option<FlightRecorder>,
     timer: Option<Arc<dyn Timer>>,
     grace: Duration,
+    approvals: Option<Approvals>,
 }
 
 /// Why a kernel could not be built.
@@ -57,6 +59,9 @@ pub enum BuildError {
     /// The recorder in memory could not be made.
     #[error(transparent)]
     Memory(RecorderError),
+    /// The approvals that were kept could not be read.
+    #[error(transparent)]
+    Approvals(#[from] StoreError),
 }
 
 impl KernelBuilder<NeedsPolicy> {
@@ -67,13 +72,14 @@ impl KernelBuilder<NeedsPolicy> {
             recorder: None,
             timer: None,
             grace: DEFAULT_GRACE,
+            approvals: None,
         }
     }
 
     /// The policy every call is judged by. [`Policy::deny_all`] is the least one.
     pub fn policy(self, policy: Policy) -> KernelBuilder<Ready> {
-        let Self { state: NeedsPolicy(()), tools, recorder, timer, grace } = self;
-        KernelBuilder { state: Ready { policy }, tools, recorder, timer, grace }
+        let Self { state: NeedsPolicy(()), tools, recorder, timer, grace, approvals } = self;
+        KernelBuilder { state: Ready { policy }, tools, recorder, timer, grace, approvals }
     }
 }
 
@@ -101,27 +107,36 @@ impl<State> KernelBuilder<State> {
         self.grace = grace;
         self
     }
+
+    /// Lets the kernel ask humans. Without it nobody can be asked, and what a rule wants asked is refused.
+    pub fn approvals(mut self, approvals: Approvals) -> Self {
+        self.approvals = Some(approvals);
+        self
+    }
 }
 
 impl KernelBuilder<Ready> {
     /// Builds the kernel and records its start.
     ///
     /// # Errors
-    /// A rule names a tool that is not registered, or the start cannot be recorded.
+    /// A rule names a tool that is not registered, the start cannot be recorded, or the approvals kept cannot be read.
     pub fn build(self) -> Result<Kernel, BuildError> {
-        let Self { state: Ready { policy }, tools, recorder, timer, grace } = self;
+        let Self { state: Ready { policy }, tools, recorder, timer, grace, approvals } = self;
         policy.check_tools(tools.iter().map(ToolContract::id))?;
         let recorder = match recorder {
             Some(recorder) => recorder,
             None => FlightRecorder::memory().map_err(BuildError::Memory)?,
         };
+        let timer = timer.unwrap_or_else(|| Arc::new(TokioTimer::new()));
+        let desk = approvals.map(|approvals| approvals.open(Arc::clone(&timer))).transpose()?;
         let numbers = AtomicU64::new(recorder.head().count + 1);
         let inner = Inner {
             policy,
             tool_labels: ToolLabels::of(&tools)?,
             tools,
             recorder,
-            timer: timer.unwrap_or_else(|| Arc::new(TokioTimer::new())),
+            timer,
+            desk: desk.map(Arc::new),
             grace,
             table: Table::default(),
             numbers,
@@ -130,6 +145,7 @@ impl KernelBuilder<Ready> {
         };
         let document = json::canonical(&inner.policy.to_json()).map_err(BuildError::Document)?;
         inner.append(Source::KERNEL, 0, Body::Boot { policy: inner.policy.digest(), document: &document })?;
+        inner.publish();
         Ok(Kernel { inner: Arc::new(inner) })
     }
 }

@@ -6,10 +6,12 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use agent_primitives::LabelSet;
+use agent_primitives::{LabelSet, TicketId, Verdict};
 
 use super::Inner;
+use super::consent::Held;
 use super::syscall::Passage;
+use crate::approval::{Claim, Consent};
 use crate::error::CallError;
 use crate::flow::Origins;
 use crate::policy::permit::Judged;
@@ -45,14 +47,30 @@ impl Turn {
 /// A judgement that is on record.
 #[derive(Debug)]
 #[must_use = "a judgement leads to an intent or to a refusal"]
-pub(crate) struct Ruled {
+pub(crate) struct Decided {
     pub(crate) judged: Judged,
     pub(crate) recorded: Recorded,
+    /// The approval that was taken for it.
+    pub(crate) consent: Option<Consent>,
+}
+
+/// What judging came to, on record in either case.
+#[derive(Debug)]
+#[must_use = "a judgement leads to an intent, to a refusal or to a wait"]
+pub(crate) enum Ruled {
+    Decided(Decided),
+    Held(Held),
 }
 
 impl Inner {
-    /// Judges a request and writes the decision down before anybody else is judged for this agent.
-    pub(crate) fn judge(&self, passage: Passage<'_>, mut request: Request) -> Result<Ruled, CallError> {
+    /// Judges a request and writes the decision down before anybody else is judged for this agent. An ask is satisfied by the
+    /// approval that was `presented`, or without one by any granted for this call, which is used up in the same step.
+    pub(crate) fn judge(
+        &self,
+        passage: Passage<'_>,
+        mut request: Request,
+        presented: Option<TicketId>,
+    ) -> Result<Ruled, CallError> {
         let agent = passage.agent;
         let turn = agent.turn.lock();
         self.find_out(agent, &turn, &mut request);
@@ -63,8 +81,22 @@ impl Inner {
             labels: &turn.labels,
             now: passage.now,
         };
-        let judged = Judged::by(&self.policy, &caller, request);
+        let mut judged = Judged::by(&self.policy, &caller, request);
+        let mut consent = None;
+        if judged.decision().verdict() == Verdict::Ask {
+            let claim = self.claim(agent, &judged, &turn.labels, presented);
+            self.publish();
+            match claim {
+                Claim::Taken(taken) => consent = Some(taken),
+                Claim::No(reason) => judged.refuse(reason),
+                Claim::Held { ticket, expires } => {
+                    let _held = self.record(passage, judged.as_held(&turn.labels, ticket))?;
+                    return Ok(Ruled::Held(Held { judged, ticket, expires }));
+                }
+            }
+        }
+        judged.consent(consent);
         let recorded = self.record(passage, judged.as_event(&turn.labels))?;
-        Ok(Ruled { judged, recorded })
+        Ok(Ruled::Decided(Decided { judged, recorded, consent }))
     }
 }

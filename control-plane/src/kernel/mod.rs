@@ -1,9 +1,11 @@
 //! The kernel: everything an agent does to the world passes through here.
 
 mod agents;
+mod approvals;
 mod border;
 mod builder;
-mod files;
+mod consent;
+pub(crate) mod files;
 mod flow;
 mod gate;
 mod inspect;
@@ -27,11 +29,13 @@ use agent_tool_registry::Registry;
 
 pub use agents::{AgentInfo, AgentSpec, MAX_FACTS, SpawnError};
 pub use builder::{BuildError, DEFAULT_GRACE, KernelBuilder, NeedsPolicy, Ready};
+pub use consent::OnAsk;
 pub use service::{FILE_DEADLINE, MAX_AWAIT};
 pub use table::{AgentState, ExitStatus, MAX_AGENTS, MAX_ZOMBIES};
 
 use self::flow::ToolLabels;
 use self::table::{Agent, Table};
+use crate::approval::Desk;
 use crate::error::{CallError, SignalError};
 use crate::policy::Policy;
 use crate::recorder::{Actor, Body, FlightRecorder, Outcome, Recorded, Source};
@@ -57,6 +61,8 @@ pub(crate) struct Inner {
     recorder: FlightRecorder,
     timer: Arc<dyn Timer>,
     grace: Duration,
+    /// `None` when nobody can be asked.
+    desk: Option<Arc<Desk>>,
     table: Table,
     /// Numbers calls and lives of agents. Goes on from the record's length, so that numbers do not repeat in it.
     numbers: AtomicU64,
@@ -203,6 +209,7 @@ impl Inner {
         }
         let cancelled = agent.running.cancel();
         agent.files.close_all();
+        self.withdraw(agent, &status);
         if let ExitStatus::Signaled { signal, reason } = &status {
             self.record_signal(agent, *signal, from, reason, true);
         }
@@ -212,6 +219,24 @@ impl Inner {
         }
         self.table.retire(agent, status);
         true
+    }
+
+    /// Withdraws the approvals of an agent that ended. They stay when the whole host ends, for the next process, unless the
+    /// agent was ended for what it did.
+    fn withdraw(&self, agent: &Agent, status: &ExitStatus) {
+        let Some(desk) = &self.desk else { return };
+        let guilty = matches!(status, ExitStatus::Signaled { signal: Signal::Policy | Signal::Trust, .. });
+        if !guilty && !self.withdraws() {
+            return;
+        }
+        let withdrawn = desk.withdraw_all(&agent.id, None, "its agent ended");
+        self.publish();
+        for ticket in withdrawn {
+            // One that cannot be written is worth nothing to this process, and is bound to the same agent in the next.
+            if let Err(error) = desk.keep(ticket) {
+                tracing::warn!(%ticket, %error, "an approval that was withdrawn is still in the store");
+            }
+        }
     }
 
     /// Records a signal. A recorder that fails here has already panicked the kernel, which closed every gate.

@@ -2,17 +2,17 @@
 
 use std::sync::Arc;
 
-use agent_primitives::{Signal, Verdict};
+use agent_primitives::Signal;
 
 use super::Inner;
 use super::border::{self, Refused};
 use super::inspect::Inspected;
-use super::judge::Ruled;
+use super::judge::Decided;
 use super::running::Intent;
 use super::syscall::Passage;
 use super::table::{Agent, ExitStatus};
 use crate::call::{Reply, Syscall};
-use crate::denial::Denial;
+use crate::denial::{Denial, Reason};
 use crate::error::CallError;
 use crate::policy::OnViolation;
 use crate::policy::permit::Permitted;
@@ -39,17 +39,22 @@ impl Inner {
     pub(crate) async fn intent<'a>(
         &'a self,
         passage: Passage<'a>,
-        ruled: Ruled,
+        decided: Decided,
     ) -> Result<(Permitted, OpenIntent<'a>), CallError> {
-        let Ruled { judged, recorded } = ruled;
+        let Decided { judged, recorded, consent } = decided;
         if let Some(denial) = judged.denial() {
             return Err(self.deny(passage, denial));
         }
         // From here on the intent is on record: if the wait for the disk is given up, it is closed as cancelled.
-        let intent = Arc::new(Intent::new(passage.number, passage.started));
+        let intent = Arc::new(Intent::new(passage.number, passage.called, passage.started));
         let open = OpenIntent { kernel: self, agent: passage.agent, intent };
         if judged.has_side_effects() {
             self.durable(&recorded).await?;
+        }
+        if let (Some(consent), Some(desk)) = (consent, &self.desk) {
+            // What was used up must be so in the next process too, before anything is done on it.
+            let kept = desk.keep_in_background(consent.ticket()).await;
+            kept.map_err(|_failed| self.deny(passage, judged.refusal(Reason::ApprovalUnkept)))?;
         }
         let permitted = judged.permit(recorded).map_err(|denial| self.deny(passage, denial))?;
         Ok((permitted, open))
@@ -108,8 +113,8 @@ impl Inner {
     /// What follows from a refusal by policy.
     fn deny(&self, passage: Passage<'_>, denial: Denial) -> CallError {
         let agent = passage.agent;
-        // An ask that nobody can answer is a refusal, but not a violation: the policy foresaw the call.
-        if denial.verdict == Verdict::Deny {
+        // An ask that nobody answers is a refusal, but not a violation: the policy foresaw the call.
+        if denial.is_violation() {
             match denial.on_violation {
                 OnViolation::Kill => {
                     let reason = denial.to_string();

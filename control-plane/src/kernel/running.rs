@@ -28,13 +28,15 @@ pub(crate) type Service = Pin<Box<dyn Future<Output = Result<Reply, CallError>> 
 #[derive(Debug)]
 pub(crate) struct Intent {
     pub(crate) call: u64,
+    /// When the call was made; the caller's own deadline counts from here.
+    pub(crate) called: Monotonic,
     pub(crate) started: Monotonic,
     settled: AtomicBool,
 }
 
 impl Intent {
-    pub(crate) fn new(call: u64, started: Monotonic) -> Self {
-        Self { call, started, settled: AtomicBool::new(false) }
+    pub(crate) fn new(call: u64, called: Monotonic, started: Monotonic) -> Self {
+        Self { call, called, started, settled: AtomicBool::new(false) }
     }
 
     /// `true` for the one caller who is to record the outcome.

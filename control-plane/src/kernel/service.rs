@@ -50,7 +50,7 @@ impl Inner {
         permit: Permit<RunTool>,
     ) -> Result<Reply, CallError> {
         let tool = permit.tool().clone();
-        let deadline = permit.deadline().map(|wait| intent.started.after(wait));
+        let deadline = permit.deadline().map(|wait| intent.called.after(wait));
         let mut context = CallContext::new(agent.id.clone(), Arc::clone(&self.timer));
         if let Some(deadline) = deadline {
             context = context.with_deadline(deadline);

@@ -3,8 +3,9 @@
 
 use std::sync::Arc;
 
-use agent_primitives::{Monotonic, Timestamp};
+use agent_primitives::{Monotonic, TicketId, Timestamp};
 
+use super::judge::Ruled;
 use super::running::Intent;
 use super::table::Agent;
 use super::{Inner, border, inspect, service};
@@ -19,16 +20,24 @@ pub(crate) struct Passage<'a> {
     pub(crate) agent: &'a Arc<Agent>,
     /// Number of the call: intent and outcome share it.
     pub(crate) number: u64,
+    /// When the call was made. The caller's own deadline counts from here.
+    pub(crate) called: Monotonic,
+    /// When it was made or, if it waited for an approval, had it. Every other deadline counts from here.
     pub(crate) started: Monotonic,
     /// Wall-clock time the call is judged at, and recorded with.
     pub(crate) now: Timestamp,
 }
 
 impl Inner {
-    /// Takes one system call from request to reply.
+    /// Takes one system call from request to reply. With `presented` an ask is satisfied by that ticket or not at all.
     ///
     /// Cancel safe: a call dropped before its intent has left no trace; one dropped later is recorded as cancelled.
-    pub(crate) async fn syscall(&self, agent: &Arc<Agent>, call: Syscall) -> Result<Reply, CallError> {
+    pub(crate) async fn syscall(
+        &self,
+        agent: &Arc<Agent>,
+        call: Syscall,
+        presented: Option<TicketId>,
+    ) -> Result<Reply, CallError> {
         let passage = self.passage(agent);
 
         // Gate: is this agent alive and running? Parked while it is stopped.
@@ -41,10 +50,14 @@ impl Inner {
 
         // Policy: a pure function of the snapshot, the request and what the kernel's tables say of the caller. Recorder:
         // the decision, before anything follows from it.
-        let ruled = self.judge(passage, request)?;
+        let (passage, decided) = match self.judge(passage, request, presented)? {
+            Ruled::Decided(decided) => (passage, decided),
+            // Human, then policy again.
+            Ruled::Held(held) => Box::pin(self.consented(passage, held)).await?,
+        };
 
         // Permit: only a recorded decision yields one.
-        let (permitted, open) = self.intent(passage, ruled).await?;
+        let (permitted, open) = self.intent(passage, decided).await?;
 
         // Service, watched: a kill or a deadline drops it. Then what came back is inspected and its outcome recorded.
         let result = match self.checkpoint(agent).await {
@@ -57,7 +70,7 @@ impl Inner {
     /// A call that sets out now.
     fn passage<'a>(&self, agent: &'a Arc<Agent>) -> Passage<'a> {
         let (started, now) = (self.timer.monotonic(), self.timer.now());
-        Passage { agent, number: self.next_number(), started, now }
+        Passage { agent, number: self.next_number(), called: started, started, now }
     }
 
     /// What ring 3 sent is no call at all. It passes the gate and is recorded like any other refusal.

@@ -9,10 +9,11 @@ use std::fmt;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use agent_primitives::{AgentId, LabelSet, Monotonic, Signal, TenantId};
+use agent_primitives::{AgentId, LabelSet, Monotonic, Signal, TenantId, TicketId};
 use serde_json::{Map, Value};
 use tokio::sync::Notify;
 
+use super::consent::{OnAsk, Waiting};
 use super::files::Files;
 use super::judge::Turn;
 use super::running::Running;
@@ -69,6 +70,11 @@ pub enum AgentState {
     Ready,
     /// At least one call in flight.
     Running,
+    /// Its calls in flight all wait for a human.
+    Waiting {
+        /// The ticket that has been waited for longest.
+        ticket: TicketId,
+    },
     /// Its calls park at the gate until `SIGCONT`.
     Stopped,
     /// It ended.
@@ -82,6 +88,7 @@ pub(crate) struct About {
     pub(crate) facts: Map<String, Value>,
     pub(crate) labels: LabelSet,
     pub(crate) provenance: Provenance,
+    pub(crate) on_ask: OnAsk,
 }
 
 /// One life of one agent.
@@ -96,6 +103,9 @@ pub(crate) struct Agent {
     pub(crate) provenance: Provenance,
     pub(crate) word: Word,
     pub(crate) running: Running,
+    pub(crate) on_ask: OnAsk,
+    /// Calls that wait for a human.
+    pub(crate) waiting: Waiting,
     /// Calls that wait for `SIGCONT`.
     pub(crate) parked: AtomicU64,
     /// What it did lately, for its own eyes.
@@ -111,12 +121,14 @@ pub(crate) struct Agent {
 
 impl Agent {
     pub(crate) fn new(id: AgentId, generation: u64, files: Files, trail: Arc<Trail>, about: About) -> Self {
-        let About { tenant, facts, labels, provenance } = about;
+        let About { tenant, facts, labels, provenance, on_ask } = about;
         Self {
             provenance,
             turn: Turn::new(labels),
             tenant,
             running: Running::default(),
+            on_ask,
+            waiting: Waiting::default(),
             parked: AtomicU64::new(0),
             trail,
             id,
@@ -156,7 +168,12 @@ impl Agent {
             Some(status) => AgentState::Zombie(status.clone()),
             None if seen.stopped() => AgentState::Stopped,
             None if seen.in_flight() == 0 => AgentState::Ready,
-            None => AgentState::Running,
+            None => match self.waiting.first() {
+                Some((ticket, waiting)) if seen.in_flight() <= waiting as u64 => {
+                    AgentState::Waiting { ticket }
+                }
+                _ => AgentState::Running,
+            },
         }
     }
 

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use agent_primitives::{Digest, Verdict};
+use smallvec::SmallVec;
 
 use super::rule::Rule;
 use super::snapshot::Snapshot;
@@ -54,6 +55,8 @@ pub struct Decision {
     on_violation: OnViolation,
     kept: [u32; MAX_DECIDING_RULES],
     matched: usize,
+    /// Every rule that made the verdict and obliges, however many; nothing is allocated while there are few.
+    obliging: SmallVec<[u32; 2]>,
 }
 
 impl Decision {
@@ -91,6 +94,26 @@ impl Decision {
         self.on_violation
     }
 
+    /// The rules that made the verdict and oblige the kernel to something, all of them, in the order of the document.
+    pub(crate) fn obliging(&self) -> impl Iterator<Item = &Rule> {
+        self.obliging.iter().filter_map(|rule| self.snapshot.rule(*rule))
+    }
+
+    /// The stricter of two answers about one call. If they are equal the first stands, with the obligations of both.
+    pub(crate) fn and(mut self, other: Self) -> Self {
+        if self.verdict < other.verdict {
+            return other;
+        }
+        if self.verdict == other.verdict {
+            for rule in other.obliging {
+                if !self.obliging.contains(&rule) {
+                    self.obliging.push(rule);
+                }
+            }
+        }
+        self
+    }
+
     /// The digest of the policy that answered.
     #[must_use]
     pub fn policy_digest(&self) -> Digest {
@@ -116,6 +139,7 @@ pub(super) fn own_business(snapshot: &Arc<Snapshot>) -> Decision {
         on_violation: snapshot.on_violation,
         kept: [0; MAX_DECIDING_RULES],
         matched: 0,
+        obliging: SmallVec::new(),
     }
 }
 
@@ -127,6 +151,7 @@ pub(super) fn decide(snapshot: &Arc<Snapshot>, caller: &Caller<'_>, question: &Q
         on_violation: snapshot.on_violation,
         kept: [0; MAX_DECIDING_RULES],
         matched: 0,
+        obliging: SmallVec::new(),
     };
     if snapshot.always_allowed(question.call) {
         decision.verdict = Verdict::Allow;
@@ -148,11 +173,15 @@ impl Decision {
     fn take(&mut self, number: u32, rule: &Rule) {
         if self.matched == 0 || self.verdict < rule.effect {
             self.matched = 0;
+            self.obliging.clear();
             self.verdict = rule.effect;
             self.on_violation = rule.on_violation;
         }
         if let Some(place) = self.kept.get_mut(self.matched) {
             *place = number;
+        }
+        if rule.obliges() {
+            self.obliging.push(number);
         }
         self.matched += 1;
         self.on_violation = self.on_violation.max(rule.on_violation);
@@ -179,6 +208,7 @@ mod tests {
         patterns: Vec<&'static str>,
         agents: Option<Vec<&'static str>>,
         guard: Option<&'static str>,
+        limited: bool,
     }
 
     impl Model {
@@ -191,6 +221,9 @@ mod tests {
             }
             if let Some(word) = self.on_violation.filter(|_| self.effect != "allow") {
                 rule["on_violation"] = json!(word);
+            }
+            if self.limited && self.effect != "deny" {
+                rule["limits"] = json!({ "concurrency": 1 });
             }
             let subject = if self.file { "path" } else { "args.x" };
             let when = self.guard.map(|guard| format!(", when: {{{subject}: {guard}}}")).unwrap_or_default();
@@ -248,15 +281,18 @@ mod tests {
         let deciding: Vec<&&Rule> = matching.iter().filter(|rule| rule.effect == verdict).collect();
         let on_violation = deciding.iter().map(|rule| rule.on_violation).max();
         let ids = deciding.iter().map(|rule| rule.id.to_string()).take(MAX_DECIDING_RULES).collect();
-        (verdict, ids, deciding.len(), on_violation.unwrap_or(policy.snapshot.on_violation))
+        let obliging = deciding.iter().filter(|rule| rule.obliges());
+        let obliging = obliging.map(|rule| rule.id.to_string()).collect();
+        (verdict, ids, obliging, deciding.len(), on_violation.unwrap_or(policy.snapshot.on_violation))
     }
 
-    type Answer = (Verdict, Vec<String>, usize, OnViolation);
+    type Answer = (Verdict, Vec<String>, Vec<String>, usize, OnViolation);
 
     fn answer(policy: &Policy, caller: &Caller<'_>, question: &Question<'_>) -> Answer {
         let decision = policy.decide(caller, question);
         let ids = decision.rules().map(str::to_owned).collect();
-        (decision.verdict(), ids, decision.rule_count(), decision.on_violation())
+        let obliging = decision.obliging().map(|rule| rule.id.to_string()).collect();
+        (decision.verdict(), ids, obliging, decision.rule_count(), decision.on_violation())
     }
 
     const TOOLS: [&str; 5] = ["db", "db.q", "db.query", "mail.send", "mcp.x/get"];
@@ -291,18 +327,14 @@ mod tests {
             prop::option::of(prop::sample::select(&["kill", "deny", "stop"][..])),
             prop::option::weighted(0.4, pick(&AGENT_PATTERNS, 1..=2)),
             prop::option::of(prop::sample::select(&GUARDS[..])),
+            any::<bool>(),
         );
         let selector = prop_oneof![
             pick(&PATH_PATTERNS, 1..=3).prop_map(|patterns| (true, patterns)),
             pick(&TOOL_PATTERNS, 1..=3).prop_map(|patterns| (false, patterns)),
         ];
-        (common, selector).prop_map(|((effect, on_violation, agents, guard), (file, patterns))| Model {
-            effect,
-            on_violation,
-            file,
-            patterns,
-            agents,
-            guard,
+        (common, selector).prop_map(|((effect, on_violation, agents, guard, limited), (file, patterns))| {
+            Model { effect, on_violation, file, patterns, agents, guard, limited }
         })
     }
 
@@ -320,6 +352,28 @@ mod tests {
             json!({"x": {}}),
         ];
         prop::sample::select(arguments.to_vec())
+    }
+
+    #[test]
+    fn of_two_answers_the_stricter_stands_and_equal_ones_oblige_together() {
+        let text = "{version: 1, rules: [\
+            {id: r, effect: allow, calls: [open], paths: ['/**'], limits: {concurrency: 1}},\
+            {id: w, effect: allow, calls: [write], paths: ['/**'], limits: [{concurrency: 2, per: tenant}]},\
+            {id: rw, effect: allow, calls: [open, write], paths: ['/**'], limits: {concurrency: 3, per: policy}},\
+            {id: no, effect: deny, calls: [write], paths: ['/no']}]}";
+        let policy = Policy::from_yaml("test", text).unwrap();
+        let (agent, facts) = ("w".parse().unwrap(), Map::new());
+        let decide = |call, path: &str| {
+            let path = VfsPath::parse(path).unwrap();
+            policy.decide(&Caller::new(&agent, &facts), &Question::new(call, Object::File(&path)))
+        };
+        for (path, verdict, obliging) in
+            [("/a", Verdict::Allow, &["r", "rw", "w"][..]), ("/no", Verdict::Deny, &[])]
+        {
+            let both = decide(CallKind::Open, path).and(decide(CallKind::Write, path));
+            assert_eq!(both.verdict(), verdict);
+            assert_eq!(both.obliging().map(|rule| &*rule.id).collect::<Vec<_>>(), obliging);
+        }
     }
 
     proptest! {

@@ -7,12 +7,14 @@ use agent_primitives::json::canonical;
 use agent_primitives::{Digest, Signal, SignalSet, Verdict};
 use serde_json::{Value, json};
 
+use super::ask::{self, AskTerms};
 use super::budget::Budget;
 use super::condition::Condition;
 use super::decision::OnViolation;
 use super::error::{Code, Mark, PolicyErrors, Report, quoted};
 use super::fields::{self, Fields};
 use super::index::{Index, IndexBuilder};
+use super::limits::{self, Limit};
 use super::pack::{PACKS, Pack};
 use super::pattern::{Kind, Pattern, Patterns};
 use super::rule::Rule;
@@ -26,7 +28,7 @@ pub const MAX_POLICY_BYTES: usize = 1 << 20;
 pub const MAX_RULES: usize = 20_000;
 
 const FIELDS: [&str; 5] = ["version", "name", "packs", "on_violation", "rules"];
-const RULE_FIELDS: [&str; 11] = [
+const RULE_FIELDS: [&str; 13] = [
     "id",
     "effect",
     "calls",
@@ -37,6 +39,8 @@ const RULE_FIELDS: [&str; 11] = [
     "agents",
     "tenants",
     "when",
+    "limits",
+    "ask",
     "on_violation",
 ];
 const EFFECTS: [(&str, Verdict); 3] =
@@ -225,6 +229,8 @@ impl<'r> Loader<'r> {
             .require("effect", "the rule", self.report)
             .and_then(|entry| fields::word(&entry.value, "effect", &EFFECTS, self.report));
         let on_violation = self.on_violation(&fields, effect);
+        let limits = self.limits(&fields, effect);
+        let ask = self.ask(&fields, effect);
         let calls = fields
             .require("calls", "the rule", self.report)
             .and_then(|entry| calls(&entry.value, self.report));
@@ -250,6 +256,8 @@ impl<'r> Loader<'r> {
             signals: selectors.signals,
             when: when?.into(),
             pack,
+            limits: limits?,
+            ask: ask?,
         };
         self.index(rule, &selectors);
         Some(())
@@ -278,6 +286,31 @@ impl<'r> Loader<'r> {
             return None;
         }
         fields::word(&entry.value, "on_violation", &OnViolation::NAMES, self.report)
+    }
+
+    fn limits(&mut self, fields: &Fields<'_>, effect: Option<Verdict>) -> Option<Box<[Limit]>> {
+        let Some(entry) = fields.get("limits") else { return Some(Box::default()) };
+        if effect == Some(Verdict::Deny) {
+            let message = "`limits` bounds what a rule grants, and this rule denies";
+            self.report.add(Code::Misplaced, entry.at, message);
+            return None;
+        }
+        limits::parse(&entry.value, self.report)
+    }
+
+    /// The terms of a rule that asks, which has some even if it names none.
+    #[expect(clippy::option_option, reason = "absent and malformed are two things")]
+    fn ask(&mut self, fields: &Fields<'_>, effect: Option<Verdict>) -> Option<Option<AskTerms>> {
+        match (fields.get("ask"), effect?) {
+            (Some(entry), Verdict::Ask) => ask::parse(&entry.value, self.report).map(Some),
+            (Some(entry), _) => {
+                let message = "`ask` says whose consent it takes, and this rule asks for none";
+                self.report.add(Code::Misplaced, entry.at, message);
+                None
+            }
+            (None, Verdict::Ask) => Some(Some(AskTerms::default())),
+            (None, _) => Some(None),
+        }
     }
 
     fn selectors(&mut self, fields: &Fields<'_>, calls: &[CallKind]) -> Option<Selectors> {

@@ -26,6 +26,11 @@
 //!     calls: [exec]
 //!     tools: ["bank.transfer"]
 //!     when: { args.amount: { gt: 1000 } }
+//!     ask:                        # optional, only where the effect is ask
+//!       approvers: [treasury]     # names and groups whose word counts: anybody the host lets approve, if left out
+//!       quorum: 2                 # how many different ones: 1 to 16, 1 if left out
+//!       timeout: 10m              # at most 7d; the host's own, if left out
+//!       scope: once               # the most that can be granted: once (default), task or session
 //!   - id: no-history
 //!     effect: deny
 //!     calls: [write]
@@ -52,6 +57,12 @@
 //! What a refusal does to the agent is the strictest `on_violation` of the rules that made it, or the document's own
 //! when nothing matched. On an `ask` rule it says what a human's no does. What `stop` does an agent cannot hold back with
 //! its signal mask, unlike a `SIGSTOP` that the host raises.
+//!
+//! A rule may say more than its effect, such as how often what it grants may be done. All rules that match and have the
+//! winning effect oblige together: each of their limits must leave room. What outranked rules say does not count.
+//!
+//! Of several rules that ask, each one's quorum must be met, and the shortest timeout and the least scope stand. A consent is
+//! for one exact call, whatever its scope: see [`crate::approval`].
 //!
 //! The calls `close`, `check_policy` and `exit`, and an agent's changing of its own signal mask and waiting for its own
 //! signals, touch nothing but the caller; they are always allowed and cannot be named. An `open` for writing, appending
@@ -174,6 +185,7 @@
 //! Comments that some database executes (`/*!`, `/*+`), nested comments and constructs whose effect is not known here
 //! are errors of the guard. So is text beyond 64 KiB, or nested deeper than about four subqueries.
 
+mod ask;
 mod budget;
 mod condition;
 mod decision;
@@ -182,6 +194,7 @@ mod error;
 mod fields;
 mod guard;
 mod index;
+mod limits;
 mod pack;
 mod pattern;
 pub(crate) mod permit;
@@ -199,11 +212,13 @@ use std::sync::Arc;
 use agent_primitives::{Digest, ToolId, suggest};
 use serde_json::Value;
 
+pub use self::ask::{MAX_APPROVERS, MAX_ASK_TIMEOUT};
 pub use self::budget::{MAX_GLOB_BYTES, MAX_REGEX_COST, MAX_REGEXES};
 pub use self::decision::{Decision, MAX_DECIDING_RULES, OnViolation};
 pub use self::document::{MAX_POLICY_BYTES, MAX_RULES};
 pub use self::error::{MAX_ERRORS, PolicyError, PolicyErrors};
 pub use self::guard::DEFAULT_SQL_FUNCTIONS;
+pub use self::limits::MAX_CONCURRENCY;
 pub use self::rule::RuleInfo;
 pub use self::source::MAX_DEPTH;
 

@@ -7,17 +7,18 @@
 use std::future::Future;
 use std::time::Duration;
 
-use agent_primitives::{LabelSet, ToolId, Verdict};
+use agent_primitives::{LabelSet, TicketId, ToolId, Verdict};
 use agent_tool_registry::{CallContext, Output};
 
 use super::request::{
     AwaitSignal, ChangeMask, CloseFile, ExitWith, OpenFile, ReadFile, Request, RunTool, SendSignal, WriteFile,
 };
 use super::{Decision, Policy};
+use crate::approval::Consent;
 use crate::denial::{Denial, Reason};
 use crate::error::{CallError, InvalidCall};
 use crate::question::Caller;
-use crate::recorder::{Body, Decided, Recorded};
+use crate::recorder::{self, Body, Decided, Recorded};
 
 /// A request and the decision on it.
 #[derive(Debug)]
@@ -27,6 +28,10 @@ pub(crate) struct Judged {
     decision: Decision,
     /// What a question's call would get; `None` for calls that are not questions.
     answer: Option<Decision>,
+    /// The approval that was taken for what the decision asks.
+    consent: Option<Consent>,
+    /// Why there is none, when it asks.
+    refused: Reason,
 }
 
 /// Proof that `R` may be carried out, once.
@@ -88,9 +93,9 @@ impl Judged {
         let judge = |request: &Request| {
             let Some(question) = request.question() else { return policy.own_business() };
             let first = policy.decide(caller, &question);
-            match request.second_question().map(|question| policy.decide(caller, &question)) {
-                Some(second) if first.verdict() < second.verdict() => second,
-                _ => first,
+            match request.second_question() {
+                Some(question) => first.and(policy.decide(caller, &question)),
+                None => first,
             }
         };
         let decision = judge(&request);
@@ -98,20 +103,76 @@ impl Judged {
             Request::CheckPolicy(asked) => Some(judge(asked)),
             _ => None,
         };
-        Self { request, decision, answer }
+        Self { request, decision, answer, consent: None, refused: Reason::NoApprover }
     }
 
     pub(crate) fn has_side_effects(&self) -> bool {
         self.request.has_side_effects()
     }
 
+    pub(crate) fn decision(&self) -> &Decision {
+        &self.decision
+    }
+
+    /// How long the caller gives the call, if it said so.
+    pub(crate) fn deadline(&self) -> Option<Duration> {
+        match &self.request {
+            Request::Exec(run) => run.deadline,
+            _ => None,
+        }
+    }
+
+    /// What a human is shown, about `most` bytes of it.
+    pub(crate) fn display(&self, most: usize) -> String {
+        self.request.display(most)
+    }
+
+    /// The call as an approval is bound to it.
+    pub(crate) fn bound_event(&self) -> recorder::Request<'_> {
+        match self.request.as_event() {
+            recorder::Request::Exec { tool, contract, arguments, deadline: _ } => {
+                recorder::Request::Exec { tool, contract, arguments, deadline: None }
+            }
+            event => event,
+        }
+    }
+
+    /// Says why an ask is refused.
+    pub(crate) fn refuse(&mut self, reason: Reason) {
+        self.refused = reason;
+    }
+
+    /// Satisfies an ask by an approval that was taken.
+    pub(crate) fn consent(&mut self, consent: Option<Consent>) {
+        self.consent = consent;
+    }
+
+    /// The request alone, to be judged anew.
+    pub(crate) fn into_request(self) -> Request {
+        self.request
+    }
+
+    /// What to do: what the decision says, with an ask that was satisfied being an allow.
+    fn verdict(&self) -> Verdict {
+        match (self.decision.verdict(), self.consent) {
+            (Verdict::Ask, Some(_)) => Verdict::Allow,
+            (verdict, _) => verdict,
+        }
+    }
+
+    /// The judgement as the recorder writes it while it waits for a ticket.
+    pub(crate) fn as_held(&self, labels: &LabelSet, ticket: TicketId) -> Body<'_> {
+        Body::Held { request: self.request.as_event(), decision: self.decided(labels), ticket }
+    }
+
     /// The judgement as the recorder writes it. `labels` are those it was made with.
     pub(crate) fn as_event(&self, labels: &LabelSet) -> Body<'_> {
         let request = self.request.as_event();
         let decision = self.decided(labels);
-        match (&self.answer, self.decision.verdict()) {
+        let ticket = self.consent.map(Consent::ticket);
+        match (&self.answer, self.verdict()) {
             (Some(_), _) => Body::Question { request, decision },
-            (None, Verdict::Allow) => Body::Intent { request, decision },
+            (None, Verdict::Allow) => Body::Intent { request, decision, ticket },
             (None, Verdict::Ask | Verdict::Deny) => Body::Refused { request, decision },
         }
     }
@@ -131,19 +192,24 @@ impl Judged {
 
     /// What the judgement says to the agent, unless it allows.
     pub(crate) fn denial(&self) -> Option<Denial> {
-        let reason = match (self.decision.verdict(), self.decision.rule_count()) {
+        let reason = match (self.verdict(), self.decision.rule_count()) {
             (Verdict::Allow, _) => return None,
-            (Verdict::Ask, _) => Reason::NoApprover,
+            (Verdict::Ask, _) => self.refused.clone(),
             (Verdict::Deny, 0) => Reason::Unmatched,
             (Verdict::Deny, _) => Reason::Rule,
         };
-        Some(Denial {
+        Some(self.refusal(reason))
+    }
+
+    /// A refusal of this request.
+    pub(crate) fn refusal(&self, reason: Reason) -> Denial {
+        Denial {
             reason,
             verdict: self.decision.verdict(),
             rule: self.decision.deciding_rule().map(str::to_owned),
             on_violation: self.decision.on_violation(),
             what: self.request.describe(),
-        })
+        }
     }
 
     /// Turns a recorded judgement into a permit, or into the denial it is.

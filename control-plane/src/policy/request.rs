@@ -8,7 +8,9 @@ use agent_tool_registry::{Arguments, Effect, EffectSet, Invocation, Registry, To
 use bytes::Bytes;
 
 use crate::call::Change;
+use crate::error::InvalidCall;
 use crate::flow::{Argument, Sources};
+use crate::kernel::files::Files;
 use crate::question::{CallKind, Object, Question};
 use crate::recorder;
 use crate::vfs::{Descriptor, OpenFlags, Version, VfsPath};
@@ -295,6 +297,57 @@ impl Request {
         }
     }
 
+    /// The request as it is to be judged again after a wait. A descriptor must still be open on what it was judged on, and a
+    /// path argument of a tool is resolved anew.
+    pub(crate) fn renewed(self, tools: &Registry, files: &Files) -> Result<Self, InvalidCall> {
+        let (path, descriptor) = match &self {
+            Self::Exec(_) => return self.prepared_again(tools),
+            Self::Read(read) => (&read.path, read.descriptor),
+            Self::Write(write) => match write.how {
+                How::Descriptor { descriptor, .. } => (&write.path, Some(descriptor)),
+                How::Path { .. } => (&write.path, None),
+            },
+            _ => return Ok(self),
+        };
+        if let Some(descriptor) = descriptor {
+            let open = files.path_of(descriptor).map_err(InvalidCall::File)?;
+            if open != *path {
+                return Err(InvalidCall::Moved { path: path.to_string() });
+            }
+        }
+        Ok(self)
+    }
+
+    fn prepared_again(self, tools: &Registry) -> Result<Self, InvalidCall> {
+        let Self::Exec(RunTool { id, arguments, deadline, .. }) = self else { return Ok(self) };
+        RunTool::prepare(tools, id, arguments, deadline).map(Self::Exec).map_err(InvalidCall::Tool)
+    }
+
+    /// What a human is shown who is to consent: everything that is bound, contents of files aside, of which the beginning
+    /// is. Not escaped; about `most` bytes.
+    pub(crate) fn display(&self, most: usize) -> String {
+        match self {
+            Self::Exec(run) => {
+                format!("{} {}", self.describe(), String::from_utf8_lossy(run.arguments.canonical()))
+            }
+            Self::Write(write) => {
+                let shown = write.data.get(..most.min(MAX_EXCERPT)).unwrap_or(&write.data);
+                let whole = if shown.len() < write.data.len() { "beginning with" } else { "all of it" };
+                let digest = Digest::of(CONTENT_DOMAIN, &write.data);
+                format!(
+                    "{} ({}, {} bytes, digest {digest}), {whole}: {}",
+                    self.describe(),
+                    write.how.name(),
+                    write.data.len(),
+                    String::from_utf8_lossy(shown),
+                )
+            }
+            Self::Open(open) => format!("{} ({:?})", self.describe(), open.flags),
+            Self::Signal(send) => format!("{}: {}", self.describe(), send.reason),
+            other => other.describe(),
+        }
+    }
+
     /// A few words for the agent's error message.
     pub(crate) fn describe(&self) -> String {
         match self {
@@ -313,6 +366,9 @@ impl Request {
 fn micros(wait: Duration) -> u64 {
     u64::try_from(wait.as_micros()).unwrap_or(u64::MAX)
 }
+
+/// Most bytes of a file's new content that a human is shown.
+const MAX_EXCERPT: usize = 1024;
 
 /// Domain of the digests of file contents.
 pub(crate) const CONTENT_DOMAIN: &str = "agent-os content v1";

@@ -2,16 +2,18 @@
 
 use agent_primitives::{SignalSet, Verdict};
 
+use super::ask::AskTerms;
 use super::condition::Condition;
 use super::decision::OnViolation;
 use super::guard::Truth;
+use super::limits::Limit;
 use super::pattern::Patterns;
 use crate::question::{CallKind, Caller, Object, Question};
 
 /// A compiled rule. The index has already matched its calls, tools, paths and targets when it is asked.
 #[derive(Debug)]
-pub(super) struct Rule {
-    pub(super) id: Box<str>,
+pub(crate) struct Rule {
+    pub(crate) id: Box<str>,
     pub(super) effect: Verdict,
     pub(super) calls: Box<[CallKind]>,
     pub(super) agents: Option<Patterns>,
@@ -20,9 +22,18 @@ pub(super) struct Rule {
     pub(super) when: Box<[Condition]>,
     pub(super) on_violation: OnViolation,
     pub(super) pack: Option<&'static str>,
+    /// How often and how much it grants; empty for without limit.
+    pub(crate) limits: Box<[Limit]>,
+    /// Whose consent it wants; of every rule that asks, and of no other.
+    pub(crate) ask: Option<AskTerms>,
 }
 
 impl Rule {
+    /// Whether the rule says more than its effect: something the kernel has to do besides.
+    pub(super) fn obliges(&self) -> bool {
+        !self.limits.is_empty() || self.ask.is_some()
+    }
+
     /// Whether the rule speaks about this question.
     pub(super) fn matches(&self, caller: &Caller<'_>, question: &Question<'_>) -> bool {
         if self.agents.as_ref().is_some_and(|agents| !agents.matches(caller.agent.as_str())) {

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use agent_primitives::{Digest, LabelSet, Signal, Timestamp, Verdict};
+use agent_primitives::{Digest, LabelSet, Signal, TicketId, Timestamp, Verdict};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -63,6 +63,8 @@ pub enum Body<'a> {
         /// The decision.
         #[serde(borrow)]
         decision: Decided<'a>,
+        /// The approval that was taken for it, if the decision is to ask.
+        ticket: Option<TicketId>,
     },
     /// A call was refused by policy; nothing was done.
     Refused {
@@ -144,6 +146,63 @@ pub enum Body<'a> {
         /// What, in words.
         action: &'a str,
     },
+    /// A call needs an approval and waits for one; nothing was done.
+    Held {
+        /// The call.
+        #[serde(borrow)]
+        request: Request<'a>,
+        /// The decision.
+        #[serde(borrow)]
+        decision: Decided<'a>,
+        /// The ticket it waits for.
+        ticket: TicketId,
+    },
+    /// Something happened to an approval.
+    Approval {
+        /// The ticket.
+        ticket: TicketId,
+        /// What happened.
+        step: ApprovalStep,
+        /// The principal that did it; empty when none did.
+        by: &'a str,
+        /// Digest of the agent, the call and the policy that the ticket is bound to.
+        binding: Digest,
+        /// The scope of a grant, or why it was refused or revoked; empty when there is nothing to say.
+        reason: &'a str,
+    },
+}
+
+/// What can happen to an approval.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum ApprovalStep {
+    /// It was asked for.
+    Asked,
+    /// A principal agreed; others may have to.
+    Granted,
+    /// A principal said no.
+    Refused,
+    /// Its time ran out.
+    Expired,
+    /// It was withdrawn.
+    Revoked,
+    /// A call was let through on it.
+    Used,
+}
+
+impl ApprovalStep {
+    /// The step in one word.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Asked => "asked",
+            Self::Granted => "granted",
+            Self::Refused => "refused",
+            Self::Expired => "expired",
+            Self::Revoked => "revoked",
+            Self::Used => "used",
+        }
+    }
 }
 
 /// Who did something.
@@ -308,7 +367,22 @@ impl Event<'_> {
             Body::Spawn { facts, tenant, labels } => {
                 json!({"kind": "spawn", "facts": embedded(facts), "tenant": tenant, "labels": labels})
             }
-            Body::Intent { request, decision } => judged("intent", request, decision),
+            Body::Intent { request, decision, ticket } => {
+                let mut line = judged("intent", request, decision);
+                if let Some(ticket) = ticket {
+                    extend(&mut line, json!({"ticket": ticket}));
+                }
+                line
+            }
+            Body::Held { request, decision, ticket } => {
+                let mut line = judged("held", request, decision);
+                extend(&mut line, json!({"ticket": ticket}));
+                line
+            }
+            Body::Approval { ticket, step, by, binding, reason } => {
+                json!({"kind": "approval", "ticket": ticket, "step": step.name(), "by": by,
+                    "binding": binding.to_string(), "reason": reason})
+            }
             Body::Refused { request, decision } => judged("refused", request, decision),
             Body::Question { request, decision } => judged("question", request, decision),
             Body::Rejected { syscall, what, code, error } => {
@@ -368,6 +442,8 @@ impl Event<'_> {
             Body::Recovered { .. } => "recovered",
             Body::Declassified { .. } => "declassified",
             Body::Host { .. } => "host",
+            Body::Held { .. } => "held",
+            Body::Approval { .. } => "approval",
         }
     }
 }
@@ -461,6 +537,7 @@ mod tests {
                     labels: LabelSet::EMPTY,
                     arguments: vec![("text", LabelSet::EMPTY)],
                 },
+                ticket: Some(TicketId::from_bytes([7; 16])),
             },
         };
         let bytes = postcard::to_stdvec(&event).unwrap();

@@ -17,7 +17,7 @@ use emk::{EntryKind, Ledger, LedgerId, LedgerOptions, MemoryLimits, MemoryStore,
 use emk::{SegmentStore, WhenFull};
 
 pub use emk::{Head, LedgerError, VerifyError, VerifyReport};
-pub use event::{Actor, Body, Decided, EVENT_VERSION, Event, Outcome, Request};
+pub use event::{Actor, ApprovalStep, Body, Decided, EVENT_VERSION, Event, Outcome, Request};
 pub use recording::{Recording, RecordingError, Stored};
 pub(crate) use trail::Trail;
 pub use trail::{TRAIL_BYTES, TRAIL_EVENTS};

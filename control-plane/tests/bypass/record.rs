@@ -93,7 +93,7 @@ pub(crate) fn tally(kernel: &Kernel) -> Tally {
                 tally.verdicts += 1;
                 tally.violations += 1;
             }
-            Body::Rejected { .. } => tally.verdicts += 1,
+            Body::Rejected { .. } | Body::Held { .. } => tally.verdicts += 1,
             _ => {}
         }
     }

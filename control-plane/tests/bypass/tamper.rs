@@ -114,7 +114,11 @@ fn is_judged(frame: &[u8]) -> bool {
     event.is_ok_and(|event| {
         matches!(
             event.body,
-            Body::Intent { .. } | Body::Refused { .. } | Body::Rejected { .. } | Body::Question { .. }
+            Body::Intent { .. }
+                | Body::Held { .. }
+                | Body::Refused { .. }
+                | Body::Rejected { .. }
+                | Body::Question { .. }
         )
     })
 }
@@ -169,7 +173,8 @@ fn set<'a>(event: &mut Event<'a>, field: &str, value: &Value, text: &'a str) -> 
 
 fn set_in_body<'a>(body: &mut Body<'a>, field: &str, text: &'a str) -> Option<()> {
     match body {
-        Body::Intent { request, decision }
+        Body::Intent { request, decision, .. }
+        | Body::Held { request, decision, .. }
         | Body::Refused { request, decision }
         | Body::Question { request, decision } => {
             match (field, request) {

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use agent_control_plane::atr::{CallContext, Effect, Registry, ToolError};
 use agent_control_plane::primitives::ManualClock;
-use agent_control_plane::{FlightRecorder, Kernel, Policy};
+use agent_control_plane::{Approvals, FlightRecorder, Kernel, Policy};
 use serde_json::{Value, json};
 
 pub(crate) const POLICY: &str = r#"
@@ -33,16 +33,32 @@ impl Host {
     }
 
     pub(crate) fn with(policy: &str, recorder: FlightRecorder) -> Self {
-        let clock = ManualClock::default();
-        let runs = Arc::new(AtomicU64::new(0));
-        let kernel = Kernel::builder()
+        Self::build(policy, recorder, None, ManualClock::default(), Arc::default())
+    }
+
+    /// A host that can ask. Its clock and count go on when another takes its place.
+    pub(crate) fn asking(policy: &str, approvals: Approvals, before: Option<&Self>) -> Self {
+        let clock = before.map_or_else(ManualClock::default, |host| host.clock.clone());
+        let runs = before.map_or_else(Arc::default, |host| Arc::clone(&host.runs));
+        Self::build(policy, FlightRecorder::memory().unwrap(), Some(approvals), clock, runs)
+    }
+
+    fn build(
+        policy: &str,
+        recorder: FlightRecorder,
+        approvals: Option<Approvals>,
+        clock: ManualClock,
+        runs: Arc<AtomicU64>,
+    ) -> Self {
+        let mut builder = Kernel::builder()
             .policy(Policy::from_yaml("test.yaml", policy).unwrap())
             .tools(tools(&runs))
             .recorder(recorder)
-            .timer(Arc::new(clock.clone()))
-            .build()
-            .unwrap();
-        Self { kernel, clock, runs }
+            .timer(Arc::new(clock.clone()));
+        if let Some(approvals) = approvals {
+            builder = builder.approvals(approvals);
+        }
+        Self { kernel: builder.build().unwrap(), clock, runs }
     }
 
     pub(crate) fn runs(&self) -> u64 {

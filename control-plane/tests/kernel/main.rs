@@ -7,6 +7,7 @@
     reason = "a test may fail loudly"
 )]
 
+mod approval;
 mod flow;
 mod host;
 mod recording;
