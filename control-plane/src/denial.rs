@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use agent_primitives::Verdict;
+use std::time::Duration;
+
+use agent_primitives::{Resource, Verdict};
 
 use crate::policy::OnViolation;
 
@@ -16,6 +18,38 @@ pub enum Reason {
     Unmatched,
     /// A human would have to agree, and none can be asked.
     NoApprover,
+    /// Too many such calls came lately.
+    RateLimited {
+        /// Whose calls are counted.
+        account: String,
+        /// When there is room for one more, if nobody else takes it.
+        retry_after: Duration,
+    },
+    /// Too many such calls run at once.
+    TooManyRunning {
+        /// Whose calls are counted.
+        account: String,
+        /// How many may run.
+        limit: u32,
+    },
+    /// The call could use more than is left.
+    BudgetExhausted {
+        /// Whose budget.
+        account: String,
+        /// Of what.
+        resource: Resource,
+        /// How much the call could use.
+        needed: u64,
+        /// How much is left.
+        left: u64,
+        /// Whether there can be room later without the host giving more.
+        retryable: bool,
+    },
+    /// A limit cannot be kept because there is nothing to count by.
+    Unaccountable {
+        /// What is missing.
+        what: &'static str,
+    },
 }
 
 /// What kind of refusal this is: what the agent can do about it depends on it.
@@ -83,6 +117,10 @@ impl Denial {
         match self.reason {
             Reason::Rule | Reason::Unmatched => DenialClass::Forbidden,
             Reason::NoApprover => DenialClass::Approval,
+            Reason::RateLimited { .. }
+            | Reason::TooManyRunning { .. }
+            | Reason::BudgetExhausted { .. }
+            | Reason::Unaccountable { .. } => DenialClass::Limit,
         }
     }
 
@@ -90,7 +128,18 @@ impl Denial {
     #[must_use]
     pub fn retryable(&self) -> bool {
         match self.reason {
-            Reason::Rule | Reason::Unmatched | Reason::NoApprover => false,
+            Reason::RateLimited { .. } | Reason::TooManyRunning { .. } => true,
+            Reason::BudgetExhausted { retryable, .. } => retryable,
+            Reason::Rule | Reason::Unmatched | Reason::NoApprover | Reason::Unaccountable { .. } => false,
+        }
+    }
+
+    /// How long to wait before the same call can be allowed, where that is known.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self.reason {
+            Reason::RateLimited { retry_after, .. } => Some(retry_after),
+            _ => None,
         }
     }
 
@@ -107,16 +156,41 @@ impl Denial {
             Reason::NoApprover => {
                 "report that the call needs a human's consent and that nobody can be asked here"
             }
+            Reason::RateLimited { .. } => "wait as long as the refusal says, then make the call again",
+            Reason::TooManyRunning { .. } => {
+                "wait until a call that is under way has ended, then make this one again"
+            }
+            Reason::BudgetExhausted { retryable: true, .. } => {
+                "wait until calls under way have ended or time has passed, or ask for less"
+            }
+            Reason::BudgetExhausted { .. } => {
+                "ask for less, or finish with what there is and report that the budget is used up"
+            }
+            Reason::Unaccountable { .. } => {
+                "report that the operator has to complete the policy before this call is possible"
+            }
         }
     }
 
     /// Stable code of the refusal.
     #[must_use]
     pub fn code(&self) -> &'static str {
-        match self.reason {
-            Reason::Rule => "AK0101",
-            Reason::Unmatched => "AK0102",
-            Reason::NoApprover => "AK0201",
+        self.reason.code()
+    }
+}
+
+impl Reason {
+    /// Stable code.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Rule => "AK0101",
+            Self::Unmatched => "AK0102",
+            Self::NoApprover => "AK0201",
+            Self::RateLimited { .. } => "AK0301",
+            Self::TooManyRunning { .. } => "AK0302",
+            Self::BudgetExhausted { .. } => "AK0303",
+            Self::Unaccountable { .. } => "AK0304",
         }
     }
 }
@@ -139,6 +213,20 @@ impl fmt::Display for Denial {
                 by_rule(f)?;
                 f.write_str(", and no approver is there")
             }
+            Reason::RateLimited { account, retry_after } => {
+                let millis = retry_after.as_nanos().div_ceil(1_000_000);
+                write!(f, "{what} comes too soon: the rate of {account} allows it in {millis} ms")
+            }
+            Reason::TooManyRunning { account, limit } => {
+                write!(f, "{what} does not start: {account} may have {limit} such calls under way, and has")
+            }
+            Reason::BudgetExhausted { account, resource, needed, left, .. } => write!(
+                f,
+                "{what} could use {}, and {account} has {} left",
+                resource.amount(*needed),
+                resource.amount(*left)
+            ),
+            Reason::Unaccountable { what: missing } => write!(f, "{what} cannot be counted: {missing}"),
         }
     }
 }

@@ -42,6 +42,12 @@ pub enum CallError {
         /// What the panic said.
         panic: String,
     },
+    /// The kernel keeps no further account.
+    #[error("the kernel keeps {limit} accounts, its limit")]
+    TooManyAccounts {
+        /// The limit.
+        limit: usize,
+    },
     /// The kernel takes no calls: it was shut down, or panicked because it could not keep a promise.
     #[error("the kernel takes no calls: {reason}")]
     KernelDown {
@@ -63,6 +69,7 @@ impl CallError {
             Self::File(error) => error.code(),
             Self::Tool(error) => error.code(),
             Self::Signal(error) => error.code(),
+            Self::TooManyAccounts { .. } => "AK0305",
             Self::Crashed { .. } => "AK9902",
             Self::KernelDown { .. } => "AK9901",
         }

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod agent;
+pub mod budget;
 pub mod call;
 pub mod denial;
 pub mod error;

@@ -4,11 +4,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use agent_primitives::{Timer, json};
+use agent_primitives::{TenantId, Timer, json};
 use agent_tool_registry::{Registry, TokioTimer, ToolContract};
 
+use super::accounts::AccountTable;
 use super::table::Table;
 use super::{Inner, Kernel};
+use crate::budget::{AccountId, Budget};
 use crate::error::CallError;
 use crate::policy::{Policy, PolicyErrors};
 use crate::recorder::{Body, FlightRecorder, RecorderError, Source};
@@ -35,6 +37,7 @@ pub struct KernelBuilder<State> {
     recorder: Option<FlightRecorder>,
     timer: Option<Arc<dyn Timer>>,
     grace: Duration,
+    budgets: Vec<(AccountId, Budget)>,
 }
 
 /// Why a kernel could not be built.
@@ -63,13 +66,14 @@ impl KernelBuilder<NeedsPolicy> {
             recorder: None,
             timer: None,
             grace: DEFAULT_GRACE,
+            budgets: Vec::new(),
         }
     }
 
     /// The policy every call is judged by. [`Policy::deny_all`] is the least one.
     pub fn policy(self, policy: Policy) -> KernelBuilder<Ready> {
-        let Self { state: NeedsPolicy(()), tools, recorder, timer, grace } = self;
-        KernelBuilder { state: Ready { policy }, tools, recorder, timer, grace }
+        let Self { state: NeedsPolicy(()), tools, recorder, timer, grace, budgets } = self;
+        KernelBuilder { state: Ready { policy }, tools, recorder, timer, grace, budgets }
     }
 }
 
@@ -92,6 +96,18 @@ impl<State> KernelBuilder<State> {
         self
     }
 
+    /// What all agents together may use.
+    pub fn budget(mut self, budget: Budget) -> Self {
+        self.budgets.push((AccountId::Kernel, budget));
+        self
+    }
+
+    /// What all agents of a tenant together may use.
+    pub fn tenant(mut self, tenant: TenantId, budget: Budget) -> Self {
+        self.budgets.push((AccountId::Tenant(tenant), budget));
+        self
+    }
+
     /// How long an agent has to end in order after `SIGTERM`. Default [`DEFAULT_GRACE`].
     pub fn grace(mut self, grace: Duration) -> Self {
         self.grace = grace;
@@ -105,7 +121,7 @@ impl KernelBuilder<Ready> {
     /// # Errors
     /// A rule names a tool that is not registered, or the start cannot be recorded.
     pub fn build(self) -> Result<Kernel, BuildError> {
-        let Self { state: Ready { policy }, tools, recorder, timer, grace } = self;
+        let Self { state: Ready { policy }, tools, recorder, timer, grace, budgets } = self;
         policy.check_tools(tools.iter().map(ToolContract::id))?;
         let recorder = match recorder {
             Some(recorder) => recorder,
@@ -119,12 +135,17 @@ impl KernelBuilder<Ready> {
             timer: timer.unwrap_or_else(|| Arc::new(TokioTimer::new())),
             grace,
             table: Table::default(),
+            accounts: AccountTable::new(),
             numbers,
             closing: AtomicBool::new(false),
             down: OnceLock::new(),
         };
         let document = json::canonical(&inner.policy.to_json()).map_err(BuildError::Document)?;
         inner.append(Source::KERNEL, 0, Body::Boot { policy: inner.policy.digest(), document: &document })?;
-        Ok(Kernel { inner: Arc::new(inner) })
+        let kernel = Kernel { inner: Arc::new(inner) };
+        for (account, budget) in budgets {
+            kernel.set_budget(&account, &budget)?;
+        }
+        Ok(kernel)
     }
 }

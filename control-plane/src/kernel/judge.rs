@@ -9,6 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use agent_primitives::LabelSet;
 
 use super::Inner;
+use super::charge::Hold;
 use super::syscall::Passage;
 use crate::error::CallError;
 use crate::policy::permit::Judged;
@@ -41,14 +42,22 @@ impl Turn {
 /// A judgement that is on record.
 #[derive(Debug)]
 #[must_use = "a judgement leads to an intent or to a refusal"]
-pub(crate) struct Ruled {
+pub(crate) struct Ruled<'a> {
     pub(crate) judged: Judged,
     pub(crate) recorded: Recorded,
+    /// What the call reserved, if anything limits it.
+    pub(crate) hold: Option<Hold<'a>>,
 }
 
 impl Inner {
     /// Judges a request and writes the decision down before anybody else is judged for this agent.
-    pub(crate) fn judge(&self, passage: Passage<'_>, request: Request) -> Result<Ruled, CallError> {
+    ///
+    /// What an allowed call could use is reserved in the same step, before the record and before a human is asked.
+    pub(crate) fn judge<'a>(
+        &'a self,
+        passage: Passage<'a>,
+        request: Request,
+    ) -> Result<Ruled<'a>, CallError> {
         let agent = passage.agent;
         let turn = agent.turn.lock();
         let caller = Caller {
@@ -58,8 +67,13 @@ impl Inner {
             labels: &turn.labels,
             now: passage.now,
         };
-        let judged = Judged::by(&self.policy, &caller, request);
+        let mut judged = Judged::by(&self.policy, &caller, request);
+        let hold = self.reserve(agent, passage.number, &judged);
+        let hold = hold.unwrap_or_else(|no_room| {
+            judged.refuse(no_room);
+            None
+        });
         let recorded = self.record(passage, judged.as_event(&turn.labels))?;
-        Ok(Ruled { judged, recorded })
+        Ok(Ruled { judged, recorded, hold })
     }
 }

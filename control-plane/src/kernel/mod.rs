@@ -1,8 +1,10 @@
 //! The kernel: everything an agent does to the world passes through here.
 
+mod accounts;
 mod agents;
 mod border;
 mod builder;
+mod charge;
 mod files;
 mod gate;
 mod inspect;
@@ -24,11 +26,13 @@ use std::time::Duration;
 use agent_primitives::{AgentId, Monotonic, Signal, Timer, Timestamp};
 use agent_tool_registry::Registry;
 
+pub use accounts::MAX_ACCOUNTS;
 pub use agents::{AgentInfo, AgentSpec, MAX_FACTS, SpawnError};
 pub use builder::{BuildError, DEFAULT_GRACE, KernelBuilder, NeedsPolicy, Ready};
 pub use service::{FILE_DEADLINE, MAX_AWAIT};
 pub use table::{AgentState, ExitStatus, MAX_AGENTS, MAX_ZOMBIES};
 
+use self::accounts::AccountTable;
 use self::table::{Agent, Table};
 use crate::error::{CallError, SignalError};
 use crate::policy::Policy;
@@ -55,6 +59,7 @@ pub(crate) struct Inner {
     timer: Arc<dyn Timer>,
     grace: Duration,
     table: Table,
+    accounts: AccountTable,
     /// Numbers calls and lives of agents. Goes on from the record's length, so that numbers do not repeat in it.
     numbers: AtomicU64,
     /// Set when a shutdown begins: from then on no agent is started.
@@ -199,6 +204,7 @@ impl Inner {
             return false;
         }
         let cancelled = agent.running.cancel();
+        self.give_back_waiting(agent);
         agent.files.close_all();
         if let ExitStatus::Signaled { signal, reason } = &status {
             self.record_signal(agent, *signal, from, reason, true);
@@ -208,6 +214,7 @@ impl Inner {
             let _ = self.settle(agent, &intent, Outcome::Cancelled);
         }
         self.table.retire(agent, status);
+        self.accounts.close(&agent.id, self.timer.monotonic());
         true
     }
 

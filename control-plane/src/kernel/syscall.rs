@@ -48,7 +48,10 @@ impl Inner {
 
         // Service, watched: a kill or a deadline drops it. Then what came back is inspected and its outcome recorded.
         let result = match self.checkpoint(agent).await {
-            Ok(()) => self.dispatch(agent, &open.intent, permitted).await,
+            Ok(()) => {
+                self.begin(agent, &open.intent);
+                self.dispatch(agent, &open.intent, permitted).await
+            }
             Err(error) => Err(error),
         };
         self.outcome(&open, inspect::reply(result))

@@ -13,9 +13,11 @@ use agent_primitives::{AgentId, LabelSet, Monotonic, Signal, TenantId};
 use serde_json::{Map, Value};
 use tokio::sync::Notify;
 
+use super::charge::Charges;
 use super::files::Files;
 use super::judge::Turn;
 use super::running::Running;
+use crate::budget::Accounts;
 use crate::recorder::{Source, Trail};
 use crate::signal::Word;
 
@@ -77,6 +79,7 @@ pub enum AgentState {
 /// What the host says about an agent.
 #[derive(Debug)]
 pub(crate) struct About {
+    pub(crate) accounts: Accounts,
     pub(crate) tenant: Option<TenantId>,
     pub(crate) facts: Map<String, Value>,
     pub(crate) labels: LabelSet,
@@ -93,6 +96,9 @@ pub(crate) struct Agent {
     pub(crate) turn: Turn,
     pub(crate) word: Word,
     pub(crate) running: Running,
+    /// What its calls are booked on.
+    pub(crate) accounts: Accounts,
+    pub(crate) charges: Charges,
     /// Calls that wait for `SIGCONT`.
     pub(crate) parked: AtomicU64,
     /// What it did lately, for its own eyes.
@@ -108,11 +114,13 @@ pub(crate) struct Agent {
 
 impl Agent {
     pub(crate) fn new(id: AgentId, generation: u64, files: Files, trail: Arc<Trail>, about: About) -> Self {
-        let About { tenant, facts, labels } = about;
+        let About { accounts, tenant, facts, labels } = about;
         Self {
             turn: Turn::new(labels),
             tenant,
             running: Running::default(),
+            accounts,
+            charges: Charges::default(),
             parked: AtomicU64::new(0),
             trail,
             id,

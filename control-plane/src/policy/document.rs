@@ -13,7 +13,7 @@ use super::decision::OnViolation;
 use super::error::{Code, Mark, PolicyErrors, Report, quoted};
 use super::fields::{self, Fields};
 use super::index::{Index, IndexBuilder};
-use super::limits::{self, Limit};
+use super::limits::{self, RuleLimit};
 use super::pack::{PACKS, Pack};
 use super::pattern::{Kind, Pattern, Patterns};
 use super::rule::Rule;
@@ -225,12 +225,12 @@ impl<'r> Loader<'r> {
             .require("effect", "the rule", self.report)
             .and_then(|entry| fields::word(&entry.value, "effect", &EFFECTS, self.report));
         let on_violation = self.on_violation(&fields, effect);
-        let limits = self.limits(&fields, effect);
         let calls = fields
             .require("calls", "the rule", self.report)
             .and_then(|entry| calls(&entry.value, self.report));
         // Without calls, nothing more can be said about the selectors and conditions.
         let calls = calls?;
+        let limits = self.limits(&fields, effect, id, &calls);
         let selectors = self.selectors(&fields, &calls);
         let when = match fields.get("when") {
             Some(entry) => conditions(&entry.value, &calls, &mut self.budget, self.report),
@@ -282,14 +282,20 @@ impl<'r> Loader<'r> {
         fields::word(&entry.value, "on_violation", &OnViolation::NAMES, self.report)
     }
 
-    fn limits(&mut self, fields: &Fields<'_>, effect: Option<Verdict>) -> Option<Box<[Limit]>> {
+    fn limits(
+        &mut self,
+        fields: &Fields<'_>,
+        effect: Option<Verdict>,
+        id: Option<&str>,
+        calls: &[CallKind],
+    ) -> Option<Box<[RuleLimit]>> {
         let Some(entry) = fields.get("limits") else { return Some(Box::default()) };
         if effect == Some(Verdict::Deny) {
             let message = "`limits` bounds what a rule grants, and this rule denies";
             self.report.add(Code::Misplaced, entry.at, message);
             return None;
         }
-        limits::parse(&entry.value, self.report)
+        limits::parse(&entry.value, id.unwrap_or_default(), calls, self.report)
     }
 
     fn selectors(&mut self, fields: &Fields<'_>, calls: &[CallKind]) -> Option<Selectors> {

@@ -190,7 +190,7 @@ pub use self::decision::{Decision, MAX_DECIDING_RULES, OnViolation};
 pub use self::document::{MAX_POLICY_BYTES, MAX_RULES};
 pub use self::error::{MAX_ERRORS, PolicyError, PolicyErrors};
 pub use self::guard::DEFAULT_SQL_FUNCTIONS;
-pub use self::limits::MAX_CONCURRENCY;
+pub(crate) use self::limits::{RuleLimit, Scope};
 pub use self::rule::RuleInfo;
 pub use self::source::MAX_DEPTH;
 

@@ -8,12 +8,14 @@ use std::future::Future;
 use std::time::Duration;
 
 use agent_primitives::{LabelSet, Verdict};
-use agent_tool_registry::{CallContext, Output};
+use agent_tool_registry::{CallContext, Output, Registry};
 
 use super::request::{
-    AwaitSignal, ChangeMask, CloseFile, ExitWith, OpenFile, ReadFile, Request, RunTool, SendSignal, WriteFile,
+    AwaitSignal, ChangeMask, CloseFile, ExitWith, Needs, OpenFile, ReadFile, Request, RunTool, SendSignal,
+    WriteFile,
 };
-use super::{Decision, Policy};
+use super::{Decision, OnViolation, Policy, RuleLimit};
+use crate::budget::NoRoom;
 use crate::denial::{Denial, Reason};
 use crate::error::{CallError, InvalidCall};
 use crate::question::Caller;
@@ -27,6 +29,8 @@ pub(crate) struct Judged {
     decision: Decision,
     /// What a question's call would get; `None` for calls that are not questions.
     answer: Option<Decision>,
+    /// Why there is no room for it, though policy allows it or would ask.
+    no_room: Option<NoRoom>,
 }
 
 /// Proof that `R` may be carried out, once.
@@ -93,7 +97,22 @@ impl Judged {
             Request::CheckPolicy(asked) => Some(judge(asked)),
             _ => None,
         };
-        Self { request, decision, answer }
+        Self { request, decision, answer, no_room: None }
+    }
+
+    /// The limits that an allowed call, or one that a human may allow, has to keep.
+    pub(crate) fn limits(&self) -> impl Iterator<Item = &RuleLimit> + Clone {
+        self.decision.obliging().flat_map(|rule| &rule.limits)
+    }
+
+    /// The most the call can use; `None` when it is free or refused.
+    pub(crate) fn needs(&self, tools: &Registry) -> Option<Needs> {
+        (self.decision.verdict() != Verdict::Deny).then(|| self.request.needs(tools)).flatten()
+    }
+
+    /// Refuses what policy let through, because there is no room for it.
+    pub(crate) fn refuse(&mut self, no_room: NoRoom) {
+        self.no_room = Some(no_room);
     }
 
     pub(crate) fn has_side_effects(&self) -> bool {
@@ -103,22 +122,29 @@ impl Judged {
     /// The judgement as the recorder writes it. `labels` are those it was made with.
     pub(crate) fn as_event(&self, labels: &LabelSet) -> Body<'_> {
         let request = self.request.as_event();
-        let decision = decided(self.answer.as_ref().unwrap_or(&self.decision), labels);
+        let reason = self.reason();
+        let reason = reason.as_ref().map(Reason::code);
+        let decision = decided(self.answer.as_ref().unwrap_or(&self.decision), labels, reason);
         match (&self.answer, self.decision.verdict()) {
             (Some(_), _) => Body::Question { request, decision },
-            (None, Verdict::Allow) => Body::Intent { request, decision },
-            (None, Verdict::Ask | Verdict::Deny) => Body::Refused { request, decision },
+            (None, Verdict::Allow) if self.no_room.is_none() => Body::Intent { request, decision },
+            (None, _) => Body::Refused { request, decision },
         }
     }
 
     /// What the judgement says to the agent, unless it allows.
     pub(crate) fn denial(&self) -> Option<Denial> {
-        let reason = match (self.decision.verdict(), self.decision.rule_count()) {
-            (Verdict::Allow, _) => return None,
-            (Verdict::Ask, _) => Reason::NoApprover,
-            (Verdict::Deny, 0) => Reason::Unmatched,
-            (Verdict::Deny, _) => Reason::Rule,
-        };
+        let reason = self.reason()?;
+        if let Some(NoRoom { rule, .. }) = &self.no_room {
+            return Some(Denial {
+                reason,
+                verdict: Verdict::Deny,
+                rule: rule.as_deref().map(str::to_owned),
+                // Doing too much of what is allowed is no violation.
+                on_violation: OnViolation::Deny,
+                what: self.request.describe(),
+            });
+        }
         Some(Denial {
             reason,
             verdict: self.decision.verdict(),
@@ -126,6 +152,18 @@ impl Judged {
             on_violation: self.decision.on_violation(),
             what: self.request.describe(),
         })
+    }
+
+    fn reason(&self) -> Option<Reason> {
+        if let Some(no_room) = &self.no_room {
+            return Some(no_room.reason.clone());
+        }
+        match (self.decision.verdict(), self.decision.rule_count()) {
+            (Verdict::Allow, _) => None,
+            (Verdict::Ask, _) => Some(Reason::NoApprover),
+            (Verdict::Deny, 0) => Some(Reason::Unmatched),
+            (Verdict::Deny, _) => Some(Reason::Rule),
+        }
     }
 
     /// Turns a recorded judgement into a permit, or into the denial it is.
@@ -150,11 +188,12 @@ impl Judged {
     }
 }
 
-fn decided<'a>(decision: &'a Decision, labels: &LabelSet) -> Decided<'a> {
+fn decided<'a>(decision: &'a Decision, labels: &LabelSet, reason: Option<&'static str>) -> Decided<'a> {
     Decided {
         verdict: decision.verdict(),
         rules: decision.rules().collect(),
         policy: decision.policy_digest(),
         labels: labels.clone(),
+        reason,
     }
 }

@@ -5,7 +5,7 @@ use agent_primitives::{SignalSet, Verdict};
 use super::condition::Condition;
 use super::decision::OnViolation;
 use super::guard::Truth;
-use super::limits::Limit;
+use super::limits::RuleLimit;
 use super::pattern::Patterns;
 use crate::question::{CallKind, Caller, Object, Question};
 
@@ -22,7 +22,7 @@ pub(crate) struct Rule {
     pub(super) on_violation: OnViolation,
     pub(super) pack: Option<&'static str>,
     /// How often and how much it grants; empty for without limit.
-    pub(crate) limits: Box<[Limit]>,
+    pub(crate) limits: Box<[RuleLimit]>,
 }
 
 impl Rule {

@@ -133,6 +133,19 @@ pub enum Body<'a> {
         /// What, in words.
         action: &'a str,
     },
+    /// A budget is at least 80 % used, or all of it.
+    Budget {
+        /// Whose.
+        account: &'a str,
+        /// Of what.
+        resource: &'a str,
+        /// How much is used.
+        used: u64,
+        /// How much there is.
+        limit: u64,
+        /// Whether nothing is left.
+        exhausted: bool,
+    },
 }
 
 /// Who did something.
@@ -257,6 +270,9 @@ pub struct Decided<'a> {
     pub policy: Digest,
     /// What was known of everything the agent had read when the decision was made.
     pub labels: LabelSet,
+    /// Stable code of the refusal; `None` when the call was not refused. A call that the verdict allows is refused when
+    /// a limit or budget leaves no room for it.
+    pub reason: Option<&'a str>,
 }
 
 /// How a call ended.
@@ -322,6 +338,10 @@ impl Event<'_> {
             Body::Shutdown => json!({"kind": "shutdown"}),
             Body::Recovered { dropped_bytes } => json!({"kind": "recovered", "dropped_bytes": dropped_bytes}),
             Body::Host { action } => json!({"kind": "host", "action": action}),
+            Body::Budget { account, resource, used, limit, exhausted } => {
+                json!({"kind": "budget", "account": account, "resource": resource, "used": used, "limit": limit,
+                    "exhausted": exhausted})
+            }
         };
         extend(
             &mut line,
@@ -348,6 +368,7 @@ impl Event<'_> {
             Body::Shutdown => "shutdown",
             Body::Recovered { .. } => "recovered",
             Body::Host { .. } => "host",
+            Body::Budget { .. } => "budget",
         }
     }
 }
@@ -396,7 +417,7 @@ impl Request<'_> {
 fn judged(kind: &str, request: &Request<'_>, decision: &Decided<'_>) -> Value {
     json!({"kind": kind, "syscall": request.call().name(), "request": request.to_json(),
         "verdict": decision.verdict.to_string(), "rules": decision.rules, "policy": decision.policy.to_string(),
-        "labels": decision.labels})
+        "labels": decision.labels, "reason": decision.reason})
 }
 
 /// Canonical JSON kept inside an event, as the value it stands for; anything else as text.
@@ -439,6 +460,7 @@ mod tests {
                     rules: vec!["r1"],
                     policy: Digest::ZERO,
                     labels: LabelSet::EMPTY,
+                    reason: None,
                 },
             },
         };
