@@ -317,7 +317,7 @@ fn rule_errors_say_where_and_what_to_do() {
         ("efect: deny, calls: [exec], tools: [t]",
          "p:3:3: the rule has no `effect` [AK0120]\np:3:11: unknown field of a rule `efect` [AK0112]; did you mean `effect`?"),
         ("effect: allow, calls: [exec], tools: [t], quota: {rate: 5}",
-         "p:3:53: unknown field of a rule `quota` [AK0112]; known: id, effect, calls, tools, paths, targets, signals, agents, tenants, when, on_violation"),
+         "p:3:53: unknown field of a rule `quota` [AK0112]; known: id, effect, calls, tools, paths, targets, signals, agents, tenants, when, limits, on_violation"),
         ("effect: alow, calls: [exec], tools: [t]", "p:3:19: unknown effect `alow` [AK0113]; did you mean `allow`?"),
         ("effect: allow, calls: [exce], tools: [t]", "p:3:34: unknown call `exce` [AK0113]; did you mean `exec`?"),
         ("effect: allow, calls: [exit]", "p:3:34: `exit` is always allowed and cannot be named in a rule [AK0126]"),
