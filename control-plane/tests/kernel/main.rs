@@ -8,6 +8,7 @@
 )]
 
 mod host;
+mod limits;
 mod recording;
 mod road;
 mod signals;
