@@ -6,6 +6,7 @@ pub mod call;
 pub mod denial;
 pub mod error;
 pub mod kernel;
+pub mod mode;
 pub mod policy;
 pub mod question;
 pub mod recorder;

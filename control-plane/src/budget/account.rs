@@ -15,7 +15,7 @@ use smallvec::SmallVec;
 
 use super::line::{Line, Mark};
 use super::meter::{Full, Limit, Meter};
-use super::{Amounts, Budget, Usage};
+use super::{Amounts, Budget, BudgetState, Level, Usage};
 use crate::denial::Reason;
 use crate::policy::{RuleLimit, Scope};
 
@@ -215,6 +215,23 @@ impl Accounts {
     /// Whether some account limits something of its own.
     pub(crate) fn is_limited(&self) -> bool {
         self.all().into_iter().flatten().any(|account| account.is_limited())
+    }
+
+    /// How much is used of everything that some account limits.
+    pub(crate) fn states(&self) -> Vec<BudgetState> {
+        let levels = [Level::Task, Level::Agent, Level::Tenant, Level::Kernel];
+        let mut states = Vec::new();
+        for (account, level) in self.all().into_iter().zip(levels) {
+            for usage in account
+                .filter(|account| account.is_limited())
+                .map(|account| account.usage())
+                .unwrap_or_default()
+            {
+                let Usage { resource, limit, used, reserved } = usage;
+                states.push(BudgetState { level, resource, limit, used: used.saturating_add(reserved) });
+            }
+        }
+        states
     }
 
     pub(crate) fn all(&self) -> [Option<&Arc<Account>>; 4] {

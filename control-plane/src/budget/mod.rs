@@ -30,6 +30,7 @@ mod window;
 use std::num::NonZeroU32;
 
 use agent_primitives::{Rate, Resource};
+use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 pub use self::account::AccountId;
@@ -89,6 +90,40 @@ pub struct Usage {
     pub used: u64,
     /// How much calls under way have set aside.
     pub reserved: u64,
+}
+
+/// How far up an account is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Level {
+    /// [`AccountId::Task`].
+    Task,
+    /// [`AccountId::Agent`].
+    Agent,
+    /// [`AccountId::Tenant`].
+    Tenant,
+    /// [`AccountId::Kernel`].
+    Kernel,
+}
+
+impl Level {
+    pub(crate) const NAMES: [(&'static str, Self); 4] =
+        [("agent", Self::Agent), ("task", Self::Task), ("tenant", Self::Tenant), ("kernel", Self::Kernel)];
+}
+
+/// One resource of one account above an agent, as conditions see it and decisions record it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(clippy::exhaustive_structs, reason = "the host makes them up to ask what a policy would say")]
+pub struct BudgetState {
+    /// Whose.
+    pub level: Level,
+    /// Of what.
+    pub resource: Resource,
+    /// How much there is.
+    pub limit: u64,
+    /// How much is used, or reserved by calls under way.
+    pub used: u64,
 }
 
 /// Amounts of some resources.

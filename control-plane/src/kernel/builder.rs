@@ -1,7 +1,7 @@
 //! Building a kernel. The policy is a state of the builder, so a kernel without one does not compile.
 
 use std::sync::atomic::{AtomicBool, AtomicU64};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use agent_primitives::{TenantId, Timer, json};
@@ -136,6 +136,7 @@ impl KernelBuilder<Ready> {
             grace,
             table: Table::default(),
             accounts: AccountTable::new(),
+            mode: Mutex::default(),
             numbers,
             closing: AtomicBool::new(false),
             down: OnceLock::new(),

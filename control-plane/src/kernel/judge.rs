@@ -12,6 +12,7 @@ use super::Inner;
 use super::charge::Hold;
 use super::syscall::Passage;
 use crate::error::CallError;
+use crate::mode::Mode;
 use crate::policy::permit::Judged;
 use crate::policy::request::Request;
 use crate::question::Caller;
@@ -60,20 +61,25 @@ impl Inner {
     ) -> Result<Ruled<'a>, CallError> {
         let agent = passage.agent;
         let turn = agent.turn.lock();
+        let policy = &self.policy;
+        let mode = policy.looks_at_mode().then(|| self.mode());
+        let budgets = if policy.looks_at_budgets() { agent.accounts.states() } else { Vec::new() };
         let caller = Caller {
             agent: &agent.id,
             tenant: agent.tenant.as_ref(),
             facts: &agent.facts,
             labels: &turn.labels,
             now: passage.now,
+            mode: mode.as_ref().map_or("", Mode::as_str),
+            budgets: &budgets,
         };
-        let mut judged = Judged::by(&self.policy, &caller, request);
+        let mut judged = Judged::by(policy, &caller, request);
         let hold = self.reserve(agent, passage.number, &judged);
         let hold = hold.unwrap_or_else(|no_room| {
             judged.refuse(no_room);
             None
         });
-        let recorded = self.record(passage, judged.as_event(&turn.labels))?;
+        let recorded = self.record(passage, judged.as_event(&caller))?;
         Ok(Ruled { judged, recorded, hold })
     }
 }

@@ -71,6 +71,8 @@ pub(super) fn deny_all() -> Snapshot {
         document,
         on_violation: OnViolation::Kill,
         rules: Box::default(),
+        looks_at_mode: false,
+        looks_at_budgets: false,
         indexes: Indexes::default(),
         named_tools: Box::default(),
     }
@@ -101,12 +103,15 @@ fn compile(file: &Arc<str>, root: &Node, report: &mut Report) -> Option<Snapshot
         report.add(Code::Limit, root.at, "the policy has no canonical form");
         return None;
     };
+    let any = |looks: fn(&Condition) -> bool| rules.iter().flat_map(|rule| &rule.when).any(looks);
     Some(Snapshot {
         file: Arc::clone(file),
         name: name.unwrap_or("unnamed").into(),
         digest,
         document,
         on_violation: on_violation?,
+        looks_at_mode: any(Condition::looks_at_mode),
+        looks_at_budgets: any(Condition::looks_at_budgets),
         rules: rules.into(),
         indexes,
         named_tools: named_tools.into(),

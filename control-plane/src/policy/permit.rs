@@ -7,7 +7,7 @@
 use std::future::Future;
 use std::time::Duration;
 
-use agent_primitives::{LabelSet, Verdict};
+use agent_primitives::Verdict;
 use agent_tool_registry::{CallContext, Output, Registry};
 
 use super::request::{
@@ -119,12 +119,12 @@ impl Judged {
         self.request.has_side_effects()
     }
 
-    /// The judgement as the recorder writes it. `labels` are those it was made with.
-    pub(crate) fn as_event(&self, labels: &LabelSet) -> Body<'_> {
+    /// The judgement as the recorder writes it, with what it was made with of the caller.
+    pub(crate) fn as_event<'a>(&'a self, caller: &Caller<'a>) -> Body<'a> {
         let request = self.request.as_event();
         let reason = self.reason();
         let reason = reason.as_ref().map(Reason::code);
-        let decision = decided(self.answer.as_ref().unwrap_or(&self.decision), labels, reason);
+        let decision = decided(self.answer.as_ref().unwrap_or(&self.decision), caller, reason);
         match (&self.answer, self.decision.verdict()) {
             (Some(_), _) => Body::Question { request, decision },
             (None, Verdict::Allow) if self.no_room.is_none() => Body::Intent { request, decision },
@@ -188,12 +188,14 @@ impl Judged {
     }
 }
 
-fn decided<'a>(decision: &'a Decision, labels: &LabelSet, reason: Option<&'static str>) -> Decided<'a> {
+fn decided<'a>(decision: &'a Decision, caller: &Caller<'a>, reason: Option<&'static str>) -> Decided<'a> {
     Decided {
         verdict: decision.verdict(),
         rules: decision.rules().collect(),
         policy: decision.policy_digest(),
-        labels: labels.clone(),
+        labels: caller.labels.clone(),
         reason,
+        mode: caller.mode,
+        budgets: caller.budgets.to_vec(),
     }
 }

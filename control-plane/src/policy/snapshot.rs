@@ -20,6 +20,9 @@ pub(super) struct Snapshot {
     pub(super) document: Value,
     pub(super) on_violation: OnViolation,
     pub(super) rules: Box<[Rule]>,
+    /// Whether some condition looks at the mode, or at budgets: only then is there need to know them.
+    pub(super) looks_at_mode: bool,
+    pub(super) looks_at_budgets: bool,
     pub(super) indexes: Indexes,
     /// The tools that rules name one by one, and where.
     pub(super) named_tools: Box<[(Box<str>, Mark)]>,

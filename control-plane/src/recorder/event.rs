@@ -8,6 +8,7 @@ use agent_primitives::{Digest, LabelSet, Signal, Timestamp, Verdict};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::budget::BudgetState;
 use crate::question::CallKind;
 use crate::vfs::OpenFlags;
 
@@ -273,6 +274,10 @@ pub struct Decided<'a> {
     /// Stable code of the refusal; `None` when the call was not refused. A call that the verdict allows is refused when
     /// a limit or budget leaves no room for it.
     pub reason: Option<&'a str>,
+    /// What the host had put the kernel in; empty where the policy does not ask for it.
+    pub mode: &'a str,
+    /// How much of the budgets above the agent was used; empty where the policy does not ask for it.
+    pub budgets: Vec<BudgetState>,
 }
 
 /// How a call ended.
@@ -417,7 +422,8 @@ impl Request<'_> {
 fn judged(kind: &str, request: &Request<'_>, decision: &Decided<'_>) -> Value {
     json!({"kind": kind, "syscall": request.call().name(), "request": request.to_json(),
         "verdict": decision.verdict.to_string(), "rules": decision.rules, "policy": decision.policy.to_string(),
-        "labels": decision.labels, "reason": decision.reason})
+        "labels": decision.labels, "reason": decision.reason, "mode": decision.mode,
+        "budgets": decision.budgets})
 }
 
 /// Canonical JSON kept inside an event, as the value it stands for; anything else as text.
@@ -461,6 +467,8 @@ mod tests {
                     policy: Digest::ZERO,
                     labels: LabelSet::EMPTY,
                     reason: None,
+                    mode: "",
+                    budgets: Vec::new(),
                 },
             },
         };

@@ -390,3 +390,34 @@ fn callers_on_many_threads_never_overshoot_together() {
     assert_eq!(allowed, 100);
     assert_eq!(host.usage(&AccountId::Tenant(acme())), (1000 * CENT, 0));
 }
+
+#[test]
+fn a_policy_that_asks_for_mode_and_budgets_is_told_and_the_record_says_what() {
+    let host = Host::new(", when: {mode: {in: [open]}, budget: {resource: calls, remaining: {gt: 1}}}");
+    let spec = || AgentSpec::new("a").budget(Budget::new().limit(Resource::Calls, 3));
+    let agent = host.kernel.spawn(spec()).unwrap();
+    assert_eq!(denial(exec(&agent, "free")).code(), "AK0102");
+    assert_eq!(host.last("refused")["mode"], "normal");
+
+    host.kernel.set_mode("open".parse().unwrap()).unwrap();
+    assert_eq!(host.last("host")["action"], "sets the mode to open");
+    let agent = host.kernel.spawn(spec()).unwrap();
+    exec(&agent, "free").unwrap();
+    exec(&agent, "free").unwrap();
+    let budgets = json!([{"level": "agent", "resource": "calls", "limit": 3, "used": 1}]);
+    assert_eq!((&host.last("intent")["mode"], &host.last("intent")["budgets"]), (&json!("open"), &budgets));
+    assert_eq!(denial(exec(&agent, "free")).code(), "AK0102");
+}
+
+#[test]
+fn the_most_specific_account_counts_for_each_alone() {
+    let host = Host::new("");
+    let spec = |name| AgentSpec::new(name).task_budget(Budget::new().limit(Resource::Calls, 2));
+    let first = host.kernel.spawn(spec("a")).unwrap();
+    exec(&first, "free").unwrap();
+    host.kernel.signal(&id("a"), Signal::Kill, "anew").unwrap();
+    let second = host.kernel.spawn(spec("a")).unwrap();
+    assert_eq!(host.usage(&AccountId::Task(id("a"))), (0, 0), "a life's budget begins with it");
+    exec(&second, "free").unwrap();
+    assert_eq!(host.usage(&AccountId::Task(id("a"))), (1, 0));
+}

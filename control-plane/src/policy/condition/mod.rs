@@ -1,8 +1,14 @@
 //! Conditions: what has to hold, besides the selectors, for a rule to speak.
 
+mod budget;
 mod labels;
+mod mode;
+mod time;
 
+use self::budget::BudgetGuard;
 use self::labels::LabelGuard;
+use self::mode::ModeGuard;
+use self::time::TimeGuard;
 use super::budget::Budget;
 use super::error::Report;
 use super::guard::{Guard, Truth};
@@ -17,6 +23,12 @@ pub(super) enum Condition {
     Value(Subject, Guard),
     /// What is known of everything the agent has read.
     Labels(LabelGuard),
+    /// The time of the call.
+    Time(TimeGuard),
+    /// What the host has put the kernel in.
+    Mode(ModeGuard),
+    /// How much of budgets is left.
+    Budget(Box<[BudgetGuard]>),
 }
 
 impl Condition {
@@ -27,13 +39,25 @@ impl Condition {
         budget: &mut Budget,
         report: &mut Report,
     ) -> Option<Self> {
-        if entry.key == "labels" {
-            return LabelGuard::parse(&entry.value, report).map(Self::Labels);
+        match entry.key.as_str() {
+            "labels" => return LabelGuard::parse(&entry.value, report).map(Self::Labels),
+            "time" => return TimeGuard::parse(&entry.value, report).map(Self::Time),
+            "mode" => return ModeGuard::parse(&entry.value, report).map(Self::Mode),
+            "budget" => return BudgetGuard::parse_all(&entry.value, report).map(Self::Budget),
+            _ => {}
         }
         let subject = Subject::parse(&entry.key, calls, entry.at, report);
         entry.value.refuse_ambiguous(report);
         let guard = Guard::parse(&entry.value, budget, report);
         subject.zip(guard).map(|(subject, guard)| Self::Value(subject, guard))
+    }
+
+    pub(super) fn looks_at_mode(&self) -> bool {
+        matches!(self, Self::Mode(_))
+    }
+
+    pub(super) fn looks_at_budgets(&self) -> bool {
+        matches!(self, Self::Budget(_))
     }
 
     /// Whether the condition holds. Pure and total.
@@ -43,6 +67,9 @@ impl Condition {
                 subject.find(caller, question).map_or(Truth::Unknown, |operand| guard.judge(operand))
             }
             Self::Labels(guard) => guard.judge(caller.labels),
+            Self::Time(guard) => guard.judge(caller.now),
+            Self::Mode(guard) => guard.judge(caller.mode),
+            Self::Budget(guards) => Truth::all(guards.iter().map(|guard| guard.judge(caller.budgets))),
         }
     }
 }
