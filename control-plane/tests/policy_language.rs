@@ -317,7 +317,7 @@ fn rule_errors_say_where_and_what_to_do() {
         ("efect: deny, calls: [exec], tools: [t]",
          "p:3:3: the rule has no `effect` [AK0120]\np:3:11: unknown field of a rule `efect` [AK0112]; did you mean `effect`?"),
         ("effect: allow, calls: [exec], tools: [t], quota: {rate: 5}",
-         "p:3:53: unknown field of a rule `quota` [AK0112]; known: id, effect, calls, tools, paths, targets, signals, agents, tenants, when, on_violation"),
+         "p:3:53: unknown field of a rule `quota` [AK0112]; known: id, effect, calls, tools, paths, targets, signals, agents, tenants, when, limits, ask, on_violation"),
         ("effect: allow, calls: [exec], tools: [t], when: {labels: {}}",
          "p:3:68: `labels` is an empty map, which says nothing [AK0122]; name labels under `any_of`, `all_of` or `none_of`"),
         ("effect: allow, calls: [exec], tools: [t], when: {labels: {any_of: [Secret]}}",

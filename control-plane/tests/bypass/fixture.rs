@@ -1,6 +1,7 @@
 //! The world of the cases: agents, tools that count how often they ran, a folder that stands for `/data`.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -8,7 +9,8 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use agent_control_plane::atr::{CallContext, Effect, PathRoot, Registry, RegistryBuilder, ToolError};
-use agent_control_plane::primitives::{AgentId, ManualClock};
+use agent_control_plane::budget::Budget;
+use agent_control_plane::primitives::{AgentId, ManualClock, TenantId};
 use agent_control_plane::vfs::{Access, Memory, MemoryBackend, Mount, Page, Quota, RelPath, VfsPath};
 use agent_control_plane::{AgentHandle, AgentSpec, FlightRecorder, Kernel, Policy};
 use serde_json::{Value, json};
@@ -22,16 +24,46 @@ pub(crate) const BASE_POLICY: &str = include_str!("../../testdata/bypass-policy.
 /// The tool time limit of the fixture.
 pub(crate) const TOOL_LIMIT: Duration = Duration::from_secs(300);
 
+/// Calls each agent of the fixture may have under way.
+const AT_ONCE: NonZeroU32 = NonZeroU32::new(5).unwrap();
+
 /// What a tool of the fixture does.
 type Run = Box<dyn Fn(&Value) -> Result<Value, ToolError> + Send + Sync>;
 
 /// How often each tool ran.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Counts(Arc<Mutex<BTreeMap<String, u64>>>);
+pub(crate) struct Counts(Arc<Mutex<BTreeMap<String, u64>>>, Arc<Mutex<Gauge>>);
+
+/// How many slow tools run, and the most that ever did.
+#[derive(Debug, Default)]
+struct Gauge {
+    running: u64,
+    most: u64,
+}
+
+/// A slow tool under way.
+struct Running(Counts);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.1.lock().unwrap().running -= 1;
+    }
+}
 
 impl Counts {
     fn add(&self, tool: &str) {
         *self.0.lock().unwrap().entry(tool.to_owned()).or_default() += 1;
+    }
+
+    fn start(&self) -> Running {
+        let mut gauge = self.1.lock().unwrap();
+        gauge.running += 1;
+        gauge.most = gauge.most.max(gauge.running);
+        Running(self.clone())
+    }
+
+    pub(crate) fn most_at_once(&self) -> u64 {
+        self.1.lock().unwrap().most
     }
 
     pub(crate) fn total(&self) -> u64 {
@@ -58,13 +90,15 @@ pub(crate) struct World {
     pub(crate) tasks: Vec<Task>,
     /// Index of the step that is being taken.
     pub(crate) step: usize,
+    /// Whether the fixture's quotas hold: 60 calls in any 60 s for all agents of the owner, five at once for each.
+    quotas: bool,
     /// Open descriptors by agent and number, with the position they were moved to.
     descriptors: BTreeMap<(String, u64), Option<u64>>,
     worker: Arc<OnceLock<AgentHandle>>,
 }
 
 impl World {
-    pub(crate) fn new(fixture: &str) -> Result<Self, String> {
+    pub(crate) fn new(fixture: &str, quotas: bool) -> Result<Self, String> {
         let policy = match fixture {
             "base" => {
                 Policy::from_yaml("bypass-policy.yaml", BASE_POLICY).expect("the fixture's policy loads")
@@ -88,7 +122,7 @@ impl World {
         let worker = Arc::new(OnceLock::new());
         let tools = tools(&data, &counts, &worker);
         let recorder = Breakable::open(&recording, &recorder_fails).map_err(|error| error.to_string())?;
-        let kernel = boot(policy, tools, recorder, &clock)?;
+        let kernel = boot(policy, tools, recorder, &clock, quotas)?;
         let mut world = Self {
             folder,
             clock,
@@ -103,6 +137,7 @@ impl World {
             saved: BTreeMap::new(),
             tasks: Vec::new(),
             step: 0,
+            quotas,
             descriptors: BTreeMap::new(),
             worker,
         };
@@ -122,7 +157,7 @@ impl World {
             Breakable::open(&recording, &self.recorder_fails).map_err(|error| error.to_string())?;
         let worker = Arc::new(OnceLock::new());
         let tools = tools(&self.data(), &self.counts, &worker);
-        self.kernel = boot(policy, tools, recorder, &self.clock)?;
+        self.kernel = boot(policy, tools, recorder, &self.clock, self.quotas)?;
         (self.recording, self.worker, self.tampered) = (recording, worker, false);
         self.agents.clear();
         self.descriptors.clear();
@@ -142,7 +177,10 @@ impl World {
         let quota = Quota { bytes: 1 << 20, files: 100 };
         let at = VfsPath::parse("/mem/working").unwrap();
         let mount = Mount::new(at, Arc::<Memory>::clone(&memory), Access::ReadWrite(quota));
-        let spec = AgentSpec::new(name).fact("role", role).mount(mount);
+        let mut spec = AgentSpec::new(name).tenant(owner_id()).fact("role", role).mount(mount);
+        if self.quotas {
+            spec = spec.budget(Budget::new().concurrency(AT_ONCE));
+        }
         let agent = self.kernel.spawn(spec).map_err(|error| error.to_string())?;
         self.agents.insert(known.to_owned(), agent);
         self.memory.insert(known.to_owned(), memory);
@@ -243,14 +281,25 @@ impl World {
     }
 }
 
+/// Whose agents all agents of the fixture are.
+fn owner_id() -> TenantId {
+    "owner".parse().unwrap()
+}
+
 fn boot(
     policy: Policy,
     tools: Registry,
     recorder: FlightRecorder,
     clock: &ManualClock,
+    quotas: bool,
 ) -> Result<Kernel, String> {
-    let kernel =
-        Kernel::builder().policy(policy).tools(tools).recorder(recorder).timer(Arc::new(clock.clone()));
+    let owner = if quotas { Budget::new().rate("60/min".parse().unwrap()) } else { Budget::new() };
+    let kernel = Kernel::builder()
+        .tenant(owner_id(), owner)
+        .policy(policy)
+        .tools(tools)
+        .recorder(recorder)
+        .timer(Arc::new(clock.clone()));
     kernel.build().map_err(|error| error.to_string())
 }
 
@@ -373,7 +422,9 @@ fn slow(registry: &mut RegistryBuilder, data: &Path, counts: &Counts) {
     let called = move |context: CallContext, args: Value| {
         counts.add("slow");
         let data = data.clone();
+        let running = counts.start();
         async move {
+            let _running = running;
             let wait = Duration::from_millis(args["ms"].as_u64().unwrap());
             let timer = context.timer();
             timer.sleep_until(timer.monotonic().after(wait)).await;
