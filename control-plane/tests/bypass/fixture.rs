@@ -7,10 +7,13 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use agent_control_plane::approval::{ApprovalStore, Request, StoreError, TicketId};
 use agent_control_plane::atr::{CallContext, Effect, PathRoot, Registry, RegistryBuilder, ToolError};
+use agent_control_plane::call::Syscall;
+use agent_control_plane::kernel::OnAsk;
 use agent_control_plane::primitives::{AgentId, ManualClock};
 use agent_control_plane::vfs::{Access, Memory, MemoryBackend, Mount, Page, Quota, RelPath, VfsPath};
-use agent_control_plane::{AgentHandle, AgentSpec, FlightRecorder, Kernel, Policy};
+use agent_control_plane::{AgentHandle, AgentSpec, Approvals, FlightRecorder, Kernel, Policy};
 use serde_json::{Value, json};
 
 use crate::case::Step;
@@ -21,6 +24,29 @@ use crate::run::Got;
 pub(crate) const BASE_POLICY: &str = include_str!("../../testdata/bypass-policy.yaml");
 /// The tool time limit of the fixture.
 pub(crate) const TOOL_LIMIT: Duration = Duration::from_secs(300);
+
+/// How long an approval of the fixture is valid.
+const APPROVALS_VALID: Duration = Duration::from_secs(600);
+
+/// Tickets that outlive the kernels of one case.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Tickets(Arc<Mutex<BTreeMap<TicketId, Request>>>);
+
+impl ApprovalStore for Tickets {
+    fn load(&self) -> Result<Vec<Request>, StoreError> {
+        Ok(self.0.lock().unwrap().values().cloned().collect())
+    }
+
+    fn save(&self, request: &Request) -> Result<(), StoreError> {
+        self.0.lock().unwrap().insert(request.id(), request.clone());
+        Ok(())
+    }
+
+    fn remove(&self, ticket: TicketId) -> Result<(), StoreError> {
+        self.0.lock().unwrap().remove(&ticket);
+        Ok(())
+    }
+}
 
 /// What a tool of the fixture does.
 type Run = Box<dyn Fn(&Value) -> Result<Value, ToolError> + Send + Sync>;
@@ -54,6 +80,9 @@ pub(crate) struct World {
     /// Files set aside, to be put back later.
     pub(crate) snapshot: Option<PathBuf>,
     pub(crate) saved: BTreeMap<String, Value>,
+    /// Calls that were held, by the ticket they wait for.
+    pub(crate) held: BTreeMap<String, Syscall>,
+    tickets: Tickets,
     /// Calls that run while later steps are taken.
     pub(crate) tasks: Vec<Task>,
     /// Index of the step that is being taken.
@@ -88,7 +117,8 @@ impl World {
         let worker = Arc::new(OnceLock::new());
         let tools = tools(&data, &counts, &worker);
         let recorder = Breakable::open(&recording, &recorder_fails).map_err(|error| error.to_string())?;
-        let kernel = boot(policy, tools, recorder, &clock)?;
+        let tickets = Tickets::default();
+        let kernel = boot(policy, tools, recorder, &clock, &tickets)?;
         let mut world = Self {
             folder,
             clock,
@@ -101,6 +131,8 @@ impl World {
             tampered: false,
             snapshot: None,
             saved: BTreeMap::new(),
+            held: BTreeMap::new(),
+            tickets,
             tasks: Vec::new(),
             step: 0,
             descriptors: BTreeMap::new(),
@@ -122,7 +154,7 @@ impl World {
             Breakable::open(&recording, &self.recorder_fails).map_err(|error| error.to_string())?;
         let worker = Arc::new(OnceLock::new());
         let tools = tools(&self.data(), &self.counts, &worker);
-        self.kernel = boot(policy, tools, recorder, &self.clock)?;
+        self.kernel = boot(policy, tools, recorder, &self.clock, &self.tickets)?;
         (self.recording, self.worker, self.tampered) = (recording, worker, false);
         self.agents.clear();
         self.descriptors.clear();
@@ -142,7 +174,7 @@ impl World {
         let quota = Quota { bytes: 1 << 20, files: 100 };
         let at = VfsPath::parse("/mem/working").unwrap();
         let mount = Mount::new(at, Arc::<Memory>::clone(&memory), Access::ReadWrite(quota));
-        let spec = AgentSpec::new(name).fact("role", role).mount(mount);
+        let spec = AgentSpec::new(name).fact("role", role).mount(mount).on_ask(OnAsk::Return);
         let agent = self.kernel.spawn(spec).map_err(|error| error.to_string())?;
         self.agents.insert(known.to_owned(), agent);
         self.memory.insert(known.to_owned(), memory);
@@ -248,9 +280,15 @@ fn boot(
     tools: Registry,
     recorder: FlightRecorder,
     clock: &ManualClock,
+    tickets: &Tickets,
 ) -> Result<Kernel, String> {
-    let kernel =
-        Kernel::builder().policy(policy).tools(tools).recorder(recorder).timer(Arc::new(clock.clone()));
+    let approvals = Approvals::new().store(tickets.clone()).timeout(APPROVALS_VALID);
+    let kernel = Kernel::builder()
+        .policy(policy)
+        .tools(tools)
+        .recorder(recorder)
+        .timer(Arc::new(clock.clone()))
+        .approvals(approvals);
     kernel.build().map_err(|error| error.to_string())
 }
 
