@@ -156,6 +156,32 @@ fn ordinary_prose_is_clean() {
     }
 }
 
+/// The documents of this repository are prose of the field, in which nobody is given orders.
+#[test]
+fn the_documents_of_this_repository_are_clean() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let (mut paragraphs, mut flagged) = (0, Vec::new());
+    for document in [
+        "README.md",
+        "ARCHITECTURE.md",
+        "CONTRIBUTING.md",
+        "benches/README.md",
+        "atr/README.md",
+        "emk/README.md",
+        "control-plane/README.md",
+    ] {
+        let text = std::fs::read_to_string(root.join(document)).unwrap();
+        for paragraph in text.split("\n\n") {
+            paragraphs += 1;
+            let advice = look(paragraph, &Limits::DEFAULT);
+            if advice.is_flagged() || advice.incomplete {
+                flagged.push((document, advice));
+            }
+        }
+    }
+    assert!(100 < paragraphs && flagged.is_empty(), "{flagged:?} of {paragraphs}");
+}
+
 proptest! {
     #[test]
     fn any_text_is_scanned_and_ranges_are_in_order(text in any::<String>()) {

@@ -70,7 +70,7 @@ fn the_golden_cases_hold() {
                         case.close(&scores, "scores");
                     }
                     Err(error) => {
-                        assert_eq!(format!("{error:?}"), case.expected::<String>("err"), "{}", case.id)
+                        assert_eq!(format!("{error:?}"), case.expected::<String>("err"), "{}", case.id);
                     }
                 }
             }

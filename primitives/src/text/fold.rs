@@ -2,12 +2,12 @@
 
 use std::borrow::Cow;
 
-use unicode_normalization::UnicodeNormalization;
-use unicode_normalization::char::is_combining_mark;
+use unicode_normalization::char::{decompose_canonical, is_combining_mark};
+use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfkc_quick};
 use unicode_security::confusable_detection::skeleton as prototype;
 
 /// Characters that show nothing: `Default_Ignorable_Code_Point` of Unicode 16.0, and the interlinear and object marks.
-const INVISIBLE: [(char, char); 19] = [
+const INVISIBLE: [(char, char); 17] = [
     ('\u{ad}', '\u{ad}'),
     ('\u{34f}', '\u{34f}'),
     ('\u{61c}', '\u{61c}'),
@@ -25,8 +25,6 @@ const INVISIBLE: [(char, char); 19] = [
     ('\u{1bca0}', '\u{1bca3}'),
     ('\u{1d173}', '\u{1d17a}'),
     ('\u{e0000}', '\u{e0fff}'),
-    ('\u{110bd}', '\u{110bd}'),
-    ('\u{110cd}', '\u{110cd}'),
 ];
 
 /// Small capitals and their kin, which Unicode's table leaves apart from the letters they show.
@@ -79,6 +77,10 @@ pub(super) fn is_invisible(char: char) -> bool {
     if char.is_ascii() {
         return char.is_ascii_control() && !char.is_whitespace();
     }
+    // Nearly all text is below, or between the format characters and the presentation forms.
+    if matches!(char, '\u{a0}'..='\u{ac}' | '\u{ae}'..='\u{34e}' | '\u{3165}'..='\u{fdff}') {
+        return false;
+    }
     (char.is_control() && !char.is_whitespace())
         || INVISIBLE.iter().any(|(first, last)| (*first..=*last).contains(&char))
 }
@@ -90,11 +92,17 @@ pub(super) fn clean(text: &str) -> Cow<'_, str> {
 
 /// [`clean`] unless it is longer than `room`.
 pub(super) fn clean_within(text: &str, room: usize) -> Option<Cow<'_, str>> {
-    if text.is_ascii() && !text.chars().any(is_invisible) {
+    let untouched = if text.is_ascii() {
+        !text.bytes().any(|byte| is_invisible(char::from(byte)))
+    } else {
+        is_nfkc_quick(text.chars()) == IsNormalized::Yes && !text.chars().any(is_invisible)
+    };
+    if untouched {
         return Some(Cow::Borrowed(text));
     }
     let visible = text.chars().filter(|char| !is_invisible(*char)).nfkc().filter(|char| !is_invisible(*char));
-    within(visible, room).map(|clean| if clean == text { Cow::Borrowed(text) } else { Cow::Owned(clean) })
+    let clean = within(visible, room)?;
+    Some(if clean == text { Cow::Borrowed(text) } else { Cow::Owned(clean) })
 }
 
 /// The text of a sequence, unless it is longer than `room` bytes.
@@ -112,17 +120,52 @@ fn within(chars: impl Iterator<Item = char>, room: usize) -> Option<String> {
 /// The folded form of a clean text, unless it is longer than `room`.
 pub(super) fn folded(clean: &str, room: usize) -> Option<String> {
     if clean.is_ascii() {
-        return within(one_blank(clean.chars().map(|char| char.to_ascii_lowercase())), room);
+        return ascii_folded(clean, room);
     }
-    within(one_blank(clean.chars().flat_map(fold_case).nfkc()), room)
+    let folded = within(one_blank(clean.chars().flat_map(fold_case)), room)?;
+    if is_nfkc_quick(folded.chars()) == IsNormalized::Yes {
+        return Some(folded);
+    }
+    within(one_blank(folded.nfkc()), room)
+}
+
+fn ascii_folded(clean: &str, room: usize) -> Option<String> {
+    let mut text = String::with_capacity(clean.len().min(room));
+    let mut words = clean.split(|char: char| char.is_ascii() && char.is_whitespace()).peekable();
+    let mut after_blank = false;
+    while let Some(word) = words.next() {
+        text.push_str(word);
+        after_blank &= word.is_empty();
+        if words.peek().is_some() && !after_blank {
+            text.push(' ');
+            after_blank = true;
+        }
+        if room < text.len() {
+            return None;
+        }
+    }
+    text.make_ascii_lowercase();
+    Some(text)
 }
 
 /// The skeleton of a clean text, unless it is longer than `room`.
 pub(super) fn looks(clean: &str, room: usize) -> Option<String> {
     if clean.is_ascii() {
-        return folded(clean, room);
+        return ascii_folded(clean, room);
     }
-    within(one_blank(clean.nfd().flat_map(look)), room)
+    let mut looks = String::with_capacity(clean.len().min(room));
+    for char in clean.chars() {
+        if char.is_ascii() {
+            looks.push(char.to_ascii_lowercase());
+        } else {
+            // Marks are dropped, so their order does not matter.
+            decompose_canonical(char, |part| looks.extend(look(part)));
+        }
+        if room < looks.len() {
+            return None;
+        }
+    }
+    within(one_blank(looks.chars()), room)
 }
 
 /// Full case folding, by way of both mappings: `ẞ`, `ß` and `ss` meet, and so do the two small sigmas.
