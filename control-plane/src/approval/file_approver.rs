@@ -85,7 +85,7 @@ impl Approver for FileApprover {
             agent: request.agent().as_str(),
             what: request.what(),
             rules: request.rules(),
-            tenant: request.tenant().map(|tenant| tenant.as_str()),
+            tenant: request.tenant().map(agent_primitives::TenantId::as_str),
             labels: request.labels(),
             terms: request.terms(),
             asked: request.asked().to_string(),
