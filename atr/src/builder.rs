@@ -16,8 +16,10 @@ use crate::contract::{Effect, Endpoint, Limits, MAX_DESCRIPTION, Terms, ToolCont
 use crate::error::{RegistryError, ToolError, one_line};
 use crate::executor::process::Command;
 use crate::executor::{Prepare, function, process};
+use crate::labels::OutputLabels;
 use crate::path::{PathArgument, PathRoot};
 use crate::registry::{Entry, Registry};
+use crate::role::Roles;
 use crate::schema::InputSchema;
 
 /// What a typed tool takes. Implemented for every type that derives `Deserialize` and `JsonSchema`.
@@ -58,6 +60,10 @@ impl RegistryBuilder {
             idempotent: false,
             limits: Limits::DEFAULT,
             paths: Vec::new(),
+            authority: Vec::new(),
+            content: Vec::new(),
+            output_labels: Vec::new(),
+            field_labels: Vec::new(),
         }
     }
 
@@ -85,6 +91,10 @@ pub struct ToolBuilder<'a> {
     idempotent: bool,
     limits: Limits,
     paths: Vec<(String, PathRoot)>,
+    authority: Vec<String>,
+    content: Vec<String>,
+    output_labels: Vec<String>,
+    field_labels: Vec<(String, Vec<String>)>,
 }
 
 impl ToolBuilder<'_> {
@@ -115,6 +125,41 @@ impl ToolBuilder<'_> {
     /// Says that the argument at a JSON pointer, such as `/path`, names a file beneath `root`.
     pub fn path_argument(mut self, pointer: &str, root: PathRoot) -> Self {
         self.paths.push((pointer.to_owned(), root));
+        self
+    }
+
+    /// The arguments that decide who, what, where or how much is affected: a recipient, an account, a path, an amount.
+    /// Each is the name of an argument, or its JSON pointer, that the schema names at its root.
+    pub fn authority(mut self, arguments: impl IntoIterator<Item = impl ToString>) -> Self {
+        self.authority = texts(arguments);
+        self
+    }
+
+    /// The arguments that are payload, named as for [`ToolBuilder::authority`]. No argument is both.
+    pub fn content(mut self, arguments: impl IntoIterator<Item = impl ToString>) -> Self {
+        self.content = texts(arguments);
+        self
+    }
+
+    /// The [labels](agent_primitives::Label) that the output carries, wherever no field of it is said to carry others.
+    /// None unless said.
+    pub fn output_labels(mut self, labels: impl IntoIterator<Item = impl ToString>) -> Self {
+        self.output_labels = texts(labels);
+        self
+    }
+
+    /// The labels that the values at `pattern` carry, instead of those of the whole output; see [`OutputLabels`]. A
+    /// pattern is a JSON pointer in which `*` stands for any index or key, such as `/*/subject`; at most
+    /// [`MAX_LABELLED_FIELDS`](crate::MAX_LABELLED_FIELDS) of them, none twice.
+    pub fn field_labels(mut self, pattern: &str, labels: impl IntoIterator<Item = impl ToString>) -> Self {
+        self.field_labels.push((pattern.to_owned(), texts(labels)));
+        self
+    }
+
+    /// Says that the values at each of these patterns carry no label, whatever the whole output carries: the tool makes
+    /// them itself, such as ids and times, and nobody else has a say in them.
+    pub fn unlabelled_fields<'p>(mut self, patterns: impl IntoIterator<Item = &'p str>) -> Self {
+        self.field_labels.extend(patterns.into_iter().map(|pattern| (pattern.to_owned(), Vec::new())));
         self
     }
 
@@ -174,6 +219,8 @@ impl ToolBuilder<'_> {
             .map(|(pointer, root)| PathArgument::open(pointer, root))
             .collect::<Result<Vec<_>, _>>()
             .map_err(spec)?;
+        let arguments = Roles::of(&self.authority, &self.content, &schema).map_err(spec)?;
+        let output_labels = OutputLabels::compile(self.output_labels, self.field_labels).map_err(spec)?;
         let contract = ToolContract::seal(Terms {
             id: id.clone(),
             description: self.description,
@@ -183,6 +230,8 @@ impl ToolBuilder<'_> {
             limits: self.limits,
             endpoint,
             path_arguments: paths.iter().map(PathArgument::terms).collect(),
+            arguments,
+            output_labels,
         })
         .map_err(|error| refused(error.to_string()))?;
         self.registry.entries.insert(id, Arc::new(Entry { contract, schema, paths, prepare }));
@@ -210,4 +259,8 @@ impl ToolBuilder<'_> {
             None => Ok(()),
         }
     }
+}
+
+fn texts(items: impl IntoIterator<Item = impl ToString>) -> Vec<String> {
+    items.into_iter().map(|item| item.to_string()).collect()
 }

@@ -8,7 +8,9 @@ use agent_primitives::json::{self, JsonError, Value};
 use agent_primitives::{Digest, ToolId};
 use serde::{Deserialize, Serialize, Serializer};
 
+use crate::labels::OutputLabels;
 use crate::path::PathTerms;
+use crate::role::{ArgumentRole, Roles};
 
 /// Longest description of a tool, in characters.
 pub const MAX_DESCRIPTION: usize = 1024;
@@ -58,6 +60,56 @@ impl Effect {
 impl fmt::Display for Effect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
+    }
+}
+
+impl Effect {
+    /// Every effect there is.
+    pub const ALL: [Self; 8] = [
+        Self::Read,
+        Self::Write,
+        Self::Delete,
+        Self::Network,
+        Self::Filesystem,
+        Self::Process,
+        Self::Message,
+        Self::Money,
+    ];
+}
+
+/// A set of effects: one bit each, so that a decision can carry it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct EffectSet(u16);
+
+impl EffectSet {
+    /// Whether nothing is in the set.
+    #[must_use]
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Whether the effect is in the set.
+    #[must_use]
+    pub const fn contains(self, effect: Effect) -> bool {
+        self.0 & 1 << effect as u16 != 0
+    }
+
+    /// Whether the sets have an effect in common.
+    #[must_use]
+    pub const fn meets(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    /// Whether every effect of this set is in the other.
+    #[must_use]
+    pub const fn within(self, other: Self) -> bool {
+        self.0 & !other.0 == 0
+    }
+}
+
+impl FromIterator<Effect> for EffectSet {
+    fn from_iter<I: IntoIterator<Item = Effect>>(effects: I) -> Self {
+        Self(effects.into_iter().fold(0, |bits, effect| bits | 1 << effect as u16))
     }
 }
 
@@ -132,6 +184,8 @@ pub(crate) struct Terms {
     pub(crate) limits: Limits,
     pub(crate) endpoint: Endpoint,
     pub(crate) path_arguments: Vec<PathTerms>,
+    pub(crate) arguments: Roles,
+    pub(crate) output_labels: OutputLabels,
 }
 
 impl ToolContract {
@@ -184,6 +238,30 @@ impl ToolContract {
         self.terms.endpoint
     }
 
+    /// What the tool's output carries.
+    #[must_use]
+    pub fn output_labels(&self) -> &OutputLabels {
+        &self.terms.output_labels
+    }
+
+    /// The arguments that decide who, what, where or how much is affected, in ascending byte order.
+    #[must_use]
+    pub fn authority(&self) -> &[String] {
+        self.terms.arguments.authority()
+    }
+
+    /// The arguments that are payload, in ascending byte order.
+    #[must_use]
+    pub fn content(&self) -> &[String] {
+        self.terms.arguments.content()
+    }
+
+    /// What the argument `name`, a key of the arguments' object, decides.
+    #[must_use]
+    pub fn role(&self, name: &str) -> ArgumentRole {
+        self.terms.arguments.of_argument(name)
+    }
+
     /// Digest of everything else in the contract, as canonical JSON, in the domain `agent-os atr tool v1`. Any change
     /// to the contract changes it; the order of keys in the schema does not.
     #[must_use]
@@ -225,17 +303,7 @@ mod tests {
 
     #[test]
     fn effects_have_the_same_word_everywhere_and_no_other_word_parses() {
-        let all = [
-            Effect::Read,
-            Effect::Write,
-            Effect::Delete,
-            Effect::Network,
-            Effect::Filesystem,
-            Effect::Process,
-            Effect::Message,
-            Effect::Money,
-        ];
-        for effect in all {
+        for effect in Effect::ALL {
             assert_eq!(serde_json::to_value(effect).unwrap(), effect.as_str());
         }
         assert!(serde_json::from_value::<Effect>("delte".into()).is_err());

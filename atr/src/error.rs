@@ -27,7 +27,7 @@ pub enum RegistryError {
         /// The name both want.
         id: ToolId,
     },
-    /// Description, limits, command or path argument break a rule.
+    /// Description, limits, labels, command, or what is said of an argument breaks a rule.
     #[error("the tool `{id}` is not well specified: {reason}")]
     #[non_exhaustive]
     SpecInvalid {

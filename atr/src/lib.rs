@@ -7,21 +7,25 @@ mod context;
 mod contract;
 mod error;
 mod executor;
+mod labels;
 mod output;
 mod path;
 mod registry;
+mod role;
 mod schema;
 mod timer;
 
 pub use arguments::Arguments;
 pub use builder::{RegistryBuilder, ToolArguments, ToolBuilder, ToolReply};
 pub use context::{CallContext, Canceller};
-pub use contract::{Effect, Endpoint, Limits, MAX_DESCRIPTION, ToolContract};
+pub use contract::{Effect, EffectSet, Endpoint, Limits, MAX_DESCRIPTION, ToolContract};
 pub use error::{ArgumentError, RegistryError, Stderr, ToolError};
 pub use executor::process::Command;
+pub use labels::{Leaf, MAX_FIELD_PATTERN, MAX_LABELLED_FIELDS, OutputLabels};
 pub use output::Output;
 pub use path::{MAX_PATH, PathRoot};
 pub use registry::{Invocation, Registry};
+pub use role::ArgumentRole;
 pub use schema::{MAX_ENUM_VALUES, MAX_PATTERNS, MAX_PROPERTIES, MAX_SCHEMA_BYTES, MAX_SCHEMA_DEPTH};
 /// The version of schemars whose `JsonSchema` a tool's arguments derive.
 pub use schemars;

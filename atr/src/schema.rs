@@ -1,6 +1,6 @@
 //! The schema of a tool's arguments: bounded, closed, without anything that could be fetched or could backtrack.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use agent_primitives::json::{self, JsonError, Value};
@@ -35,6 +35,8 @@ const DRAFT_2020_12: &str = "https://json-schema.org/draft/2020-12/schema";
 pub(crate) struct InputSchema {
     schema: Value,
     validator: Validator,
+    /// The arguments that the schema names.
+    names: BTreeSet<String>,
     /// Subschemas met when every reference is followed once.
     expansion: usize,
     /// Whether a subschema refers to itself, and so is met once more on each level of the arguments.
@@ -62,6 +64,7 @@ impl InputSchema {
         let mut expansion = Expansion { survey: &survey, met: 0, recursive: false, open: Vec::new() };
         expansion.follow(&schema)?;
         let (expansion, recursive) = (expansion.met, expansion.recursive);
+        let names = survey.names_in(&schema)?;
         let validator = jsonschema::options()
             .with_draft(Draft::Draft202012)
             .offline()
@@ -70,11 +73,16 @@ impl InputSchema {
             )
             .build(&schema)
             .map_err(|error| one_line(format_args!("`{}`: {error}", error.instance_path()), 512))?;
-        Ok(Self { schema, validator, expansion, recursive })
+        Ok(Self { schema, validator, names, expansion, recursive })
     }
 
     pub(crate) fn schema(&self) -> &Value {
         &self.schema
+    }
+
+    /// Whether the schema names an argument, at its root or in a subschema that applies to the same object.
+    pub(crate) fn names(&self, argument: &str) -> bool {
+        self.names.contains(argument)
     }
 
     /// The first errors of `arguments`. Values are never coerced.
@@ -184,6 +192,32 @@ impl<'a> Survey<'a> {
         found.ok_or_else(|| {
             format!("the reference {reference} is not a pointer to a subschema of the same schema")
         })
+    }
+
+    /// The properties of `root`, and of every subschema that applies to the same object as it does.
+    fn names_in(&self, root: &'a Value) -> Result<BTreeSet<String>, String> {
+        let (mut names, mut followed) = (BTreeSet::new(), BTreeSet::new());
+        let mut pending = vec![root];
+        while let Some(schema) = pending.pop() {
+            for (keyword, value) in schema.as_object().into_iter().flatten() {
+                match keyword.as_str() {
+                    "properties" => {
+                        names.extend(value.as_object().into_iter().flat_map(|named| named.keys().cloned()));
+                    }
+                    "$ref" => {
+                        let (pointer, target) = self.target(value)?;
+                        if followed.insert(pointer) {
+                            pending.push(target);
+                        }
+                    }
+                    "allOf" | "anyOf" | "oneOf" | "if" | "then" | "else" | "dependentSchemas" => {
+                        pending.extend(children(keyword, value).map(|(_, child)| child));
+                    }
+                    _ => {}
+                }
+            }
+        }
+        Ok(names)
     }
 }
 

@@ -129,7 +129,7 @@ impl AgentHandle {
     pub async fn exec(&self, tool: &str, arguments: Value) -> Result<Value, CallError> {
         let arguments = RawArguments::Value(arguments);
         match self.syscall(Syscall::Exec { tool: tool.to_owned(), arguments, deadline: None }).await? {
-            Reply::Output(output) => Ok(output.value().clone()),
+            Reply::Output { output, .. } => Ok(output.into_value()),
             _ => Ok(Value::Null),
         }
     }

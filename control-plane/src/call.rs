@@ -6,11 +6,12 @@
 use std::time::Duration;
 
 use agent_primitives::json::{self, Value};
-use agent_primitives::{Signal, SignalSet};
+use agent_primitives::{LabelSet, Signal, SignalSet};
 use agent_tool_registry::{Arguments, Output};
 use bytes::Bytes;
 use serde::Deserialize;
 
+use crate::flow::Sources;
 use crate::policy::Decision;
 use crate::question::CallKind;
 use crate::vfs::{Descriptor, OpenFlags, Version};
@@ -85,6 +86,9 @@ pub enum RawArguments {
     Json(Bytes),
     /// Arguments that were read before, to be used again.
     Checked(Arguments),
+    /// Arguments of an agent that says what each was made from. What it says counts only if the host has spawned it with
+    /// [`Provenance::Declared`](crate::flow::Provenance::Declared).
+    Sourced(Box<Self>, Sources),
 }
 
 /// One system call.
@@ -216,6 +220,8 @@ pub enum Reply {
         data: Bytes,
         /// The version of the file; a directory has none.
         version: Option<Version>,
+        /// What the bytes carry.
+        labels: LabelSet,
     },
     /// A file was changed.
     Written {
@@ -227,7 +233,14 @@ pub enum Reply {
     /// A descriptor was opened.
     Opened(Descriptor),
     /// A tool answered.
-    Output(Output),
+    Output {
+        /// The answer.
+        output: Output,
+        /// What it carries.
+        labels: LabelSet,
+        /// The number of the call, under which the record has it and by which a later call can name it as a source.
+        call: u64,
+    },
     /// A signal that was awaited.
     Signal(Signal),
     /// What the call in question would get.

@@ -1,6 +1,6 @@
 //! What can go wrong with a system call, as the agent sees it.
 
-use agent_primitives::{BadId, TicketId, Timestamp};
+use agent_primitives::{BadId, TicketId, Timestamp, TooManyLabels};
 use agent_tool_registry::ToolError;
 
 use crate::call::BadCall;
@@ -45,6 +45,9 @@ pub enum CallError {
     /// The receiver of a signal does not exist, or the signal does nothing yet.
     #[error(transparent)]
     Signal(#[from] SignalError),
+    /// What came back carries more labels than one value or agent can hold, so it is withheld.
+    #[error("the reply is withheld: {0}")]
+    Labels(#[from] TooManyLabels),
     /// A service panicked. The call is over; the kernel and everybody else go on.
     #[error("the service panicked: {panic}")]
     Crashed {
@@ -73,6 +76,7 @@ impl CallError {
             Self::File(error) => error.code(),
             Self::Tool(error) => error.code(),
             Self::Signal(error) => error.code(),
+            Self::Labels(_) => "AK0916",
             Self::Crashed { .. } => "AK9902",
             Self::KernelDown { .. } => "AK9901",
         }
@@ -140,6 +144,9 @@ pub enum InvalidCall {
         /// The bound.
         limit: u64,
     },
+    /// Arguments that say twice what they were made from.
+    #[error("the arguments say twice what they were made from")]
+    SourcedTwice,
     /// A question about a question, or about an exit.
     #[error("only calls 1 to 6 can be asked about")]
     NotAQuestion,
@@ -161,6 +168,7 @@ impl InvalidCall {
             Self::Unmaskable { .. } => "AK0907",
             Self::TooMany { .. } => "AK0908",
             Self::NotAQuestion => "AK0909",
+            Self::SourcedTwice => "AK0915",
         }
     }
 }

@@ -5,6 +5,7 @@ pub mod approval;
 pub mod call;
 pub mod denial;
 pub mod error;
+pub mod flow;
 pub mod kernel;
 pub mod policy;
 pub mod question;

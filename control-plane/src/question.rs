@@ -1,8 +1,10 @@
 //! What policy is asked: who wants to do what to which object.
 
 use agent_primitives::{AgentId, LabelSet, Signal, TenantId, Timestamp, ToolId};
+use agent_tool_registry::EffectSet;
 use serde_json::{Map, Value};
 
+use crate::flow::Argument;
 use crate::vfs::VfsPath;
 
 /// The eight system calls. Numbers are ABI and never change; the set is exhaustive on purpose.
@@ -124,13 +126,31 @@ pub struct Question<'a> {
     pub call: CallKind,
     /// What it touches.
     pub object: Object<'a>,
+    /// What its arguments carry, where that was found out; otherwise they are taken to carry all that the caller does.
+    pub arguments: Option<&'a [Argument]>,
+    /// What the tool's contract says it may do to the world, if it says so.
+    pub effects: Option<EffectSet>,
 }
 
 impl<'a> Question<'a> {
     /// Whether `call` may touch `object`.
     #[must_use]
     pub const fn new(call: CallKind, object: Object<'a>) -> Self {
-        Self { call, object }
+        Self { call, object, arguments: None, effects: None }
+    }
+
+    /// The same question, about a tool that declares these effects; none at all is a tool that does not say.
+    #[must_use]
+    pub const fn declaring(mut self, effects: EffectSet) -> Self {
+        self.effects = if effects.is_empty() { None } else { Some(effects) };
+        self
+    }
+
+    /// The same question, knowing what the arguments carry.
+    #[must_use]
+    pub const fn carrying(mut self, arguments: Option<&'a [Argument]>) -> Self {
+        self.arguments = arguments;
+        self
     }
 }
 

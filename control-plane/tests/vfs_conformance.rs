@@ -7,6 +7,7 @@ use agent_control_plane::vfs::{
     Content, Directory, Kind, Listing, Memory, MemoryBackend, Page, Quota, RelPath, Stat, Version, VfsError,
     Write, WriteMode, Written,
 };
+use agent_primitives::LabelSet;
 use bytes::Bytes;
 
 const ROOMY: Quota = Quota { bytes: 1 << 30, files: 1 << 20 };
@@ -16,7 +17,32 @@ struct Store(Arc<dyn MemoryBackend>);
 
 impl Store {
     async fn put(&self, mode: WriteMode, path: &str, data: &[u8]) -> Result<Written, VfsError> {
-        self.write(path, Write::new(mode, Bytes::copy_from_slice(data), ROOMY)).await
+        self.write(path, Write::new(mode, Bytes::copy_from_slice(data), LabelSet::EMPTY, ROOMY)).await
+    }
+
+    async fn put_labelled(
+        &self,
+        mode: WriteMode,
+        path: &str,
+        data: &[u8],
+        labels: &[&str],
+    ) -> Result<Written, VfsError> {
+        self.write(path, Write::new(mode, Bytes::copy_from_slice(data), set(labels), ROOMY)).await
+    }
+
+    /// What a file carries, by every way of asking.
+    async fn labels(&self, path: &str) -> LabelSet {
+        let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
+        let stat = self.stat(path).await.unwrap();
+        let entries = self.page(parent, None, 100).await.unwrap().entries;
+        let entry = entries.into_iter().find(|entry| entry.name == name).unwrap();
+        assert_eq!(entry.stat, stat);
+        if stat.kind == Kind::File {
+            for length in [0, 1, 1 << 20] {
+                assert_eq!(self.part(path, 0, length).await.unwrap().labels, stat.labels);
+            }
+        }
+        stat.labels
     }
 
     async fn write(&self, path: &str, write: Write) -> Result<Written, VfsError> {
@@ -53,10 +79,14 @@ impl Store {
     }
 }
 
+fn set(labels: &[&str]) -> LabelSet {
+    LabelSet::new(labels.iter().map(|label| label.parse().unwrap())).unwrap()
+}
+
 use WriteMode::{Append, CreateNew, Replace};
 
 async fn an_empty_store_has_a_root_and_nothing_else(store: Store) {
-    assert_eq!(store.stat("").await, Ok(Stat::directory()));
+    assert_eq!(store.stat("").await, Ok(Stat::directory(LabelSet::EMPTY)));
     assert_eq!(store.page("", None, 10).await, Ok(Listing::new(vec![], None)));
     assert_eq!(store.read("").await, Err(VfsError::IsDirectory));
     for path in ["a", "a/b"] {
@@ -76,7 +106,10 @@ async fn what_was_written_is_read(store: Store) {
         assert_eq!(written.size, data.len() as u64);
         let content = store.content(path).await.unwrap();
         assert_eq!((content.bytes.as_ref(), content.version), (data, written.version), "{path}");
-        assert_eq!(store.stat(path).await, Ok(Stat::file(data.len() as u64, written.version)));
+        assert_eq!(
+            store.stat(path).await,
+            Ok(Stat::file(data.len() as u64, written.version, LabelSet::EMPTY))
+        );
     }
 }
 
@@ -159,8 +192,9 @@ async fn a_directory_goes_with_its_last_file(store: Store) {
 async fn a_stale_version_changes_nothing(store: Store) {
     let first = store.put(Replace, "f", b"1").await.unwrap().version;
     let second = store.put(Replace, "f", b"2").await.unwrap().version;
-    let conditional =
-        |mode, expected| Write::new(mode, Bytes::from_static(b"3"), ROOMY).expecting(Some(expected));
+    let conditional = |mode, expected| {
+        Write::new(mode, Bytes::from_static(b"3"), LabelSet::EMPTY, ROOMY).expecting(Some(expected))
+    };
     for mode in [Replace, Append] {
         assert_eq!(store.write("f", conditional(mode, first)).await, Err(VfsError::Conflict));
         assert_eq!(store.write("gone", conditional(mode, first)).await, Err(VfsError::Conflict));
@@ -211,7 +245,12 @@ async fn listings_are_in_byte_order_and_paged(store: Store) {
         assert_eq!(paged, expected, "limit {limit}");
     }
     for entry in store.page("dir", None, 100).await.unwrap().entries {
-        assert_eq!(store.stat(&format!("dir/{}", entry.name)).await, Ok(entry.stat), "{}", entry.name);
+        assert_eq!(
+            store.stat(&format!("dir/{}", entry.name)).await,
+            Ok(entry.stat.clone()),
+            "{}",
+            entry.name
+        );
         assert_eq!(entry.stat.kind == Kind::Directory, entry.name == "sub");
     }
     assert_eq!(store.page("dir", Some("zz"), 10).await, Ok(Listing::new(vec![], None)));
@@ -220,7 +259,10 @@ async fn listings_are_in_byte_order_and_paged(store: Store) {
 async fn the_quota_is_kept_to_the_byte(store: Store) {
     let quota = Quota { bytes: 10, files: 2 };
     let put = async |mode, path, data: &'static [u8]| {
-        store.write(path, Write::new(mode, Bytes::from_static(data), quota)).await.map(|written| written.size)
+        store
+            .write(path, Write::new(mode, Bytes::from_static(data), LabelSet::EMPTY, quota))
+            .await
+            .map(|written| written.size)
     };
     assert_eq!(put(Replace, "a", b"12345678").await, Ok(8));
     assert_eq!(put(Append, "a", b"123").await, Err(VfsError::Quota));
@@ -247,7 +289,7 @@ async fn writers_at_once_never_exceed_the_quota(store: Store) {
                 let mut done = 0;
                 for round in 0..20 {
                     let path = format!("{}", (writer + round) % 7);
-                    let write = Write::new(Append, Bytes::from_static(b"1234567"), quota);
+                    let write = Write::new(Append, Bytes::from_static(b"1234567"), LabelSet::EMPTY, quota);
                     match store.write(&path, write).await {
                         Ok(_) => done += 7,
                         Err(error) => assert_eq!(error, VfsError::Quota),
@@ -294,7 +336,8 @@ async fn no_increment_is_lost(store: Store) {
                 while done < 25 {
                     let Content { bytes, version, .. } = store.content("n").await.unwrap();
                     let next = std::str::from_utf8(&bytes).unwrap().parse::<u32>().unwrap() + 1;
-                    let write = Write::new(Replace, next.to_string().into(), ROOMY).expecting(Some(version));
+                    let write = Write::new(Replace, next.to_string().into(), LabelSet::EMPTY, ROOMY)
+                        .expecting(Some(version));
                     match store.write("n", write).await {
                         Ok(_) => done += 1,
                         Err(error) => assert_eq!(error, VfsError::Conflict),
@@ -339,7 +382,7 @@ async fn a_directory_of_thousands_lists_whole(store: Store) {
 
 async fn an_unpolled_operation_does_nothing(store: Store) {
     let path = RelPath::parse("f").unwrap();
-    drop(store.0.write(path, Write::new(Replace, Bytes::from_static(b"1"), ROOMY)));
+    drop(store.0.write(path, Write::new(Replace, Bytes::from_static(b"1"), LabelSet::EMPTY, ROOMY)));
     assert_eq!(store.stat("f").await, Err(VfsError::NotFound));
 }
 
@@ -350,6 +393,126 @@ async fn the_longest_path_works(store: Store) {
     store.put(CreateNew, &"n".repeat(255), b"long").await.unwrap();
     store.remove(&deep, None).await.unwrap();
     assert_eq!(store.stat("d").await, Err(VfsError::NotFound));
+}
+
+async fn labels_are_kept_with_the_file_and_answered_with_it(store: Store) {
+    for (mode, labels, expected) in [
+        (CreateNew, &["pii"][..], &["pii"][..]),
+        (Append, &[], &["pii"]),
+        (Append, &["untrusted"], &["pii", "untrusted"]),
+        (Append, &["untrusted", "tool:mail.read"], &["pii", "tool:mail.read", "untrusted"]),
+        (Append, &["pii"], &["pii", "tool:mail.read", "untrusted"]),
+        (Replace, &["secret"], &["secret"]),
+        (Replace, &[], &[]),
+        (Append, &["mcp:github"], &["mcp:github"]),
+    ] {
+        let written = store.put_labelled(mode, "d/f", b"x", labels).await.unwrap();
+        assert_eq!(written.labels, set(expected), "{mode:?} {labels:?}");
+        assert_eq!(store.labels("d/f").await, set(expected), "{mode:?} {labels:?}");
+        assert_eq!(store.stat("d/f").await.unwrap().version, Some(written.version));
+    }
+    store.put_labelled(Append, "d/other", b"", &["secret"]).await.unwrap();
+    assert_eq!(store.labels("d/other").await, set(&["secret"]));
+    assert_eq!(store.labels("d/f").await, set(&["mcp:github"]));
+    store.remove("d/f", None).await.unwrap();
+    store.put(CreateNew, "d/f", b"anew").await.unwrap();
+    assert_eq!(store.labels("d/f").await, LabelSet::EMPTY);
+}
+
+async fn an_append_that_adds_labels_adds_its_bytes_as_ever(store: Store) {
+    let mut versions = std::collections::HashSet::new();
+    for (index, label) in ["tool:a", "tool:b", "tool:b", "tool:c"].into_iter().enumerate() {
+        let written = store.put_labelled(Append, "f", &[b'0' + index as u8], &[label]).await.unwrap();
+        assert_eq!(written.size, index as u64 + 1);
+        assert!(versions.insert(written.version));
+    }
+    assert_eq!(store.read("f").await.unwrap(), "0123");
+    let over = Quota { bytes: 4, files: 1 };
+    let write = Write::new(Append, Bytes::from_static(b"4"), set(&["secret"]), over);
+    assert_eq!(store.write("f", write).await, Err(VfsError::Quota));
+    assert_eq!(store.labels("f").await, set(&["tool:a", "tool:b", "tool:c"]));
+}
+
+async fn a_write_that_is_refused_changes_no_labels(store: Store) {
+    let first = store.put_labelled(Replace, "f", b"1", &["pii"]).await.unwrap().version;
+    let second = store.put_labelled(Replace, "f", b"2", &["untrusted"]).await.unwrap().version;
+    let tight = Quota { bytes: 1, files: 1 };
+    for (mode, expected, quota, error) in [
+        (Replace, Some(first), ROOMY, VfsError::Conflict),
+        (Append, Some(first), ROOMY, VfsError::Conflict),
+        (CreateNew, None, ROOMY, VfsError::Exists),
+        (Append, Some(second), tight, VfsError::Quota),
+        (Replace, Some(second), tight, VfsError::Quota),
+    ] {
+        let write = Write::new(mode, Bytes::from_static(b"xx"), set(&["secret"]), quota).expecting(expected);
+        assert_eq!(store.write("f", write).await, Err(error));
+        assert_eq!(store.labels("f").await, set(&["untrusted"]), "{mode:?}");
+    }
+    assert_eq!(store.remove("f", Some(first)).await, Err(VfsError::Conflict));
+    assert_eq!(store.labels("f").await, set(&["untrusted"]));
+}
+
+async fn a_directory_carries_what_made_it(store: Store) {
+    store.put_labelled(CreateNew, "a/b/tainted", b"", &["untrusted"]).await.unwrap();
+    store.put_labelled(CreateNew, "a/clean", b"", &[]).await.unwrap();
+    store.put_labelled(Replace, "plain/f", b"", &[]).await.unwrap();
+    store.put_labelled(Replace, "plain/g", b"", &["secret"]).await.unwrap();
+    assert_eq!(store.labels("a").await, set(&["untrusted"]));
+    assert_eq!(store.labels("a/b").await, set(&["untrusted"]));
+    assert_eq!(store.labels("plain").await, LabelSet::EMPTY);
+    store.remove("a/b/tainted", None).await.unwrap();
+    store.put_labelled(CreateNew, "a/b/again", b"", &["pii"]).await.unwrap();
+    assert_eq!(store.labels("a/b").await, set(&["pii"]));
+}
+
+async fn no_label_of_concurrent_appends_is_lost(store: Store) {
+    let store = Arc::new(store);
+    let writers: Vec<_> = (0..4)
+        .map(|writer| {
+            let store = Arc::clone(&store);
+            tokio::spawn(async move {
+                let mut before = LabelSet::EMPTY;
+                for round in 0..10 {
+                    let own = format!("own:{writer}.{round}");
+                    let after = store.put_labelled(Append, "d/f", b"1", &[&own]).await.unwrap().labels;
+                    assert!(after.contains(&own) && after.contains_all(&before));
+                    before = after;
+                }
+            })
+        })
+        .collect();
+    for writer in writers {
+        writer.await.unwrap();
+    }
+    assert_eq!(store.labels("d/f").await.len(), 40);
+    assert_eq!(store.read("d/f").await.unwrap().len(), 40);
+}
+
+async fn content_and_labels_change_in_one_step(store: Store) {
+    let store = Arc::new(store);
+    store.put_labelled(Replace, "f", b"a", &["own:a"]).await.unwrap();
+    let writer = {
+        let store = Arc::clone(&store);
+        tokio::spawn(async move {
+            for _ in 0..100 {
+                store.put_labelled(Replace, "f", b"bb", &["own:b"]).await.unwrap();
+                store.put_labelled(Replace, "f", b"a", &["own:a"]).await.unwrap();
+                store.put_labelled(Append, "f", b"cc", &["own:c"]).await.unwrap();
+            }
+        })
+    };
+    let expected = |size: u64| match size {
+        1 => set(&["own:a"]),
+        2 => set(&["own:b"]),
+        _ => set(&["own:a", "own:c"]),
+    };
+    while !writer.is_finished() {
+        let content = store.content("f").await.unwrap();
+        assert_eq!(content.labels, expected(content.bytes.len() as u64));
+        let stat = store.stat("f").await.unwrap();
+        assert_eq!(stat.labels, expected(stat.size));
+    }
+    writer.await.unwrap();
 }
 
 macro_rules! conformance {
@@ -390,4 +553,10 @@ conformance! {
     a_directory_of_thousands_lists_whole
     an_unpolled_operation_does_nothing
     the_longest_path_works
+    labels_are_kept_with_the_file_and_answered_with_it
+    an_append_that_adds_labels_adds_its_bytes_as_ever
+    a_write_that_is_refused_changes_no_labels
+    a_directory_carries_what_made_it
+    no_label_of_concurrent_appends_is_lost
+    content_and_labels_change_in_one_step
 }

@@ -7,6 +7,7 @@ use agent_control_plane::vfs::{
     Access, Descriptor, MAX_OPEN, MAX_TRANSFER, Memory, Mount, Namespace, OpenFlags, Quota, VfsError,
     VfsPath, WriteMode,
 };
+use agent_primitives::LabelSet;
 use bytes::Bytes;
 
 const QUOTA: Quota = Quota { bytes: 64 << 20, files: 2000 };
@@ -29,12 +30,16 @@ fn namespace() -> Namespace {
 }
 
 async fn open(namespace: &Namespace, at: &str, flags: OpenFlags) -> Result<Descriptor, VfsError> {
-    namespace.open(&path(at), flags).await.map_err(|error| error.error())
+    namespace.open(&path(at), flags, LabelSet::EMPTY).await.map_err(|error| error.error())
 }
 
 async fn write(namespace: &Namespace, to: Descriptor, at: Option<u64>, text: &str) -> Result<u64, VfsError> {
     let data = Bytes::copy_from_slice(text.as_bytes());
-    namespace.write_open(to, at, data).await.map(|written| written.size).map_err(|error| error.error())
+    namespace
+        .write_open(to, at, data, LabelSet::EMPTY)
+        .await
+        .map(|written| written.size)
+        .map_err(|error| error.error())
 }
 
 async fn read(
@@ -194,7 +199,7 @@ async fn a_mount_taken_away_is_gone_for_its_descriptors() {
     assert_eq!(write(&namespace, file, None, "x").await, Err(VfsError::NotFound));
     let store = Mount::new(path("/m"), Arc::new(Memory::new()), Access::ReadOnly);
     namespace.mount(store).unwrap();
-    let append = namespace.write_open(file, None, Bytes::from_static(b"x")).await;
+    let append = namespace.write_open(file, None, Bytes::from_static(b"x"), LabelSet::EMPTY).await;
     assert_eq!(append.unwrap_err().error(), VfsError::NotFound);
 }
 
@@ -293,7 +298,10 @@ async fn writers_at_the_position_of_one_descriptor_follow_each_other() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn writers_of_different_places_lose_nothing_to_each_other() {
     let namespace = Arc::new(namespace());
-    namespace.write(&path("/m/f"), WriteMode::Replace, Bytes::from(vec![0; 4]), None).await.unwrap();
+    namespace
+        .write(&path("/m/f"), WriteMode::Replace, Bytes::from(vec![0; 4]), LabelSet::EMPTY, None)
+        .await
+        .unwrap();
     let writers: Vec<_> = (0..4_u8)
         .map(|place| {
             let namespace = Arc::clone(&namespace);
@@ -302,7 +310,8 @@ async fn writers_of_different_places_lose_nothing_to_each_other() {
                 for round in 1..=50 {
                     let data = Bytes::from(vec![round]);
                     // Others may keep changing the file; that is answered, never papered over.
-                    while let Err(error) = namespace.write_open(file, Some(place.into()), data.clone()).await
+                    while let Err(error) =
+                        namespace.write_open(file, Some(place.into()), data.clone(), LabelSet::EMPTY).await
                     {
                         assert_eq!(error.error(), VfsError::Conflict);
                     }
@@ -314,4 +323,31 @@ async fn writers_of_different_places_lose_nothing_to_each_other() {
         writer.await.unwrap();
     }
     assert_eq!(namespace.read(&path("/m/f"), 0, 10).await.unwrap().bytes.as_ref(), [50; 4]);
+}
+
+#[tokio::test]
+async fn labels_follow_the_data_through_descriptors() {
+    let namespace = namespace();
+    let set = |words: &[&str]| LabelSet::new(words.iter().map(|word| word.parse().unwrap())).unwrap();
+    let write = async |file, offset, label: &str| {
+        let data = Bytes::from_static(b"xy");
+        namespace.write_open(file, offset, data, set(&[label])).await.unwrap().labels
+    };
+    // The name of a file comes from whoever creates it; opening one that exists changes nothing.
+    let file = namespace.open(&path("/m/f"), BOTH, set(&["own:name"])).await.unwrap();
+    namespace.open(&path("/m/f"), BOTH, set(&["own:other"])).await.unwrap();
+    assert_eq!(namespace.read_open(file, Some(0), 9).await.unwrap().labels, set(&["own:name"]));
+    // At the end, over all there is, in the middle, beyond a gap, and at the position: no label goes.
+    assert_eq!(write(file, Some(0), "own:a").await, set(&["own:a", "own:name"]));
+    assert_eq!(write(file, Some(0), "own:b").await, set(&["own:a", "own:b", "own:name"]));
+    assert_eq!(write(file, Some(1), "own:a").await, set(&["own:a", "own:b", "own:name"]));
+    assert_eq!(write(file, Some(9), "own:c").await, set(&["own:a", "own:b", "own:c", "own:name"]));
+    write(file, None, "own:d").await;
+    let append = namespace.open(&path("/m/f"), APPEND, LabelSet::EMPTY).await.unwrap();
+    write(append, Some(0), "own:e").await;
+    let all = set(&["own:a", "own:b", "own:c", "own:d", "own:e", "own:name"]);
+    assert_eq!(namespace.read_open(file, None, 1).await.unwrap().labels, all);
+    // Writing nothing adds nothing.
+    namespace.write_open(file, Some(0), Bytes::new(), set(&["own:f"])).await.unwrap();
+    assert_eq!(namespace.stat(&path("/m/f")).await.unwrap().labels, all);
 }

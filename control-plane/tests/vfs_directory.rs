@@ -13,6 +13,7 @@ use agent_control_plane::vfs::{
     Access, Content, Directory, DirectoryError, MemoryBackend, Mount, Namespace, Page, Quota, RelPath, Usage,
     VfsError, VfsPath, Write, WriteMode, Written,
 };
+use agent_primitives::LabelSet;
 use bytes::Bytes;
 use tempfile::TempDir;
 
@@ -24,7 +25,7 @@ fn rel(path: &str) -> RelPath<'_> {
 }
 
 async fn put(store: &Directory, mode: WriteMode, path: &str, data: &[u8]) -> Result<Written, VfsError> {
-    store.write(rel(path), Write::new(mode, Bytes::copy_from_slice(data), ROOMY)).await
+    store.write(rel(path), Write::new(mode, Bytes::copy_from_slice(data), LabelSet::EMPTY, ROOMY)).await
 }
 
 async fn get(store: &Directory, path: &str) -> Result<Bytes, VfsError> {
@@ -118,8 +119,10 @@ async fn a_folder_swapped_for_a_link_meanwhile_leads_nowhere() {
             }
         })
     };
-    let mut reached = 0;
-    for _ in 0..2000 {
+    let (mut tried, mut reached) = (0, 0);
+    // On a busy machine it may take long to meet the folder while it is in place.
+    while tried < 2000 || (reached == 0 && tried < 1_000_000) {
+        tried += 1;
         match get(&store, "d/f").await {
             Ok(bytes) => {
                 assert_ne!(bytes, "secret");
@@ -131,7 +134,8 @@ async fn a_folder_swapped_for_a_link_meanwhile_leads_nowhere() {
             }
         }
         // The quota keeps this from making `d` anew while it is away, so the swapper can put it back.
-        let write = Write::new(WriteMode::Append, Bytes::new(), Quota { bytes: 0, files: 0 });
+        let write =
+            Write::new(WriteMode::Append, Bytes::new(), LabelSet::EMPTY, Quota { bytes: 0, files: 0 });
         let _either_way = store.write(rel("d/f"), write).await;
     }
     stop.store(true, std::sync::atomic::Ordering::SeqCst);
@@ -277,7 +281,8 @@ async fn a_change_by_another_program_is_a_conflict() {
     ] {
         let version = put(&store, WriteMode::Replace, "f", b"abc").await.unwrap().version;
         change(&host);
-        let write = Write::new(WriteMode::Replace, Bytes::from_static(b"x"), ROOMY).expecting(Some(version));
+        let write = Write::new(WriteMode::Replace, Bytes::from_static(b"x"), LabelSet::EMPTY, ROOMY)
+            .expecting(Some(version));
         assert_eq!(store.write(rel("f"), write).await, Err(VfsError::Conflict));
         assert_eq!(store.remove(rel("f"), Some(version)).await, Err(VfsError::Conflict));
     }
@@ -354,6 +359,140 @@ async fn a_version_read_is_good_for_a_write() {
     let store = Directory::open(folder.path()).unwrap();
     let Content { version, .. } = store.read(rel("f"), 0, 4).await.unwrap();
     assert_eq!(store.stat(rel("f")).await.unwrap().version, Some(version));
-    let write = Write::new(WriteMode::Append, Bytes::from_static(b"!"), ROOMY).expecting(Some(version));
+    let write = Write::new(WriteMode::Append, Bytes::from_static(b"!"), LabelSet::EMPTY, ROOMY)
+        .expecting(Some(version));
     store.write(rel("f"), write).await.unwrap();
+}
+
+async fn put_labelled(
+    store: &Directory,
+    mode: WriteMode,
+    path: &str,
+    data: &[u8],
+    labels: &LabelSet,
+) -> Result<Written, VfsError> {
+    store.write(rel(path), Write::new(mode, Bytes::copy_from_slice(data), labels.clone(), ROOMY)).await
+}
+
+async fn labels_of(store: &Directory, path: &str) -> Result<LabelSet, VfsError> {
+    let read = store.read(rel(path), 0, 1 << 20).await?.labels;
+    assert_eq!(store.stat(rel(path)).await?.labels, read);
+    Ok(read)
+}
+
+fn labels(words: &[&str]) -> LabelSet {
+    LabelSet::new(words.iter().map(|word| word.parse().unwrap())).unwrap()
+}
+
+fn set_attribute(file: &Path, value: &[u8]) {
+    rustix::fs::setxattr(file, LABELS, value, rustix::fs::XattrFlags::empty()).unwrap();
+}
+
+const LABELS: &str = "user.agentos.labels";
+
+#[tokio::test]
+async fn labels_survive_reopening_and_renaming_by_the_host() {
+    let folder = tempfile::tempdir().unwrap();
+    {
+        let store = Directory::open(folder.path()).unwrap();
+        let first = labels(&["pii", "tool:mail.read"]);
+        put_labelled(&store, WriteMode::CreateNew, "a/f", b"1", &first).await.unwrap();
+        put_labelled(&store, WriteMode::Append, "a/f", b"2", &labels(&["untrusted"])).await.unwrap();
+    }
+    fs::rename(folder.path().join("a/f"), folder.path().join("a/g")).unwrap();
+    let expected = labels(&["pii", "tool:mail.read", "untrusted"]);
+    let store = Directory::open(folder.path()).unwrap();
+    assert_eq!(labels_of(&store, "a/g").await.unwrap(), expected);
+    assert_eq!(store.stat(rel("a")).await.unwrap().labels, labels(&["pii", "tool:mail.read"]));
+    drop(store);
+    assert_eq!(labels_of(&Directory::open_read_only(folder.path()).unwrap(), "a/g").await.unwrap(), expected);
+}
+
+#[tokio::test]
+async fn what_the_host_puts_there_carries_nothing_until_somebody_writes() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("d")).unwrap();
+    fs::write(folder.path().join("d/f"), "1").unwrap();
+    let store = Directory::open(folder.path()).unwrap();
+    assert_eq!(labels_of(&store, "d/f").await.unwrap(), LabelSet::EMPTY);
+    put_labelled(&store, WriteMode::Append, "d/f", b"2", &labels(&["pii"])).await.unwrap();
+    assert_eq!(labels_of(&store, "d/f").await.unwrap(), labels(&["pii"]));
+    assert_eq!(get(&store, "d/f").await.unwrap(), "12");
+    assert_eq!(store.stat(rel("d")).await.unwrap().labels, LabelSet::EMPTY);
+}
+
+#[tokio::test]
+async fn an_append_that_adds_no_label_stays_in_place_and_one_that_does_replaces() {
+    use std::os::unix::fs::MetadataExt;
+
+    let folder = tempfile::tempdir().unwrap();
+    let inode = || fs::metadata(folder.path().join("f")).unwrap().ino();
+    let store = Directory::open(folder.path()).unwrap();
+    put_labelled(&store, WriteMode::Replace, "f", b"1", &labels(&["pii"])).await.unwrap();
+    let before = inode();
+    put_labelled(&store, WriteMode::Append, "f", b"2", &labels(&["pii"])).await.unwrap();
+    assert_eq!(inode(), before);
+    let held = fs::File::open(folder.path().join("f")).unwrap();
+    put_labelled(&store, WriteMode::Append, "f", b"3", &labels(&["untrusted"])).await.unwrap();
+    assert_ne!(inode(), before);
+    // Whoever has the old file open sees neither the new bytes nor the new labels.
+    let mut stored = [0; 64];
+    let length = rustix::fs::fgetxattr(&held, LABELS, &mut stored).unwrap();
+    assert_eq!((&stored[..length], held.metadata().unwrap().len()), (&b"pii"[..], 2));
+}
+
+#[tokio::test]
+async fn labels_that_cannot_be_understood_close_the_file_but_not_the_way_to_be_rid_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Directory::open(folder.path()).unwrap();
+    for garbage in [&b"Secret"[..], b"pii,", b"", b"\xff", b"pii\n"] {
+        fs::write(folder.path().join("f"), "1").unwrap();
+        set_attribute(&folder.path().join("f"), garbage);
+        assert_eq!(get(&store, "f").await, Err(VfsError::Backend), "{garbage:?}");
+        assert_eq!(store.stat(rel("f")).await, Err(VfsError::Backend));
+        assert_eq!(store.list(rel(""), Page::new(None, 9)).await, Err(VfsError::Backend));
+        assert_eq!(put(&store, WriteMode::Append, "f", b"2").await, Err(VfsError::Backend));
+        assert_eq!(fs::read(folder.path().join("f")).unwrap(), b"1");
+        put_labelled(&store, WriteMode::Replace, "f", b"3", &labels(&["pii"])).await.unwrap();
+        assert_eq!(labels_of(&store, "f").await.unwrap(), labels(&["pii"]));
+        set_attribute(&folder.path().join("f"), garbage);
+        store.remove(rel("f"), None).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_set_the_file_system_has_no_room_for_is_refused_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Directory::open(folder.path()).unwrap();
+    let long = |count: usize| {
+        let name = "x".repeat(270);
+        LabelSet::new((0..count).map(|number| format!("own:{name}{number}").parse().unwrap())).unwrap()
+    };
+    // 1 024 labels of 277 bytes are beyond what any attribute of Linux holds.
+    put_labelled(&store, WriteMode::Replace, "f", b"1", &labels(&["pii"])).await.unwrap();
+    for (mode, path) in [(WriteMode::Replace, "f"), (WriteMode::Append, "f"), (WriteMode::CreateNew, "d/new")]
+    {
+        let refused = put_labelled(&store, mode, path, b"2", &long(1023)).await.unwrap_err();
+        assert_eq!(refused, VfsError::TooManyLabels, "{mode:?}");
+    }
+    let beyond = put_labelled(&store, WriteMode::Append, "f", b"2", &long(1024)).await.unwrap_err();
+    assert_eq!((beyond.name(), beyond.code()), ("E2BIG", "AK0418"));
+    assert_eq!(host_tree(folder.path()), ["f"]);
+    assert_eq!(labels_of(&store, "f").await.unwrap(), labels(&["pii"]));
+    assert_eq!(get(&store, "f").await.unwrap(), "1");
+    // Longer than most, and still within what every file system with attributes keeps.
+    put_labelled(&store, WriteMode::Replace, "f", b"3", &long(8)).await.unwrap();
+    assert_eq!(labels_of(&store, "f").await.unwrap(), long(8));
+}
+
+#[tokio::test]
+async fn replacing_a_file_that_nobody_may_write_labels_it_all_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let host = folder.path().join("f");
+    fs::write(&host, "1").unwrap();
+    fs::set_permissions(&host, fs::Permissions::from_mode(0o444)).unwrap();
+    let store = Directory::open(folder.path()).unwrap();
+    put_labelled(&store, WriteMode::Replace, "f", b"2", &labels(&["pii"])).await.unwrap();
+    assert_eq!(labels_of(&store, "f").await.unwrap(), labels(&["pii"]));
+    assert_eq!(fs::metadata(&host).unwrap().permissions().mode() & 0o777, 0o444);
 }

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use agent_control_plane::vfs::{
     Directory, Memory, MemoryBackend, Page, Quota, RelPath, Usage, Version, VfsError, Write, WriteMode,
 };
+use agent_primitives::LabelSet;
 use bytes::Bytes;
 use proptest::prelude::*;
 
@@ -13,7 +14,7 @@ const QUOTA: Quota = Quota { bytes: 24, files: 4 };
 
 #[derive(Clone, Debug)]
 enum Step {
-    Write { path: String, mode: WriteMode, data: Vec<u8>, expected: Expected },
+    Write { path: String, mode: WriteMode, data: Vec<u8>, labels: LabelSet, expected: Expected },
     Remove { path: String, expected: Expected },
     Read { path: String, offset: u64, length: usize },
     List { path: String, after: Option<String>, limit: usize },
@@ -27,9 +28,20 @@ enum Expected {
     Stale,
 }
 
-/// Files by path, whole, with the version the backend gave them.
+/// Files by path.
 #[derive(Default)]
-struct Model(BTreeMap<String, (Vec<u8>, Version)>);
+struct Model(BTreeMap<String, File>);
+
+/// A whole file, with the version the backend gave it.
+struct File {
+    data: Vec<u8>,
+    labels: LabelSet,
+    version: Version,
+}
+
+fn union(one: &LabelSet, other: &LabelSet) -> LabelSet {
+    LabelSet::new(one.iter().chain(other).cloned()).unwrap()
+}
 
 impl Model {
     fn is_directory(&self, path: &str) -> bool {
@@ -37,7 +49,7 @@ impl Model {
     }
 
     /// What is at `path`: a file, or why there is none.
-    fn file(&self, path: &str) -> Result<&(Vec<u8>, Version), VfsError> {
+    fn file(&self, path: &str) -> Result<&File, VfsError> {
         if self.is_directory(path) {
             return Err(VfsError::IsDirectory);
         }
@@ -46,10 +58,10 @@ impl Model {
     }
 
     fn usage(&self) -> Usage {
-        Usage { bytes: self.0.values().map(|(data, _)| data.len() as u64).sum(), files: self.0.len() as u64 }
+        Usage { bytes: self.0.values().map(|file| file.data.len() as u64).sum(), files: self.0.len() as u64 }
     }
 
-    fn write(&self, path: &str, write: &Write) -> Result<Vec<u8>, VfsError> {
+    fn write(&self, path: &str, write: &Write) -> Result<(Vec<u8>, LabelSet), VfsError> {
         let old = match self.file(path) {
             Err(VfsError::NotFound) => None,
             file => Some(file?),
@@ -57,18 +69,18 @@ impl Model {
         if old.is_some() && write.mode == WriteMode::CreateNew {
             return Err(VfsError::Exists);
         }
-        if write.expected.is_some() && write.expected != old.map(|(_, version)| *version) {
+        if write.expected.is_some() && write.expected != old.map(|file| file.version) {
             return Err(VfsError::Conflict);
         }
-        let mut data = match (write.mode, old) {
-            (WriteMode::Append, Some((data, _))) => data.clone(),
-            _ => Vec::new(),
+        let (mut data, labels) = match (write.mode, old) {
+            (WriteMode::Append, Some(file)) => (file.data.clone(), union(&file.labels, &write.labels)),
+            _ => (Vec::new(), write.labels.clone()),
         };
         data.extend_from_slice(&write.data);
         let mut after = Usage { files: self.usage().files + u64::from(old.is_none()), ..self.usage() };
-        after.bytes = after.bytes + data.len() as u64 - old.map_or(0, |(data, _)| data.len() as u64);
+        after.bytes = after.bytes + data.len() as u64 - old.map_or(0, |file| file.data.len() as u64);
         let full = QUOTA.bytes < after.bytes || QUOTA.files < after.files;
-        if full { Err(VfsError::Quota) } else { Ok(data) }
+        if full { Err(VfsError::Quota) } else { Ok((data, labels)) }
     }
 
     fn names(&self, path: &str) -> Result<Vec<String>, VfsError> {
@@ -97,9 +109,11 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         prop::sample::select(vec![Expected::Any, Expected::Any, Expected::Current, Expected::Stale]);
     let data = prop::collection::vec(any::<u8>(), 0..10);
     let after = prop::option::of(prop::sample::select(vec!["a", "a-", "b", "zz"]).prop_map(str::to_owned));
+    let labels = prop::collection::vec(prop::sample::select(vec!["untrusted", "pii", "tool:a"]), 0..3)
+        .prop_map(|labels| LabelSet::new(labels.into_iter().map(|label| label.parse().unwrap())).unwrap());
     let step = prop_oneof![
-        4 => (paths(), mode, data, expected.clone())
-            .prop_map(|(path, mode, data, expected)| Step::Write { path, mode, data, expected }),
+        4 => (paths(), mode, data, labels, expected.clone())
+            .prop_map(|(path, mode, data, labels, expected)| Step::Write { path, mode, data, labels, expected }),
         2 => (paths(), expected).prop_map(|(path, expected)| Step::Remove { path, expected }),
         2 => (paths(), 0..12_u64, 0..12_usize).prop_map(|(path, offset, length)| Step::Read { path, offset, length }),
         1 => (paths(), after, 1..4_usize).prop_map(|(path, after, limit)| Step::List { path, after, limit }),
@@ -112,23 +126,23 @@ async fn agrees(store: &dyn MemoryBackend, steps: Vec<Step>) -> Result<Usage, Te
     let mut model = Model::default();
     for step in steps {
         match step {
-            Step::Write { path, mode, data, expected } => {
-                let write =
-                    Write::new(mode, Bytes::from(data), QUOTA).expecting(version(&model, &path, expected));
+            Step::Write { path, mode, data, labels, expected } => {
+                let write = Write::new(mode, Bytes::from(data), labels, QUOTA)
+                    .expecting(version(&model, &path, expected));
                 let answer = store.write(RelPath::parse(&path).unwrap(), write.clone()).await;
                 let foreseen = model.write(&path, &write);
                 prop_assert_eq!(
-                    answer.map(|written| written.size),
-                    foreseen.clone().map(|data| data.len() as u64)
+                    answer.clone().map(|written| (written.size, written.labels)),
+                    foreseen.clone().map(|(data, labels)| (data.len() as u64, labels))
                 );
-                if let (Ok(written), Ok(data)) = (answer, foreseen) {
-                    model.0.insert(path, (data, written.version));
+                if let (Ok(written), Ok((data, labels))) = (answer, foreseen) {
+                    model.0.insert(path, File { data, labels, version: written.version });
                 }
             }
             Step::Remove { path, expected } => {
                 let expected = version(&model, &path, expected);
-                let foreseen = model.file(&path).and_then(|(_, version)| {
-                    if expected.is_none_or(|expected| expected == *version) {
+                let foreseen = model.file(&path).and_then(|file| {
+                    if expected.is_none_or(|expected| expected == file.version) {
                         Ok(())
                     } else {
                         Err(VfsError::Conflict)
@@ -144,8 +158,10 @@ async fn agrees(store: &dyn MemoryBackend, steps: Vec<Step>) -> Result<Usage, Te
                 let part = |data: &[u8]| {
                     data.iter().skip(offset as usize).take(length).copied().collect::<Vec<u8>>()
                 };
-                let foreseen = model.file(&path).map(|(data, version)| (part(data), *version));
-                prop_assert_eq!(answer.map(|content| (content.bytes.to_vec(), content.version)), foreseen);
+                let foreseen =
+                    model.file(&path).map(|file| (part(&file.data), file.version, file.labels.clone()));
+                let answer = answer.map(|content| (content.bytes.to_vec(), content.version, content.labels));
+                prop_assert_eq!(answer, foreseen);
             }
             Step::List { path, after, limit } => {
                 let page = Page::new(after.as_deref(), limit);
@@ -161,9 +177,12 @@ async fn agrees(store: &dyn MemoryBackend, steps: Vec<Step>) -> Result<Usage, Te
             }
         }
     }
-    for (path, (data, version)) in &model.0 {
+    for (path, file) in &model.0 {
         let content = store.read(RelPath::parse(path).unwrap(), 0, 100).await.unwrap();
-        prop_assert_eq!((content.bytes.as_ref(), content.version), (data.as_slice(), *version));
+        prop_assert_eq!((content.bytes.as_ref(), content.version), (file.data.as_slice(), file.version));
+        prop_assert_eq!(&content.labels, &file.labels);
+        let stat = store.stat(RelPath::parse(path).unwrap()).await.unwrap();
+        prop_assert_eq!((stat.size, &stat.labels), (file.data.len() as u64, &file.labels));
     }
     Ok(model.usage())
 }
@@ -171,7 +190,7 @@ async fn agrees(store: &dyn MemoryBackend, steps: Vec<Step>) -> Result<Usage, Te
 fn version(model: &Model, path: &str, expected: Expected) -> Option<Version> {
     match expected {
         Expected::Any => None,
-        Expected::Current => model.0.get(path).map(|(_, version)| *version),
+        Expected::Current => model.0.get(path).map(|file| file.version),
         Expected::Stale => Some(Version::from_u128(u128::MAX)),
     }
 }

@@ -8,6 +8,7 @@ use agent_control_plane::vfs::{
     Namespace, OpenFlags, Page, PathError, Projection, Quota, RelPath, Stat, Version, VfsError, VfsPath,
     Write, WriteMode, Written,
 };
+use agent_primitives::LabelSet;
 use bytes::Bytes;
 
 const QUOTA: Quota = Quota { bytes: 64 << 20, files: 100 };
@@ -34,7 +35,10 @@ fn tree() -> Namespace {
 
 async fn put(namespace: &Namespace, at: &str, text: &str) -> Result<Written, VfsError> {
     let data = Bytes::copy_from_slice(text.as_bytes());
-    namespace.write(&path(at), WriteMode::Replace, data, None).await.map_err(|error| error.error())
+    namespace
+        .write(&path(at), WriteMode::Replace, data, LabelSet::EMPTY, None)
+        .await
+        .map_err(|error| error.error())
 }
 
 async fn get(namespace: &Namespace, at: &str) -> Result<String, VfsError> {
@@ -50,7 +54,11 @@ async fn what_lies_under_no_mount_does_not_exist() {
         assert_eq!(put(&namespace, at, "x").await, Err(VfsError::NotFound), "{at}");
         assert_eq!(namespace.stat(&path(at)).await.unwrap_err().error(), VfsError::NotFound, "{at}");
         assert_eq!(namespace.remove(&path(at), None).await.unwrap_err().error(), VfsError::NotFound, "{at}");
-        assert_eq!(namespace.open(&path(at), ALL).await.unwrap_err().error(), VfsError::NotFound, "{at}");
+        assert_eq!(
+            namespace.open(&path(at), ALL, LabelSet::EMPTY).await.unwrap_err().error(),
+            VfsError::NotFound,
+            "{at}"
+        );
     }
 }
 
@@ -70,7 +78,7 @@ async fn directories_above_mounts_list_and_stat_and_nothing_else() {
     assert_eq!(get(&namespace, "/").await.unwrap(), ["mem", "policy", "state"].map(line).concat());
     assert_eq!(get(&namespace, "/mem").await.unwrap(), ["episodic", "working"].map(line).concat());
     for at in ["/", "/mem", "/policy", "/mem/working"] {
-        assert_eq!(namespace.stat(&path(at)).await, Ok(Stat::directory()), "{at}");
+        assert_eq!(namespace.stat(&path(at)).await, Ok(Stat::directory(LabelSet::EMPTY)), "{at}");
         assert_eq!(put(&namespace, at, "x").await, Err(VfsError::IsDirectory), "{at}");
         assert_eq!(
             namespace.remove(&path(at), None).await.unwrap_err().error(),
@@ -143,7 +151,7 @@ async fn the_longest_mount_wins_and_hides_what_is_beneath_it() {
     mount(&namespace, "/a/c/d", Memory::new(), access);
     assert_eq!(get(&namespace, "/a/b/file").await, Err(VfsError::NotFound));
     put(&namespace, "/a/b/file", "inner").await.unwrap();
-    assert_eq!(namespace.stat(&path("/a/c")).await, Ok(Stat::directory()));
+    assert_eq!(namespace.stat(&path("/a/c")).await, Ok(Stat::directory(LabelSet::EMPTY)));
     assert_eq!(put(&namespace, "/a/c", "x").await, Err(VfsError::IsDirectory));
     assert_eq!(
         get(&namespace, "/a/c").await.unwrap(),
@@ -176,13 +184,14 @@ async fn access_is_one_field_and_decides_alone() {
     ] {
         let namespace = Namespace::new();
         let store = Memory::new();
-        let seed = Write::new(Replace, Bytes::from_static(b"seed"), QUOTA);
+        let seed = Write::new(Replace, Bytes::from_static(b"seed"), LabelSet::EMPTY, QUOTA);
         store.write(RelPath::parse("f").unwrap(), seed).await.unwrap();
         mount(&namespace, "/m", store, access);
         for (mode, at, expected) in
             [(Replace, "/m/f", replace), (Append, "/m/f", append), (CreateNew, "/m/n", create)]
         {
-            let written = namespace.write(&path(at), mode, Bytes::from_static(b"x"), None).await;
+            let written =
+                namespace.write(&path(at), mode, Bytes::from_static(b"x"), LabelSet::EMPTY, None).await;
             assert_eq!(written.err().map(|error| error.error()), expected, "{access:?} {mode:?}");
         }
         let removed = namespace.remove(&path("/m/f"), None).await;
@@ -208,14 +217,15 @@ async fn writing_to_a_read_only_mount_fails_at_open_however_it_is_spelled() {
             let flags = OpenFlags { read, write, append, create, exclusive: false };
             for at in ["/policy/active.json", "/policy/new.json"] {
                 assert_eq!(
-                    namespace.open(&path(at), flags).await.unwrap_err().error(),
+                    namespace.open(&path(at), flags, LabelSet::EMPTY).await.unwrap_err().error(),
                     VfsError::ReadOnly,
                     "{flags:?}"
                 );
             }
         }
     }
-    let append_only = namespace.open(&path("/mem/episodic/e"), OpenFlags { append: false, ..ALL }).await;
+    let append_only =
+        namespace.open(&path("/mem/episodic/e"), OpenFlags { append: false, ..ALL }, LabelSet::EMPTY).await;
     assert_eq!(append_only.unwrap_err().error(), VfsError::AccessDenied);
     assert_eq!(get(&namespace, "/mem/episodic").await.unwrap(), "");
 }
@@ -260,9 +270,14 @@ async fn transfers_are_bounded() {
     let more = Bytes::from(vec![7; MAX_TRANSFER as usize + 1]);
     let at = path("/mem/working/big");
     let too_large = |error: PathError| error.error() == VfsError::TooLarge;
-    assert!(namespace.write(&at, WriteMode::Replace, more, None).await.is_err_and(too_large));
-    namespace.write(&at, WriteMode::Replace, most.clone(), None).await.unwrap();
-    namespace.write(&at, WriteMode::Append, Bytes::from_static(b"tail"), None).await.unwrap();
+    assert!(
+        namespace.write(&at, WriteMode::Replace, more, LabelSet::EMPTY, None).await.is_err_and(too_large)
+    );
+    namespace.write(&at, WriteMode::Replace, most.clone(), LabelSet::EMPTY, None).await.unwrap();
+    namespace
+        .write(&at, WriteMode::Append, Bytes::from_static(b"tail"), LabelSet::EMPTY, None)
+        .await
+        .unwrap();
     assert!(namespace.read(&at, 0, MAX_TRANSFER + 1).await.is_err_and(too_large));
     assert!(namespace.read(&at, 0, u64::MAX).await.is_err_and(too_large));
     assert_eq!(namespace.read(&at, 0, MAX_TRANSFER).await.unwrap().bytes, most);
@@ -323,7 +338,7 @@ impl MemoryBackend for Unruly {
             if directory {
                 return Err(VfsError::IsDirectory);
             }
-            Ok(Content::new(Bytes::from_static(b"far too much"), Version::from_u128(1)))
+            Ok(Content::new(Bytes::from_static(b"far too much"), Version::from_u128(1), LabelSet::EMPTY))
         })
     }
 
@@ -336,14 +351,17 @@ impl MemoryBackend for Unruly {
     }
 
     fn list<'a>(&'a self, _: RelPath<'a>, _: Page<'a>) -> Answer<'a, Listing> {
-        let entries: Vec<Entry> =
-            self.0.iter().map(|name| Entry::new((*name).to_owned(), Stat::directory())).collect();
+        let entries: Vec<Entry> = self
+            .0
+            .iter()
+            .map(|name| Entry::new((*name).to_owned(), Stat::directory(LabelSet::EMPTY)))
+            .collect();
         let next = self.0.last().map_or_else(String::new, |name| (*name).to_owned());
         Box::pin(async move { Ok(Listing::new(entries, Some(next))) })
     }
 
     fn stat<'a>(&'a self, _: RelPath<'a>) -> Answer<'a, Stat> {
-        Box::pin(async { Ok(Stat::file(1, Version::from_u128(1))) })
+        Box::pin(async { Ok(Stat::file(1, Version::from_u128(1), LabelSet::EMPTY)) })
     }
 }
 
@@ -361,4 +379,99 @@ async fn an_unruly_store_neither_hangs_a_listing_nor_overfills_a_read() {
 #[test]
 fn kinds_have_the_words_of_a_listing() {
     assert_eq!(serde_json::to_string(&[Kind::File, Kind::Directory]).unwrap(), r#"["file","directory"]"#);
+}
+
+fn labels(words: &[&str]) -> LabelSet {
+    LabelSet::new(words.iter().map(|word| word.parse().unwrap())).unwrap()
+}
+
+async fn carried(namespace: &Namespace, at: &str) -> LabelSet {
+    namespace.read(&path(at), 0, MAX_TRANSFER).await.unwrap().labels
+}
+
+async fn put_labelled(namespace: &Namespace, at: &str, words: &[&str]) -> Written {
+    let data = Bytes::from_static(b"x");
+    namespace.write(&path(at), WriteMode::Replace, data, labels(words), None).await.unwrap()
+}
+
+#[tokio::test]
+async fn what_a_mount_adds_is_on_all_that_is_read_there_and_stored_nowhere() {
+    let namespace = Namespace::new();
+    let store = Arc::new(Memory::new());
+    for (point, added) in [("/inbox", &["untrusted"][..]), ("/plain", &[])] {
+        let mount = Mount::new(path(point), Arc::<Memory>::clone(&store), Access::ReadWrite(QUOTA));
+        namespace.mount(mount.labels(labels(added))).unwrap();
+    }
+    assert_eq!(carried(&namespace, "/inbox").await, labels(&["untrusted"]));
+    let written = put_labelled(&namespace, "/inbox/f", &["pii"]).await;
+    assert_eq!(written.labels, labels(&["pii"]));
+    assert_eq!(carried(&namespace, "/inbox/f").await, labels(&["pii", "untrusted"]));
+    assert_eq!(namespace.stat(&path("/inbox/f")).await.unwrap().labels, labels(&["pii", "untrusted"]));
+    assert_eq!(carried(&namespace, "/inbox").await, labels(&["pii", "untrusted"]));
+    assert_eq!(carried(&namespace, "/plain/f").await, labels(&["pii"]));
+    assert_eq!(carried(&namespace, "/").await, LabelSet::EMPTY);
+
+    let flags = OpenFlags { append: false, exclusive: false, ..ALL };
+    let file = namespace.open(&path("/inbox/f"), flags, LabelSet::EMPTY).await.unwrap();
+    assert_eq!(namespace.read_open(file, None, 1).await.unwrap().labels, labels(&["pii", "untrusted"]));
+    for offset in [0, 1] {
+        let data = Bytes::from_static(b"y");
+        namespace.write_open(file, Some(offset), data, LabelSet::EMPTY).await.unwrap();
+        assert_eq!(carried(&namespace, "/plain/f").await, labels(&["pii"]), "{offset}");
+    }
+}
+
+#[tokio::test]
+async fn a_listing_carries_what_its_entries_up_to_its_end_do() {
+    let namespace = tree();
+    for (name, label) in [("a", "own:a"), ("b", "own:b"), ("c/d", "own:c"), ("c/e", "own:e")] {
+        put_labelled(&namespace, &format!("/mem/working/{name}"), &[label]).await;
+    }
+    let line = r#"{"name":"a","kind":"file","size":1}"#.len() as u64 + 1;
+    let at = path("/mem/working");
+    for (offset, length, expected) in [
+        (0, MAX_TRANSFER, &["own:a", "own:b", "own:c"][..]),
+        (0, line, &["own:a"]),
+        (0, line + 1, &["own:a", "own:b"]),
+        (line, line, &["own:a", "own:b"]),
+        (0, 0, &[]),
+        (1000, 1, &["own:a", "own:b", "own:c"]),
+    ] {
+        let read = namespace.read(&at, offset, length).await.unwrap();
+        assert_eq!(read.labels, labels(expected), "{offset} {length}");
+    }
+    assert_eq!(carried(&namespace, "/mem").await, LabelSet::EMPTY);
+}
+
+#[tokio::test]
+async fn a_projection_carries_what_the_host_said() {
+    let namespace = Namespace::new();
+    let projection = Projection::new().labels(labels(&["pii"])).file("n", || Ok(Bytes::new())).unwrap();
+    mount(&namespace, "/p", projection, Access::ReadOnly);
+    assert_eq!(carried(&namespace, "/p/n").await, labels(&["pii"]));
+    assert_eq!(namespace.stat(&path("/p/n")).await.unwrap().labels, labels(&["pii"]));
+    assert_eq!(carried(&namespace, "/p").await, labels(&["pii"]));
+}
+
+#[tokio::test]
+async fn a_value_that_would_lose_a_label_is_not_handed_out() {
+    let many = |from: usize| {
+        LabelSet::new((from..from + 600).map(|number| format!("own:{number}").parse().unwrap())).unwrap()
+    };
+    let namespace = Namespace::new();
+    let mount = Mount::new(path("/m"), Arc::new(Memory::new()), Access::ReadWrite(QUOTA)).labels(many(0));
+    namespace.mount(mount).unwrap();
+    let write = async |mode, labels| namespace.write(&path("/m/f"), mode, Bytes::new(), labels, None).await;
+    write(WriteMode::Replace, many(600)).await.unwrap();
+    let appended = write(WriteMode::Append, many(1200)).await.unwrap_err();
+    for error in [
+        appended,
+        namespace.read(&path("/m/f"), 0, 1).await.unwrap_err(),
+        namespace.stat(&path("/m/f")).await.unwrap_err(),
+        namespace.read(&path("/m"), 0, 1).await.unwrap_err(),
+    ] {
+        assert_eq!(error.error(), VfsError::TooManyLabels);
+    }
+    write(WriteMode::Replace, many(100)).await.unwrap();
+    assert_eq!(namespace.read(&path("/m/f"), 0, 1).await.unwrap().labels.len(), 700);
 }

@@ -12,6 +12,7 @@ use serde_json::Value;
 const MAX_FILE_BYTES: u64 = 64 << 20;
 
 /// One suite: an environment with its tools, its users' tasks and its attackers' tasks.
+#[derive(Clone)]
 pub(crate) struct Suite {
     pub(crate) name: String,
     pub(crate) tools: BTreeMap<String, Tool>,
@@ -27,16 +28,38 @@ pub(crate) struct Tool {
     pub(crate) description: String,
     pub(crate) parameters: Value,
     pub(crate) effect: String,
+    /// Arguments that decide who, what, where or how much.
+    #[serde(default)]
+    pub(crate) authority_args: Vec<String>,
+    /// Arguments that are payload.
+    #[serde(default)]
+    pub(crate) content_args: Vec<String>,
+    /// Who has a say in the output.
+    pub(crate) output_trust: Trust,
 }
 
-#[derive(Deserialize)]
+/// Who has a say in what a tool answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Trust {
+    /// The user and the host alone.
+    Trusted,
+    /// Whoever runs the service.
+    Service,
+    /// Anybody.
+    ThirdParty,
+}
+
+#[derive(Clone, Deserialize)]
 pub(crate) struct UserTask {
     suite: String,
+    #[serde(default)]
+    pub(crate) prompt: String,
     pub(crate) first_exposure_call: Option<usize>,
     pub(crate) calls: Vec<Call>,
 }
 
-#[derive(Deserialize)]
+#[derive(Clone, Deserialize)]
 pub(crate) struct InjectionTask {
     suite: String,
     pub(crate) text_only: bool,
@@ -44,12 +67,32 @@ pub(crate) struct InjectionTask {
 }
 
 /// A call with the answer it got when it was recorded.
-#[derive(Deserialize)]
+#[derive(Clone, Deserialize)]
 pub(crate) struct Call {
     pub(crate) function: String,
     pub(crate) args: Value,
     #[serde(default)]
     pub(crate) output: Value,
+    /// Where each part of the arguments came from.
+    #[serde(default)]
+    pub(crate) arg_provenance: BTreeMap<String, Provenance>,
+    /// The earlier calls whose output a part of the arguments was made from.
+    #[serde(default)]
+    pub(crate) arg_from_outputs: BTreeMap<String, Vec<usize>>,
+}
+
+/// Where a part of the arguments came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Provenance {
+    /// The user's words, or something worked out from them.
+    Prompt,
+    DerivedPrompt,
+    /// The assistant's own choice.
+    Planner,
+    /// The output of earlier calls, or something worked out from it.
+    Output,
+    DerivedOutput,
 }
 
 pub(crate) fn load(folder: &Path) -> anyhow::Result<Vec<Suite>> {

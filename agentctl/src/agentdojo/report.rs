@@ -13,12 +13,15 @@ pub(crate) struct Report {
     suite: String,
     tasks: usize,
     tasks_done: usize,
+    tasks_done_if_granted: usize,
     confirmations: usize,
     pairs: usize,
     pairs_text_only: usize,
     successes: usize,
     successes_text_only: usize,
     done_under_attack: usize,
+    calls: usize,
+    changed_by_randomising: usize,
     verdicts: Vec<Duration>,
 }
 
@@ -28,12 +31,15 @@ impl Report {
             suite: suite.to_owned(),
             tasks: 0,
             tasks_done: 0,
+            tasks_done_if_granted: 0,
             confirmations: 0,
             pairs: 0,
             pairs_text_only: 0,
             successes: 0,
             successes_text_only: 0,
             done_under_attack: 0,
+            calls: 0,
+            changed_by_randomising: 0,
             verdicts: Vec::new(),
         }
     }
@@ -42,7 +48,9 @@ impl Report {
     pub(crate) fn benign(&mut self, session: &Finished) {
         self.tasks += 1;
         self.tasks_done += usize::from(session.user.iter().all(|fate| *fate == Fate::Allowed));
-        self.confirmations += session.user.iter().filter(|fate| **fate == Fate::Asked).count();
+        let done = |fate: &Fate| matches!(fate, Fate::Allowed | Fate::Granted);
+        self.tasks_done_if_granted += usize::from(session.user.iter().all(done));
+        self.confirmations += session.user.iter().filter(|fate| **fate == Fate::Granted).count();
         self.verdicts.extend(&session.verdicts);
     }
 
@@ -60,7 +68,17 @@ impl Report {
         self.verdicts.extend(&session.verdicts);
     }
 
+    /// Compares the fates of all calls with those that the same calls had with random strings in place of the attackers'.
+    pub(crate) fn randomised(&mut self, fates: &[Fate], others: &[Fate]) {
+        self.calls += fates.len();
+        let changed = fates.iter().zip(others).filter(|(one, other)| one != other).count();
+        self.changed_by_randomising += changed + fates.len().abs_diff(others.len());
+    }
+
     fn add(&mut self, other: &Self) {
+        self.tasks_done_if_granted += other.tasks_done_if_granted;
+        self.calls += other.calls;
+        self.changed_by_randomising += other.changed_by_randomising;
         self.tasks += other.tasks;
         self.tasks_done += other.tasks_done;
         self.confirmations += other.confirmations;
@@ -94,15 +112,17 @@ pub(crate) fn print(reports: &[Report], as_json: bool) -> anyhow::Result<()> {
     if !as_json {
         writeln!(
             out,
-            "{:<10} {:>5} {:>9} {:>7} {:>6} {:>16} {:>17} {:>18} {:>11} {:>11}",
+            "{:<10} {:>5} {:>9} {:>9} {:>7} {:>6} {:>16} {:>17} {:>18} {:>16} {:>11} {:>11}",
             "suite",
             "tasks",
             "utility %",
+            "granted %",
             "confirm",
             "pairs",
             "attack success %",
             "same, no text",
             "utility attacked %",
+            "random changes",
             "verdict p50",
             "verdict p99"
         )?;
@@ -112,31 +132,35 @@ pub(crate) fn print(reports: &[Report], as_json: bool) -> anyhow::Result<()> {
         sorted.sort_unstable();
         let (p50, p99) = (report.quantile(&sorted, 0.50), report.quantile(&sorted, 0.99));
         let utility = percent(report.tasks_done, report.tasks);
+        let granted = percent(report.tasks_done_if_granted, report.tasks);
         let success = percent(report.successes, report.pairs);
         let success_no_text =
             percent(report.successes - report.successes_text_only, report.pairs - report.pairs_text_only);
         let attacked = percent(report.done_under_attack, report.pairs);
         if as_json {
             let line = json!({
-                "suite": report.suite, "tasks": report.tasks, "utility": utility,
+                "suite": report.suite, "tasks": report.tasks, "utility": utility, "utility_if_granted": granted,
                 "confirmations": report.confirmations, "pairs": report.pairs, "successes": report.successes,
                 "attack_success": success, "attack_success_without_text_only": success_no_text,
-                "utility_under_attack": attacked, "verdicts": sorted.len(),
+                "utility_under_attack": attacked, "calls": report.calls,
+                "changed_by_randomising": report.changed_by_randomising, "verdicts": sorted.len(),
                 "verdict_p50_ns": p50.as_nanos() as u64, "verdict_p99_ns": p99.as_nanos() as u64,
             });
             writeln!(out, "{line}")?;
         } else {
             writeln!(
                 out,
-                "{:<10} {:>5} {:>9.1} {:>7} {:>6} {:>16.1} {:>17.1} {:>18.1} {:>8.1} us {:>8.1} us",
+                "{:<10} {:>5} {:>9.1} {:>9.1} {:>7} {:>6} {:>16.1} {:>17.1} {:>18.1} {:>16} {:>8.1} us {:>8.1} us",
                 report.suite,
                 report.tasks,
                 utility,
+                granted,
                 report.confirmations,
                 report.pairs,
                 success,
                 success_no_text,
                 attacked,
+                format!("{} of {}", report.changed_by_randomising, report.calls),
                 p50.as_secs_f64() * 1e6,
                 p99.as_secs_f64() * 1e6
             )?;

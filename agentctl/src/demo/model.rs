@@ -54,7 +54,7 @@ impl Assistant {
                 let arguments = RawArguments::Json(text.into());
                 let call = Syscall::Exec { tool, arguments, deadline: None };
                 self.agent.syscall(call).await.map(|reply| match reply {
-                    agent_control_plane::call::Reply::Output(output) => output.value().clone(),
+                    agent_control_plane::call::Reply::Output { output, .. } => output.value().clone(),
                     _ => Value::Null,
                 })
             }

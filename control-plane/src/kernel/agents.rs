@@ -18,6 +18,7 @@ use super::table::{About, Agent, AgentState, ExitStatus, TableError};
 use super::{Inner, Kernel};
 use crate::agent::AgentHandle;
 use crate::error::{CallError, SignalError};
+use crate::flow::Provenance;
 use crate::recorder::{Actor, Body, Trail};
 use crate::tree;
 use crate::vfs::{BadPath, Mount, PathError, VfsPath};
@@ -31,6 +32,7 @@ pub struct AgentSpec {
     id: String,
     tenant: Option<TenantId>,
     labels: LabelSet,
+    provenance: Provenance,
     facts: Map<String, Value>,
     mounts: Vec<Mount>,
     on_ask: OnAsk,
@@ -40,9 +42,9 @@ impl AgentSpec {
     /// An agent of this name, with memory under `/mem/working` and nothing else to write to.
     #[must_use]
     pub fn new(id: impl Into<String>) -> Self {
-        let (tenant, labels) = (None, LabelSet::EMPTY);
-        let on_ask = OnAsk::default();
-        Self { id: id.into(), tenant, labels, facts: Map::new(), mounts: Vec::new(), on_ask }
+        let (tenant, labels, provenance) = (None, LabelSet::EMPTY, Provenance::default());
+        let (facts, mounts, on_ask) = (Map::new(), Vec::new(), OnAsk::default());
+        Self { id: id.into(), tenant, labels, provenance, facts, mounts, on_ask }
     }
 
     /// Whose agent it is. Policies select on it, and what a tenant may use is shared by all its agents.
@@ -56,6 +58,13 @@ impl AgentSpec {
     #[must_use]
     pub fn labels(mut self, labels: LabelSet) -> Self {
         self.labels = labels;
+        self
+    }
+
+    /// How the kernel finds out where the agent's arguments came from. [`Provenance::Traced`] unless said.
+    #[must_use]
+    pub fn provenance(mut self, provenance: Provenance) -> Self {
+        self.provenance = provenance;
         self
     }
 
@@ -152,7 +161,7 @@ impl Kernel {
     pub fn spawn(&self, spec: AgentSpec) -> Result<AgentHandle, SpawnError> {
         let inner = &self.inner;
         inner.starting()?;
-        let AgentSpec { id, tenant, labels, facts, mounts, on_ask } = spec;
+        let AgentSpec { id, tenant, labels, provenance, facts, mounts, on_ask } = spec;
         let id: AgentId = id.parse().map_err(|source| SpawnError::Name { name: id, source })?;
         let canonical = json::canonical(&Value::Object(facts.clone())).map_err(SpawnError::Facts)?;
         if MAX_FACTS < canonical.len() {
@@ -164,7 +173,7 @@ impl Kernel {
         let standard: Vec<Mount> = standard.into_iter().filter(|mount| !taken(mount)).collect();
         let files = Files::new(standard.into_iter().chain(mounts)).map_err(SpawnError::Mount)?;
         let (shown, starts_with) = (tenant.clone(), labels.clone());
-        let about = About { tenant, facts, labels, on_ask };
+        let about = About { tenant, facts, labels, provenance, on_ask };
         let agent = Arc::new(Agent::new(id, inner.next_number(), files, trail, about));
         inner.table.add(&agent).map_err(|error| match error {
             TableError::Exists => SpawnError::AlreadyExists(agent.id.clone()),
@@ -275,6 +284,51 @@ impl Kernel {
         agents.retain(|agent| !matches!(agent.state, AgentState::Zombie(_)));
         agents.sort_by(|a, b| a.id.cmp(&b.id));
         agents
+    }
+
+    /// Says that an agent has been told `text`, such as its user's request, and what that carries: nothing, if the host
+    /// vouches for it. Values that stand in it can then be traced to it.
+    ///
+    /// # Errors
+    /// No such agent, more labels than an agent can carry, or a recorder that fails.
+    pub fn tell(&self, agent: &AgentId, text: &str, labels: &LabelSet) -> Result<(), CallError> {
+        let cell = self.inner.table.live(agent.as_str());
+        let cell = cell.ok_or_else(|| SignalError::NoSuchAgent(agent.to_string()))?;
+        self.inner.join(&cell, labels)?;
+        cell.turn.lock().origins.heard(text, labels);
+        let action = format!("tells {} bytes carrying [{labels}]", text.len());
+        self.inner.append(cell.source(), 0, Body::Host { action: &action }).map(drop)
+    }
+
+    /// Takes labels off an agent, on the host's word: what it has read is no longer held against it. `by` and `reason`
+    /// are for the record. Returns what was taken off.
+    ///
+    /// What the agent has written keeps the labels it was written with, and a later read brings them back.
+    ///
+    /// # Errors
+    /// No such agent, or a recorder that fails; then nothing is taken off.
+    pub fn declassify(
+        &self,
+        agent: &AgentId,
+        labels: &LabelSet,
+        by: &str,
+        reason: &str,
+    ) -> Result<LabelSet, CallError> {
+        let cell = self.inner.table.live(agent.as_str());
+        let cell = cell.ok_or_else(|| SignalError::NoSuchAgent(agent.to_string()))?;
+        let mut turn = cell.turn.lock();
+        let left = turn.labels.without(labels);
+        let removed = turn.labels.without(&left);
+        let body = Body::Declassified { labels: removed.clone(), by, reason };
+        self.inner.append(cell.source(), 0, body)?;
+        turn.labels = left;
+        Ok(removed)
+    }
+
+    /// What is known of everything a live agent has read so far; `None` when there is no such agent.
+    #[must_use]
+    pub fn labels(&self, agent: &AgentId) -> Option<LabelSet> {
+        self.inner.table.live(agent.as_str()).map(|cell| cell.turn.lock().labels.clone())
     }
 
     /// Mounts a store in the tree of a live agent.

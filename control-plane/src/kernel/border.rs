@@ -15,6 +15,7 @@ use super::Inner;
 use super::table::Agent;
 use crate::call::{Change, FileRef, MAX_MESSAGE, MAX_TRANSFER, RawArguments, Syscall, WriteTo};
 use crate::error::{CallError, InvalidCall};
+use crate::flow::Sources;
 use crate::policy::request::{
     AwaitSignal, ChangeMask, CloseFile, ExitWith, How, OpenFile, ReadFile, Request, RunTool, SendSignal,
     WriteFile,
@@ -108,13 +109,19 @@ fn exec(
     deadline: Option<Duration>,
 ) -> Result<Request, InvalidCall> {
     let id = tool.parse::<ToolId>().map_err(|source| bad_name(tool, source))?;
+    let (arguments, sources) = match arguments {
+        RawArguments::Sourced(arguments, sources) => (*arguments, sources),
+        arguments => (arguments, Sources::new()),
+    };
     let arguments = match arguments {
         RawArguments::Value(value) => Arguments::from_value(value),
         RawArguments::Json(text) => Arguments::parse(&text),
         RawArguments::Checked(arguments) => Ok(arguments),
+        RawArguments::Sourced(..) => return Err(InvalidCall::SourcedTwice),
     };
     let arguments = arguments.map_err(InvalidCall::Tool)?;
-    RunTool::prepare(&kernel.tools, id, arguments, deadline).map(Request::Exec).map_err(InvalidCall::Tool)
+    let run = RunTool::prepare(&kernel.tools, id, arguments, deadline).map_err(InvalidCall::Tool)?;
+    Ok(Request::Exec(run.made_from(sources)))
 }
 
 /// The path a call on a descriptor is judged on: the one it was opened with.

@@ -4,9 +4,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use agent_primitives::{Timer, json};
+use agent_primitives::{Timer, TooManyLabels, json};
 use agent_tool_registry::{Registry, TokioTimer, ToolContract};
 
+use super::flow::ToolLabels;
 use super::table::Table;
 use super::{Inner, Kernel};
 use crate::approval::{Approvals, StoreError};
@@ -52,6 +53,9 @@ pub enum BuildError {
     /// The policy has no canonical form to be recorded in.
     #[error("the policy cannot be recorded: {0}")]
     Document(json::JsonError),
+    /// A tool's contract declares more labels than one value can carry.
+    #[error(transparent)]
+    Labels(#[from] TooManyLabels),
     /// The recorder in memory could not be made.
     #[error(transparent)]
     Memory(RecorderError),
@@ -128,6 +132,7 @@ impl KernelBuilder<Ready> {
         let numbers = AtomicU64::new(recorder.head().count + 1);
         let inner = Inner {
             policy,
+            tool_labels: ToolLabels::of(&tools)?,
             tools,
             recorder,
             timer,

@@ -1,5 +1,7 @@
 //! The file service: an agent's tree, reachable by permit only.
 
+use agent_primitives::LabelSet;
+
 use crate::call::{Change, Reply};
 use crate::error::CallError;
 use crate::policy::permit::Permit;
@@ -45,15 +47,20 @@ impl Files {
             Some(descriptor) => self.0.read_open(descriptor, offset, length).await?,
             None => self.0.read(&path, offset.unwrap_or(0), length).await?,
         };
-        Ok(Reply::Data { data: read.bytes, version: read.version })
+        Ok(Reply::Data { data: read.bytes, version: read.version, labels: read.labels })
     }
 
-    pub(crate) async fn write(&self, permit: Permit<WriteFile>) -> Result<Reply, CallError> {
+    /// `labels` is what the agent's data carries.
+    pub(crate) async fn write(
+        &self,
+        permit: Permit<WriteFile>,
+        labels: LabelSet,
+    ) -> Result<Reply, CallError> {
         let WriteFile { path, how, data } = permit.redeem();
         let bytes = data.len() as u64;
         let (mode, expected) = match how {
             How::Descriptor { descriptor, offset } => {
-                let written = self.0.write_open(descriptor, offset, data).await?;
+                let written = self.0.write_open(descriptor, offset, data, labels).await?;
                 return Ok(Reply::Written { bytes, version: Some(written.version) });
             }
             How::Path { change: Change::Remove, expected } => {
@@ -64,13 +71,14 @@ impl Files {
             How::Path { change: Change::Append, expected } => (WriteMode::Append, expected),
             How::Path { change: Change::CreateNew, expected } => (WriteMode::CreateNew, expected),
         };
-        let written = self.0.write(&path, mode, data, expected).await?;
+        let written = self.0.write(&path, mode, data, labels, expected).await?;
         Ok(Reply::Written { bytes, version: Some(written.version) })
     }
 
-    pub(crate) async fn open(&self, permit: Permit<OpenFile>) -> Result<Reply, CallError> {
+    /// `labels` is what the name of a file that this creates carries.
+    pub(crate) async fn open(&self, permit: Permit<OpenFile>, labels: LabelSet) -> Result<Reply, CallError> {
         let OpenFile { path, flags } = permit.redeem();
-        Ok(Reply::Opened(self.0.open(&path, flags).await?))
+        Ok(Reply::Opened(self.0.open(&path, flags, labels).await?))
     }
 
     pub(crate) fn close(&self, permit: Permit<CloseFile>) -> Result<Reply, CallError> {

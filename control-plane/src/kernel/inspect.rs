@@ -1,9 +1,8 @@
 //! Inspection of what came back, before the agent sees it.
 //!
-//! Now: what the reply weighs and what its digest is, so that the outcome can be recorded. Labels and output rules
-//! join here when information flow is built.
+//! What the reply weighs, what its digest is and what it carries, so that the outcome can be recorded.
 
-use agent_primitives::Digest;
+use agent_primitives::{Digest, LabelSet};
 
 use crate::call::Reply;
 use crate::error::CallError;
@@ -15,17 +14,22 @@ pub(crate) struct Inspected {
     pub(crate) result: Result<Reply, CallError>,
     pub(crate) digest: Digest,
     pub(crate) bytes: u64,
+    pub(crate) labels: LabelSet,
 }
 
 /// Weighs a result.
 pub(crate) fn reply(result: Result<Reply, CallError>) -> Inspected {
     let (digest, bytes) = match &result {
         Ok(Reply::Data { data, .. }) => (Digest::of(CONTENT_DOMAIN, data), data.len() as u64),
-        Ok(Reply::Output(output)) => (output.digest(), output.canonical().len() as u64),
+        Ok(Reply::Output { output, .. }) => (output.digest(), output.canonical().len() as u64),
         Ok(Reply::Written { bytes, .. }) => (Digest::ZERO, *bytes),
         Ok(Reply::Opened(_) | Reply::Signal(_) | Reply::Decision(_) | Reply::Done) | Err(_) => {
             (Digest::ZERO, 0)
         }
     };
-    Inspected { result, digest, bytes }
+    let labels = match &result {
+        Ok(Reply::Output { labels, .. } | Reply::Data { labels, .. }) => labels.clone(),
+        _ => LabelSet::EMPTY,
+    };
+    Inspected { result, digest, bytes, labels }
 }

@@ -13,6 +13,7 @@ use super::consent::Held;
 use super::syscall::Passage;
 use crate::approval::{Claim, Consent};
 use crate::error::CallError;
+use crate::flow::Origins;
 use crate::policy::permit::Judged;
 use crate::policy::request::Request;
 use crate::question::Caller;
@@ -27,15 +28,18 @@ pub(crate) struct Turn(Mutex<State>);
 pub(crate) struct State {
     /// What is known of everything the agent has read so far.
     pub(crate) labels: LabelSet,
+    /// What it has read, to trace values to.
+    pub(crate) origins: Origins,
 }
 
 impl Turn {
     pub(crate) fn new(labels: LabelSet) -> Self {
-        Self(Mutex::new(State { labels }))
+        Self(Mutex::new(State { labels, origins: Origins::default() }))
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
-        // INVARIANT: each change to the state is one assignment, so a poisoned one is still whole.
+        // INVARIANT: a change that is interrupted leaves labels as they were and forgets origins, so a poisoned state says
+        // at least what is known.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -64,11 +68,12 @@ impl Inner {
     pub(crate) fn judge(
         &self,
         passage: Passage<'_>,
-        request: Request,
+        mut request: Request,
         presented: Option<TicketId>,
     ) -> Result<Ruled, CallError> {
         let agent = passage.agent;
         let turn = agent.turn.lock();
+        self.find_out(agent, &turn, &mut request);
         let caller = Caller {
             agent: &agent.id,
             tenant: agent.tenant.as_ref(),

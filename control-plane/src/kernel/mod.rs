@@ -6,6 +6,7 @@ mod border;
 mod builder;
 mod consent;
 pub(crate) mod files;
+mod flow;
 mod gate;
 mod inspect;
 mod judge;
@@ -32,6 +33,7 @@ pub use consent::OnAsk;
 pub use service::{FILE_DEADLINE, MAX_AWAIT};
 pub use table::{AgentState, ExitStatus, MAX_AGENTS, MAX_ZOMBIES};
 
+use self::flow::ToolLabels;
 use self::table::{Agent, Table};
 use crate::approval::Desk;
 use crate::error::{CallError, SignalError};
@@ -55,6 +57,7 @@ pub struct Kernel {
 pub(crate) struct Inner {
     policy: Policy,
     tools: Registry,
+    tool_labels: ToolLabels,
     recorder: FlightRecorder,
     timer: Arc<dyn Timer>,
     grace: Duration,

@@ -62,10 +62,10 @@ impl Inner {
 
     /// Records how a call ended.
     pub(crate) fn outcome(&self, open: &OpenIntent<'_>, inspected: Inspected) -> Result<Reply, CallError> {
-        let Inspected { result, digest, bytes } = inspected;
+        let Inspected { result, digest, bytes, labels } = inspected;
         let text;
         let outcome = match &result {
-            Ok(_) => Outcome::Done { result: digest, bytes },
+            Ok(_) => Outcome::Done { result: digest, bytes, labels },
             Err(CallError::Dead(_)) => Outcome::Cancelled,
             Err(error) => {
                 text = error.to_string();

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use agent_primitives::Signal;
+use agent_primitives::{LabelSet, Signal};
 use agent_tool_registry::CallContext;
 
 use super::running::Intent;
@@ -49,6 +49,7 @@ impl Inner {
         intent: &Arc<Intent>,
         permit: Permit<RunTool>,
     ) -> Result<Reply, CallError> {
+        let tool = permit.tool().clone();
         let deadline = permit.deadline().map(|wait| intent.called.after(wait));
         let mut context = CallContext::new(agent.id.clone(), Arc::clone(&self.timer));
         if let Some(deadline) = deadline {
@@ -56,8 +57,13 @@ impl Inner {
         }
         let canceller = context.canceller();
         let run = permit.run(context);
-        let service = Box::pin(async move { Ok(Reply::Output(run.await?)) });
-        self.watch(agent, intent, deadline, Some(canceller), service).await
+        let call = intent.call;
+        let service = Box::pin(async move {
+            // What the answer carries is added once it is there: see `join_output`.
+            Ok(Reply::Output { output: run.await?, labels: LabelSet::EMPTY, call })
+        });
+        let result = self.watch(agent, intent, deadline, Some(canceller), service).await;
+        self.join_output(agent, &tool, result)
     }
 
     pub(crate) fn send_signal(&self, sender: &Agent, permit: Permit<SendSignal>) -> Result<Reply, CallError> {

@@ -92,13 +92,19 @@ impl Inner {
     ) -> Result<Reply, CallError> {
         match permitted {
             Permitted::Read(permit) => {
-                self.on_files(agent, intent, |owner| async move { owner.files.read(permit).await }).await
+                let read =
+                    self.on_files(agent, intent, |owner| async move { owner.files.read(permit).await });
+                self.join_content(agent, read.await)
             }
             Permitted::Write(permit) => {
-                self.on_files(agent, intent, |owner| async move { owner.files.write(permit).await }).await
+                let labels = self.carried_by(agent);
+                self.on_files(agent, intent, |owner| async move { owner.files.write(permit, labels).await })
+                    .await
             }
             Permitted::Open(permit) => {
-                self.on_files(agent, intent, |owner| async move { owner.files.open(permit).await }).await
+                let labels = self.carried_by(agent);
+                self.on_files(agent, intent, |owner| async move { owner.files.open(permit, labels).await })
+                    .await
             }
             Permitted::Close(permit) => agent.files.close(permit),
             Permitted::Exec(permit) => self.exec(agent, intent, permit).await,

@@ -17,6 +17,7 @@ use super::consent::{OnAsk, Waiting};
 use super::files::Files;
 use super::judge::Turn;
 use super::running::Running;
+use crate::flow::Provenance;
 use crate::recorder::{Source, Trail};
 use crate::signal::Word;
 
@@ -86,6 +87,7 @@ pub(crate) struct About {
     pub(crate) tenant: Option<TenantId>,
     pub(crate) facts: Map<String, Value>,
     pub(crate) labels: LabelSet,
+    pub(crate) provenance: Provenance,
     pub(crate) on_ask: OnAsk,
 }
 
@@ -98,6 +100,7 @@ pub(crate) struct Agent {
     pub(crate) facts: Map<String, Value>,
     pub(crate) files: Files,
     pub(crate) turn: Turn,
+    pub(crate) provenance: Provenance,
     pub(crate) word: Word,
     pub(crate) running: Running,
     pub(crate) on_ask: OnAsk,
@@ -118,8 +121,9 @@ pub(crate) struct Agent {
 
 impl Agent {
     pub(crate) fn new(id: AgentId, generation: u64, files: Files, trail: Arc<Trail>, about: About) -> Self {
-        let About { tenant, facts, labels, on_ask } = about;
+        let About { tenant, facts, labels, provenance, on_ask } = about;
         Self {
+            provenance,
             turn: Turn::new(labels),
             tenant,
             running: Running::default(),

@@ -73,6 +73,7 @@ pub(super) fn deny_all() -> Snapshot {
         document,
         on_violation: OnViolation::Kill,
         rules: Box::default(),
+        looks_at_arguments: false,
         indexes: Indexes::default(),
         named_tools: Box::default(),
     }
@@ -109,6 +110,7 @@ fn compile(file: &Arc<str>, root: &Node, report: &mut Report) -> Option<Snapshot
         digest,
         document,
         on_violation: on_violation?,
+        looks_at_arguments: rules.iter().any(Rule::looks_at_arguments),
         rules: rules.into(),
         indexes,
         named_tools: named_tools.into(),

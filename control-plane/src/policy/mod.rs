@@ -77,6 +77,7 @@
 //! | `targets` | `signal` | the receiving agent's id |
 //! | `signals` | `signal` | the signal's name; all signals, if left out |
 //! | `agents` | every call | the calling agent's id |
+//! | `tenants` | every call | the tenant the host gave the calling agent; an agent without one matches none |
 //!
 //! The first three are required for their calls: to mean everything, write `"*"` or, for paths, `"/**"`. Each is a
 //! list of exact names or patterns. In patterns `*` stands for any run of characters, `?` for exactly one byte, `{a,b}`
@@ -89,8 +90,25 @@
 //!
 //! Each entry of `when` names a value and a guard. The value is `args` or a part of it (`args.filter.0.name`; a key
 //! with dots, spaces or quotes is quoted: `args."a.b"`), `context.<key>` (what the host said about the agent when it
-//! was spawned), `agent`, and for the calls that have one `tool`, `path`, `target` and `signal`. A bare number is an
+//! was spawned), `agent`, `tenant`, and for the calls that have one `tool`, `path`, `target` and `signal`. A bare number is an
 //! index of an array, or a key of an object. Nothing an agent sends can be read as `context`.
+//!
+//! ## Conditions on where things came from
+//!
+//! Some entries of `when` look at the situation instead of a value, and take a map of their own.
+//!
+//! | entry | holds when |
+//! | --- | --- |
+//! | `labels: {..}` | the agent, by all that it has read, carries labels as the map says |
+//! | `labels.args: {..}` | the arguments of the call, taken together, do |
+//! | `labels.authority: {..}` | the arguments that decide who, what, where or how much, taken together, do: all that the tool's contract does not call content |
+//! | `labels.content: {..}` | the arguments that the contract calls content do |
+//! | `labels.args.NAME: {..}` | one argument does; one that is not there carries nothing |
+//! | `effects: {..}` | the tool declares effects as the map says; an error for a tool that declares none |
+//!
+//! The map of `labels` has `any_of`, `all_of`, `none_of`, that of `effects` has `only`, `any_of`, `none_of`; what stands in
+//! one map must all hold. What an argument carries is described in [`flow`](crate::flow): all that the agent does, unless
+//! it can be traced to something that carries less.
 //!
 //! # Guards
 //!
@@ -327,6 +345,11 @@ impl Policy {
             }
         }
         report.finish(Some(()))
+    }
+
+    /// Whether some rule looks at what the arguments of a call carry, so that it has to be found out.
+    pub(crate) fn looks_at_arguments(&self) -> bool {
+        self.snapshot.looks_at_arguments
     }
 
     /// The policy's name; `unnamed` if the document gives none.

@@ -7,7 +7,7 @@
 use std::future::Future;
 use std::time::Duration;
 
-use agent_primitives::{LabelSet, TicketId, Verdict};
+use agent_primitives::{LabelSet, TicketId, ToolId, Verdict};
 use agent_tool_registry::{CallContext, Output};
 
 use super::request::{
@@ -49,6 +49,11 @@ impl<R> Permit<R> {
 }
 
 impl Permit<RunTool> {
+    /// The tool.
+    pub(crate) fn tool(&self) -> &ToolId {
+        self.request.id()
+    }
+
     /// How long the caller gives the tool, if less than the tool's own limit.
     pub(crate) fn deadline(&self) -> Option<Duration> {
         self.request.deadline
@@ -157,18 +162,31 @@ impl Judged {
 
     /// The judgement as the recorder writes it while it waits for a ticket.
     pub(crate) fn as_held(&self, labels: &LabelSet, ticket: TicketId) -> Body<'_> {
-        Body::Held { request: self.request.as_event(), decision: decided(&self.decision, labels), ticket }
+        Body::Held { request: self.request.as_event(), decision: self.decided(labels), ticket }
     }
 
     /// The judgement as the recorder writes it. `labels` are those it was made with.
     pub(crate) fn as_event(&self, labels: &LabelSet) -> Body<'_> {
         let request = self.request.as_event();
-        let decision = decided(self.answer.as_ref().unwrap_or(&self.decision), labels);
+        let decision = self.decided(labels);
         let ticket = self.consent.map(Consent::ticket);
         match (&self.answer, self.verdict()) {
             (Some(_), _) => Body::Question { request, decision },
             (None, Verdict::Allow) => Body::Intent { request, decision, ticket },
             (None, Verdict::Ask | Verdict::Deny) => Body::Refused { request, decision },
+        }
+    }
+
+    /// The decision on the call, or on the call in question, with what it was made on.
+    fn decided(&self, labels: &LabelSet) -> Decided<'_> {
+        let decision = self.answer.as_ref().unwrap_or(&self.decision);
+        let carried = self.request.carried().iter();
+        Decided {
+            verdict: decision.verdict(),
+            rules: decision.rules().collect(),
+            policy: decision.policy_digest(),
+            labels: labels.clone(),
+            arguments: carried.map(|argument| (argument.name.as_str(), argument.labels.clone())).collect(),
         }
     }
 
@@ -213,14 +231,5 @@ impl Judged {
             }
             Request::Exit(request) => Permitted::Exit(Permit { request }),
         })
-    }
-}
-
-fn decided<'a>(decision: &'a Decision, labels: &LabelSet) -> Decided<'a> {
-    Decided {
-        verdict: decision.verdict(),
-        rules: decision.rules().collect(),
-        policy: decision.policy_digest(),
-        labels: labels.clone(),
     }
 }

@@ -4,11 +4,12 @@
 use std::time::Duration;
 
 use agent_primitives::{AgentId, Digest, Signal, SignalSet, ToolId};
-use agent_tool_registry::{Arguments, Effect, Invocation, Registry, ToolContract, ToolError};
+use agent_tool_registry::{Arguments, Effect, EffectSet, Invocation, Registry, ToolContract, ToolError};
 use bytes::Bytes;
 
 use crate::call::Change;
 use crate::error::InvalidCall;
+use crate::flow::{Argument, Sources};
 use crate::kernel::files::Files;
 use crate::question::{CallKind, Object, Question};
 use crate::recorder;
@@ -97,11 +98,15 @@ pub(crate) struct RunTool {
     id: ToolId,
     arguments: Arguments,
     contract: Digest,
-    only_reads: bool,
+    effects: EffectSet,
     /// An error when a path argument leads nowhere it may: policy is asked first, so that only who may run the tool
     /// learns what is on the host's disk.
     pub(super) job: Result<Invocation, ToolError>,
     pub(super) deadline: Option<Duration>,
+    /// What the agent says each argument was made from.
+    sources: Sources,
+    /// What each argument carries, once that was found out.
+    carried: Option<Vec<Argument>>,
 }
 
 impl RunTool {
@@ -119,13 +124,38 @@ impl RunTool {
         let contract = tools.get(&id);
         Ok(Self {
             contract: contract.map_or(Digest::ZERO, ToolContract::digest),
-            // A tool that declares nothing is taken to change something.
-            only_reads: contract.is_some_and(|contract| contract.effects().iter().eq([&Effect::Read])),
+            effects: contract
+                .map(|contract| contract.effects().iter().copied().collect())
+                .unwrap_or_default(),
             id,
             arguments,
             job,
             deadline,
+            sources: Sources::new(),
+            carried: None,
         })
+    }
+
+    /// The same request, with what the agent says its arguments were made from.
+    pub(crate) fn made_from(mut self, sources: Sources) -> Self {
+        self.sources = sources;
+        self
+    }
+
+    pub(crate) fn id(&self) -> &ToolId {
+        &self.id
+    }
+
+    pub(crate) fn arguments(&self) -> &Arguments {
+        &self.arguments
+    }
+
+    pub(crate) fn sources(&self) -> &Sources {
+        &self.sources
+    }
+
+    pub(crate) fn carry(&mut self, carried: Vec<Argument>) {
+        self.carried = Some(carried);
     }
 }
 
@@ -155,6 +185,24 @@ pub(crate) struct ExitWith {
 }
 
 impl Request {
+    /// The tool call in it, or in the question it is.
+    pub(crate) fn tool_call(&mut self) -> Option<&mut RunTool> {
+        match self {
+            Self::Exec(run) => Some(run),
+            Self::CheckPolicy(asked) => asked.tool_call(),
+            _ => None,
+        }
+    }
+
+    /// What its arguments carry, where that was found out.
+    pub(crate) fn carried(&self) -> &[Argument] {
+        match self {
+            Self::Exec(run) => run.carried.as_deref().unwrap_or_default(),
+            Self::CheckPolicy(asked) => asked.carried(),
+            _ => &[],
+        }
+    }
+
     /// What policy is asked besides [`Request::question`]: opening a file to create or change it is also a write.
     pub(crate) fn second_question(&self) -> Option<Question<'_>> {
         match self {
@@ -180,7 +228,11 @@ impl Request {
                 return None;
             }
         };
-        Some(Question::new(call, object))
+        let question = Question::new(call, object);
+        Some(match self {
+            Self::Exec(run) => question.declaring(run.effects).carrying(run.carried.as_deref()),
+            _ => question,
+        })
     }
 
     /// Whether the effect must not begin before its intent is on disk.
@@ -188,7 +240,10 @@ impl Request {
         match self {
             Self::Write(_) | Self::Signal(_) => true,
             Self::Open(open) => open.flags.create,
-            Self::Exec(run) => !run.only_reads,
+            // A tool that declares nothing is taken to change something.
+            Self::Exec(run) => {
+                run.effects.is_empty() || !run.effects.within(EffectSet::from_iter([Effect::Read]))
+            }
             Self::Read(_)
             | Self::Close(_)
             | Self::Mask(_)

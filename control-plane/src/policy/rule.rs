@@ -57,6 +57,11 @@ impl Rule {
         }
     }
 
+    /// Whether some condition looks at what the arguments carry.
+    pub(super) fn looks_at_arguments(&self) -> bool {
+        self.when.iter().any(Condition::looks_at_arguments)
+    }
+
     fn holds(&self, caller: &Caller<'_>, question: &Question<'_>) -> Truth {
         Truth::all(self.when.iter().map(|condition| condition.judge(caller, question)))
     }

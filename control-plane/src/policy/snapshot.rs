@@ -20,6 +20,8 @@ pub(super) struct Snapshot {
     pub(super) document: Value,
     pub(super) on_violation: OnViolation,
     pub(super) rules: Box<[Rule]>,
+    /// Whether some rule looks at what arguments carry.
+    pub(super) looks_at_arguments: bool,
     pub(super) indexes: Indexes,
     /// The tools that rules name one by one, and where.
     pub(super) named_tools: Box<[(Box<str>, Mark)]>,

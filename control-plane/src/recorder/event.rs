@@ -4,6 +4,8 @@
 //! events never share bytes. These bytes are what is hashed and stored; JSON is for export. Requests are kept whole
 //! where policy read them (path, tool, arguments), so a decision can be recomputed; file contents are kept as digest.
 
+use std::collections::BTreeMap;
+
 use agent_primitives::{Digest, LabelSet, Signal, TicketId, Timestamp, Verdict};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -129,6 +131,15 @@ pub enum Body<'a> {
     Recovered {
         /// Bytes that were cut off.
         dropped_bytes: u64,
+    },
+    /// Labels were taken off an agent.
+    Declassified {
+        /// Which.
+        labels: LabelSet,
+        /// Who said so.
+        by: &'a str,
+        /// Why.
+        reason: &'a str,
     },
     /// The host changed something about an agent.
     Host {
@@ -316,6 +327,9 @@ pub struct Decided<'a> {
     pub policy: Digest,
     /// What was known of everything the agent had read when the decision was made.
     pub labels: LabelSet,
+    /// What each argument of a tool call carried, where that was found out; otherwise all that the agent did.
+    #[serde(borrow)]
+    pub arguments: Vec<(&'a str, LabelSet)>,
 }
 
 /// How a call ended.
@@ -328,6 +342,8 @@ pub enum Outcome<'a> {
         result: Digest,
         /// Size of what came back, in bytes.
         bytes: u64,
+        /// What it carries.
+        labels: LabelSet,
     },
     /// It failed.
     Failed {
@@ -376,8 +392,8 @@ impl Event<'_> {
             }
             Body::Outcome { outcome, micros } => {
                 let mut line = match outcome {
-                    Outcome::Done { result, bytes } => {
-                        json!({"outcome": "done", "result": result.to_string(), "bytes": bytes})
+                    Outcome::Done { result, bytes, labels } => {
+                        json!({"outcome": "done", "result": result.to_string(), "bytes": bytes, "labels": labels})
                     }
                     Outcome::Failed { code, error } => {
                         json!({"outcome": "failed", "code": code, "error": error})
@@ -395,6 +411,9 @@ impl Event<'_> {
             Body::Panic { reason } => json!({"kind": "panic", "reason": reason}),
             Body::Shutdown => json!({"kind": "shutdown"}),
             Body::Recovered { dropped_bytes } => json!({"kind": "recovered", "dropped_bytes": dropped_bytes}),
+            Body::Declassified { labels, by, reason } => {
+                json!({"kind": "declassified", "labels": labels, "by": by, "reason": reason})
+            }
             Body::Host { action } => json!({"kind": "host", "action": action}),
         };
         extend(
@@ -421,6 +440,7 @@ impl Event<'_> {
             Body::Panic { .. } => "panic",
             Body::Shutdown => "shutdown",
             Body::Recovered { .. } => "recovered",
+            Body::Declassified { .. } => "declassified",
             Body::Host { .. } => "host",
             Body::Held { .. } => "held",
             Body::Approval { .. } => "approval",
@@ -472,7 +492,7 @@ impl Request<'_> {
 fn judged(kind: &str, request: &Request<'_>, decision: &Decided<'_>) -> Value {
     json!({"kind": kind, "syscall": request.call().name(), "request": request.to_json(),
         "verdict": decision.verdict.to_string(), "rules": decision.rules, "policy": decision.policy.to_string(),
-        "labels": decision.labels})
+        "labels": decision.labels, "argument_labels": decision.arguments.iter().cloned().collect::<BTreeMap<_, _>>()})
 }
 
 /// Canonical JSON kept inside an event, as the value it stands for; anything else as text.
@@ -515,6 +535,7 @@ mod tests {
                     rules: vec!["r1"],
                     policy: Digest::ZERO,
                     labels: LabelSet::EMPTY,
+                    arguments: vec![("text", LabelSet::EMPTY)],
                 },
                 ticket: Some(TicketId::from_bytes([7; 16])),
             },

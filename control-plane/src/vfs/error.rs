@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use agent_primitives::TooManyLabels;
+
 use super::path::{BadPath, VfsPath};
 
 /// Why an operation on a file did not happen.
@@ -62,6 +64,12 @@ pub enum VfsError {
     /// The quota of the mount in bytes or files is used up.
     #[error("quota exceeded")]
     Quota,
+    /// The value would carry more labels than one may, or than the storage can keep with it.
+    #[error("too many labels")]
+    TooManyLabels,
+    /// The storage has no place for the labels that the file would carry.
+    #[error("the storage keeps no labels")]
+    NotSupported,
 }
 
 impl VfsError {
@@ -102,7 +110,15 @@ impl VfsError {
             Self::Timeout => (110, "ETIMEDOUT", "AK0415"),
             Self::Conflict => (116, "ESTALE", "AK0416"),
             Self::Quota => (122, "EDQUOT", "AK0417"),
+            Self::TooManyLabels => (7, "E2BIG", "AK0418"),
+            Self::NotSupported => (95, "EOPNOTSUPP", "AK0419"),
         }
+    }
+}
+
+impl From<TooManyLabels> for VfsError {
+    fn from(_: TooManyLabels) -> Self {
+        Self::TooManyLabels
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use agent_primitives::LabelSet;
 use bytes::Bytes;
 use serde::Serialize;
 
@@ -13,15 +14,18 @@ const PAGE: usize = 1024;
 
 /// The bytes from `offset`, at most `length`, of a directory's listing: the entries of the store's directory, if there is
 /// one, and `junctions`, in byte order of the names. A junction hides an entry of its name.
+///
+/// They carry what the mount does and every entry before their end: what comes before `offset` shows in where it falls.
 pub(super) async fn render(
     store: Option<(Arc<Mount>, RelPath<'_>)>,
     junctions: BTreeSet<String>,
     offset: u64,
     length: usize,
-) -> Result<Bytes, VfsError> {
+) -> Result<(Bytes, LabelSet), VfsError> {
     let listed_without_store = !junctions.is_empty();
     let mut junctions = junctions.into_iter().peekable();
-    let mut window = Window { skip: offset, room: length, bytes: Vec::new() };
+    let labels = store.as_ref().map_or(LabelSet::EMPTY, |(mount, _)| mount.added_labels().clone());
+    let mut window = Window { skip: offset, room: length, bytes: Vec::new(), labels };
     let mut after: Option<String> = None;
     if let Some((mount, path)) = store {
         while !window.is_full() {
@@ -32,7 +36,7 @@ pub(super) async fn render(
             let entries = in_order(page.entries, after.as_deref())?;
             for entry in entries {
                 while let Some(name) = junctions.next_if(|name| *name < entry.name) {
-                    window.push(&Entry::new(name, Stat::directory()))?;
+                    window.push(&junction(name))?;
                 }
                 if junctions.peek() != Some(&entry.name) {
                     window.push(&entry)?;
@@ -46,9 +50,14 @@ pub(super) async fn render(
         }
     }
     for name in junctions {
-        window.push(&Entry::new(name, Stat::directory()))?;
+        window.push(&junction(name))?;
     }
-    Ok(window.bytes.into())
+    Ok((window.bytes.into(), window.labels))
+}
+
+/// A mount point has its name from the host.
+fn junction(name: String) -> Entry {
+    Entry::new(name, Stat::directory(LabelSet::EMPTY))
 }
 
 /// One line of a listing, with a line feed behind it.
@@ -66,6 +75,8 @@ struct Window {
     /// Bytes still to keep.
     room: usize,
     bytes: Vec<u8>,
+    /// What the text carries so far, from its beginning.
+    labels: LabelSet,
 }
 
 impl Window {
@@ -77,6 +88,7 @@ impl Window {
         if self.is_full() {
             return Ok(());
         }
+        self.labels = self.labels.join(&entry.stat.labels)?;
         let line = Line { name: &entry.name, kind: entry.stat.kind, size: entry.stat.size };
         let mut text = serde_json::to_vec(&line).map_err(|_| VfsError::Backend)?;
         text.push(b'\n');

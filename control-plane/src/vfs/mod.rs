@@ -4,6 +4,9 @@
 //! table of open [`Descriptor`]s. Nothing here judges: the kernel calls in after policy has allowed the call, and what
 //! a mount does not permit stays refused whatever policy said.
 //!
+//! Every file carries labels, which come with what is written and are answered with what is read; a mount may add some to
+//! all that is read from it. What they mean for a call is the kernel's business.
+//!
 //! A directory exists while a file lies below it, or a mount does. It is neither made nor removed by itself, which
 //! every engine behind a backend can keep, key-value stores included.
 

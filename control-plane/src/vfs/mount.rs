@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use agent_primitives::LabelSet;
+
 use super::{MemoryBackend, Quota, RelPath, VfsError, VfsPath, WriteMode};
 
 /// Most mounts of one agent.
@@ -14,6 +16,7 @@ pub struct Mount {
     point: VfsPath,
     backend: Arc<dyn MemoryBackend>,
     access: Access,
+    labels: LabelSet,
 }
 
 /// What a mount permits, whatever policy says. The one place that decides it.
@@ -32,7 +35,21 @@ impl Mount {
     /// `backend` at `point`.
     #[must_use]
     pub fn new(point: VfsPath, backend: Arc<dyn MemoryBackend>, access: Access) -> Self {
-        Self { point, backend, access }
+        Self { point, backend, access, labels: LabelSet::EMPTY }
+    }
+
+    /// The same mount, where all that is read carries `labels` besides its own: contents, names and listings. Nothing is
+    /// stored on that account. For what others put into the store, such as a folder of downloads.
+    #[must_use]
+    pub fn labels(mut self, labels: LabelSet) -> Self {
+        self.labels = labels;
+        self
+    }
+
+    /// What all that is read here carries besides its own labels.
+    #[must_use]
+    pub const fn added_labels(&self) -> &LabelSet {
+        &self.labels
     }
 
     /// Where the mount is.

@@ -1,15 +1,16 @@
 //! The tree an agent sees.
 
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
+use agent_primitives::LabelSet;
 use bytes::Bytes;
 
 use super::descriptor::{DescriptorTable, OpenFile};
 use super::listing;
 use super::mount::{MountTable, Place};
 use super::{
-    Descriptor, Kind, Mount, OpenFlags, PathError, Stat, Version, VfsError, VfsPath, Write, WriteMode,
-    Written,
+    Descriptor, Kind, Mount, OpenFlags, PathError, RelPath, Stat, Version, VfsError, VfsPath, Write,
+    WriteMode, Written,
 };
 
 /// Most bytes one read or write moves, and longest file that is written in its middle.
@@ -38,6 +39,8 @@ pub struct Read {
     pub bytes: Bytes,
     /// The version of the file; a directory has none.
     pub version: Option<Version>,
+    /// What the bytes carry: the labels of the file, or of the names in a listing, and those that the mount adds.
+    pub labels: LabelSet,
 }
 
 impl Namespace {
@@ -86,22 +89,25 @@ impl Namespace {
         self.read_part(path, offset, length).await.map_err(|error| PathError::at(path, error))
     }
 
-    /// Writes a file, all of `data` or nothing, provided it is in the version `expected`, if one is given.
+    /// Writes a file, all of `data` or nothing, provided it is in the version `expected`, if one is given. The file carries
+    /// `labels` afterwards, and when appending also what it did before.
     ///
     /// When the future is dropped, the file is as before or as it was to become.
     ///
     /// # Errors
     /// `TooLarge` when `data` exceeds [`MAX_TRANSFER`]; `ReadOnly` or `AccessDenied` when the mount does not permit it;
     /// `NotFound` outside all mounts; `IsDirectory`; `NotDirectory` when a file lies on the way; `Exists` for
-    /// [`WriteMode::CreateNew`]; `Conflict` when the version is another; `Quota`; what the store answers.
+    /// [`WriteMode::CreateNew`]; `Conflict` when the version is another; `Quota`; `TooManyLabels`, or `NotSupported` when
+    /// the store keeps no labels; what the store answers.
     pub async fn write(
         &self,
         path: &VfsPath,
         mode: WriteMode,
         data: Bytes,
+        labels: LabelSet,
         expected: Option<Version>,
     ) -> Result<Written, PathError> {
-        self.write_file(path, mode, data, expected).await.map_err(|error| PathError::at(path, error))
+        self.write_file(path, mode, data, labels, expected).await.map_err(|error| PathError::at(path, error))
     }
 
     /// Removes a file, provided it is in the version `expected`, if one is given.
@@ -123,7 +129,8 @@ impl Namespace {
         self.stat_file(path).await.map_err(|error| PathError::at(path, error))
     }
 
-    /// Opens a file, or a directory for reading. With `create`, a missing file is created empty.
+    /// Opens a file, or a directory for reading. With `create`, a missing file is created empty, and carries `labels`: its
+    /// name comes from whoever opens it.
     ///
     /// When the future is dropped, no descriptor is open, but a file it was to create may be there.
     ///
@@ -131,8 +138,13 @@ impl Namespace {
     /// `InvalidPath` for flags that make no sense together; `TooManyOpen`; to write, `ReadOnly` or `AccessDenied` when the
     /// mount does not permit it, and `IsDirectory`; `NotFound` without `create`; `Exists` with `exclusive`; `Quota`;
     /// what the store answers.
-    pub async fn open(&self, path: &VfsPath, flags: OpenFlags) -> Result<Descriptor, PathError> {
-        self.open_file(path, flags).await.map_err(|error| PathError::at(path, error))
+    pub async fn open(
+        &self,
+        path: &VfsPath,
+        flags: OpenFlags,
+        labels: LabelSet,
+    ) -> Result<Descriptor, PathError> {
+        self.open_file(path, flags, labels).await.map_err(|error| PathError::at(path, error))
     }
 
     /// Closes a descriptor. Operations in flight on it still end.
@@ -185,7 +197,8 @@ impl Namespace {
 
     /// Writes all of `data` or nothing: at the end when the descriptor appends, whatever `offset` says; otherwise at
     /// `offset`, or else at the descriptor's position, which moves on behind the data. Beyond the end of the file, zeros
-    /// fill the gap. Concurrent writers lose nothing to each other.
+    /// fill the gap. Concurrent writers lose nothing to each other. The file carries `labels` and what it did before, however
+    /// much of it is overwritten.
     ///
     /// Appending to a file that was removed meanwhile creates it anew; writing into it does not. When the future is
     /// dropped, the file is as before or as it was to become, and the position stays.
@@ -198,15 +211,27 @@ impl Namespace {
         descriptor: Descriptor,
         offset: Option<u64>,
         data: Bytes,
+        labels: LabelSet,
     ) -> Result<Written, PathError> {
         let file = self.descriptors.get(descriptor).map_err(PathError::pathless)?;
-        self.write_descriptor(&file, offset, data).await.map_err(|error| PathError::at(&file.path, error))
+        self.write_descriptor(&file, offset, data, labels)
+            .await
+            .map_err(|error| PathError::at(&file.path, error))
     }
 }
 
 impl Namespace {
     fn locate<'a>(&self, path: &'a VfsPath) -> Place<'a> {
         self.mounts.read().unwrap_or_else(PoisonError::into_inner).locate(path)
+    }
+
+    /// The store that holds what `path` names, which is not a mount point.
+    fn inside<'a>(&self, path: &'a VfsPath) -> Result<(Arc<Mount>, RelPath<'a>), VfsError> {
+        match self.locate(path) {
+            Place::Nowhere => Err(VfsError::NotFound),
+            Place::Junction(_) => Err(VfsError::IsDirectory),
+            Place::Inside(mount, relative) => Ok((mount, relative)),
+        }
     }
 
     async fn read_part(&self, path: &VfsPath, offset: u64, length: u64) -> Result<Read, VfsError> {
@@ -220,13 +245,14 @@ impl Namespace {
                     let mut content = read?;
                     // What a store returns beyond what it was asked for is not passed on.
                     content.bytes.truncate(length);
-                    return Ok(Read { bytes: content.bytes, version: Some(content.version) });
+                    let labels = content.labels.join(mount.added_labels())?;
+                    return Ok(Read { bytes: content.bytes, version: Some(content.version), labels });
                 }
             },
         };
         let junctions = self.mounts.read().unwrap_or_else(PoisonError::into_inner).names_in(path);
-        let bytes = listing::render(store, junctions, offset, length).await?;
-        Ok(Read { bytes, version: None })
+        let (bytes, labels) = listing::render(store, junctions, offset, length).await?;
+        Ok(Read { bytes, version: None, labels })
     }
 
     async fn write_file(
@@ -234,39 +260,40 @@ impl Namespace {
         path: &VfsPath,
         mode: WriteMode,
         data: Bytes,
+        labels: LabelSet,
         expected: Option<Version>,
     ) -> Result<Written, VfsError> {
         transfer(data.len() as u64)?;
-        match self.locate(path) {
-            Place::Nowhere => Err(VfsError::NotFound),
-            Place::Junction(_) => Err(VfsError::IsDirectory),
-            Place::Inside(mount, relative) => {
-                let quota = mount.access().permit_write(mode)?;
-                mount.backend().write(relative, Write::new(mode, data, quota).expecting(expected)).await
-            }
-        }
+        let (mount, relative) = self.inside(path)?;
+        let quota = mount.access().permit_write(mode)?;
+        let write = Write::new(mode, data, labels, quota).expecting(expected);
+        mount.backend().write(relative, write).await
     }
 
     async fn remove_file(&self, path: &VfsPath, expected: Option<Version>) -> Result<(), VfsError> {
-        match self.locate(path) {
-            Place::Nowhere => Err(VfsError::NotFound),
-            Place::Junction(_) => Err(VfsError::IsDirectory),
-            Place::Inside(mount, relative) => {
-                mount.access().permit_removal()?;
-                mount.backend().remove(relative, expected).await
-            }
-        }
+        let (mount, relative) = self.inside(path)?;
+        mount.access().permit_removal()?;
+        mount.backend().remove(relative, expected).await
     }
 
     async fn stat_file(&self, path: &VfsPath) -> Result<Stat, VfsError> {
         match self.locate(path) {
             Place::Nowhere => Err(VfsError::NotFound),
-            Place::Junction(_) => Ok(Stat::directory()),
-            Place::Inside(mount, relative) => mount.backend().stat(relative).await,
+            Place::Junction(_) => Ok(Stat::directory(LabelSet::EMPTY)),
+            Place::Inside(mount, relative) => {
+                let mut stat = mount.backend().stat(relative).await?;
+                stat.labels = stat.labels.join(mount.added_labels())?;
+                Ok(stat)
+            }
         }
     }
 
-    async fn open_file(&self, path: &VfsPath, flags: OpenFlags) -> Result<Descriptor, VfsError> {
+    async fn open_file(
+        &self,
+        path: &VfsPath,
+        flags: OpenFlags,
+        labels: LabelSet,
+    ) -> Result<Descriptor, VfsError> {
         flags.check()?;
         if flags.writes() {
             self.permit_opening(path, flags)?;
@@ -276,7 +303,7 @@ impl Namespace {
         match found {
             Ok(stat) if flags.writes() && stat.kind == Kind::Directory => return Err(VfsError::IsDirectory),
             Err(VfsError::NotFound) if flags.create => {
-                match self.write_file(path, WriteMode::CreateNew, Bytes::new(), None).await {
+                match self.write_file(path, WriteMode::CreateNew, Bytes::new(), labels, None).await {
                     Err(VfsError::Exists) if !flags.exclusive => {}
                     created => drop(created?),
                 }
@@ -289,11 +316,7 @@ impl Namespace {
     /// What the mount will refuse when written to is refused when opened.
     fn permit_opening(&self, path: &VfsPath, flags: OpenFlags) -> Result<(), VfsError> {
         let mode = if flags.append { WriteMode::Append } else { WriteMode::Replace };
-        match self.locate(path) {
-            Place::Nowhere => Err(VfsError::NotFound),
-            Place::Junction(_) => Err(VfsError::IsDirectory),
-            Place::Inside(mount, _) => mount.access().permit_write(mode).map(drop),
-        }
+        self.inside(path)?.0.access().permit_write(mode).map(drop)
     }
 
     async fn write_descriptor(
@@ -301,44 +324,54 @@ impl Namespace {
         file: &OpenFile,
         offset: Option<u64>,
         data: Bytes,
+        labels: LabelSet,
     ) -> Result<Written, VfsError> {
         if file.flags.append {
-            return self.write_file(&file.path, WriteMode::Append, data, None).await;
+            return self.write_file(&file.path, WriteMode::Append, data, labels, None).await;
         }
         if !file.flags.write {
             return Err(VfsError::BadDescriptor);
         }
         if let Some(offset) = offset {
-            return self.splice(&file.path, offset, data).await;
+            return self.splice(&file.path, offset, data, &labels).await;
         }
         let mut position = file.position.lock().await;
         let length = data.len() as u64;
-        let written = self.splice(&file.path, *position, data).await?;
+        let written = self.splice(&file.path, *position, data, &labels).await?;
         *position = position.saturating_add(length);
         Ok(written)
     }
 
     /// Writes `data` at `offset`: at the end of the file by appending, elsewhere by replacing the whole, and either only
     /// if the file is still the one that was looked at.
-    async fn splice(&self, path: &VfsPath, offset: u64, data: Bytes) -> Result<Written, VfsError> {
+    async fn splice(
+        &self,
+        path: &VfsPath,
+        offset: u64,
+        data: Bytes,
+        labels: &LabelSet,
+    ) -> Result<Written, VfsError> {
         for _ in 0..MAX_ATTEMPTS {
-            let stat = self.stat_file(path).await?;
+            let (mount, relative) = self.inside(path)?;
+            let stat = mount.backend().stat(relative).await?;
             let version = stat.version.ok_or(VfsError::IsDirectory)?;
             if data.is_empty() {
-                return Ok(Written::new(version, stat.size));
+                return Ok(Written::new(version, stat.size, stat.labels));
             }
-            let (mode, bytes) = if offset == stat.size {
-                (WriteMode::Append, data.clone())
+            let (mode, bytes, labels) = if offset == stat.size {
+                (WriteMode::Append, data.clone(), labels.clone())
             } else {
                 let end = offset.checked_add(data.len() as u64).ok_or(VfsError::TooLarge)?;
                 let length = transfer(end.max(stat.size))?;
-                let old = self.read_part(path, 0, stat.size).await?;
-                if old.version != Some(version) {
+                let size = transfer(stat.size)?;
+                let mut old = mount.backend().read(relative, 0, size).await?;
+                if old.version != version {
                     continue;
                 }
-                (WriteMode::Replace, spliced(&old.bytes, offset, &data, length))
+                old.bytes.truncate(size);
+                (WriteMode::Replace, spliced(&old.bytes, offset, &data, length), old.labels.join(labels)?)
             };
-            match self.write_file(path, mode, bytes, Some(version)).await {
+            match self.write_file(path, mode, bytes, labels, Some(version)).await {
                 Err(VfsError::Conflict) => {}
                 written => return written,
             }

@@ -382,7 +382,7 @@ fn deadline(step: &Step) -> Option<Duration> {
 
 fn value_of(reply: &Reply) -> Value {
     match reply {
-        Reply::Output(output) => output.value().clone(),
+        Reply::Output { output, .. } => output.value().clone(),
         Reply::Data { data, .. } => String::from_utf8_lossy(data).into_owned().into(),
         Reply::Opened(descriptor) => json!(descriptor.as_raw()),
         _ => Value::Null,

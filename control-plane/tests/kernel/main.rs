@@ -8,6 +8,7 @@
 )]
 
 mod approval;
+mod flow;
 mod host;
 mod recording;
 mod road;

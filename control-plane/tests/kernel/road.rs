@@ -2,12 +2,13 @@
 
 use crate::host::{self, Host};
 use std::future::Future;
+use std::sync::Arc;
 
 use agent_control_plane::call::{Change, FileRef, RawArguments, Reply, Syscall, WriteTo};
 use agent_control_plane::kernel::{BuildError, SpawnError};
-use agent_control_plane::primitives::{AgentId, Signal, Verdict};
+use agent_control_plane::primitives::{AgentId, LabelSet, Signal, Verdict};
 use agent_control_plane::recorder::{Body, Outcome};
-use agent_control_plane::vfs::OpenFlags;
+use agent_control_plane::vfs::{Access, Memory, Mount, OpenFlags, Quota, VfsPath};
 use agent_control_plane::{AgentSpec, AgentState, CallError, ExitStatus, Kernel, KernelState, Policy};
 use serde_json::json;
 
@@ -149,6 +150,31 @@ async fn files_are_read_written_appended_listed_and_removed_through_calls() {
 }
 
 #[tokio::test]
+async fn a_read_is_answered_with_what_the_bytes_carry() {
+    let host = Host::new();
+    let untrusted = LabelSet::new(["untrusted".parse().unwrap()]).unwrap();
+    let quota = Quota { bytes: 100, files: 10 };
+    let point = VfsPath::parse("/mem/inbox").unwrap();
+    let mount =
+        Mount::new(point, Arc::new(Memory::new()), Access::ReadWrite(quota)).labels(untrusted.clone());
+    let agent = host.kernel.spawn(AgentSpec::new("a").mount(mount)).unwrap();
+    agent.write("/mem/inbox/mail", "x").await.unwrap();
+    agent.write("/mem/working/own", "x").await.unwrap();
+    let flags = OpenFlags { read: true, ..OpenFlags::default() };
+    let descriptor = agent.open("/mem/inbox/mail", flags).await.unwrap();
+    for (file, expected) in [
+        (FileRef::Path("/mem/inbox/mail".into()), &untrusted),
+        (FileRef::Path("/mem/inbox".into()), &untrusted),
+        (FileRef::Descriptor(descriptor), &untrusted),
+        (FileRef::Path("/mem/working/own".into()), &LabelSet::EMPTY),
+    ] {
+        let read = Syscall::Read { file: file.clone(), offset: None, length: 9 };
+        let Reply::Data { labels, .. } = agent.syscall(read).await.unwrap() else { panic!() };
+        assert_eq!(labels, *expected, "{file:?}");
+    }
+}
+
+#[tokio::test]
 async fn an_agent_reads_its_policy_and_its_own_record_and_can_write_neither() {
     let host = Host::new();
     let (a, b) =
@@ -224,8 +250,7 @@ fn a_policy_that_names_an_unknown_tool_builds_no_kernel() {
     let text =
         "version: 1\nname: t\nrules:\n  - { id: r, effect: allow, calls: [exec], tools: [\"eccho\"] }\n";
     let policy = Policy::from_yaml("t.yaml", text).unwrap();
-    let error =
-        Kernel::builder().policy(policy).tools(host::tools(&std::sync::Arc::default())).build().unwrap_err();
+    let error = Kernel::builder().policy(policy).tools(host::tools(&Arc::default())).build().unwrap_err();
     let BuildError::Policy(errors) = error else { panic!("{error}") };
     assert_eq!(
         errors.to_string().lines().next().unwrap(),

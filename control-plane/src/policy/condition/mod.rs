@@ -1,8 +1,10 @@
 //! Conditions: what has to hold, besides the selectors, for a rule to speak.
 
+mod effects;
 mod labels;
 
-use self::labels::LabelGuard;
+use self::effects::EffectGuard;
+use self::labels::{Bearer, LabelGuard};
 use super::budget::Budget;
 use super::error::Report;
 use super::guard::{Guard, Truth};
@@ -15,8 +17,10 @@ use crate::question::{CallKind, Caller, Question};
 pub(super) enum Condition {
     /// A value of the call or of the host's facts passes a guard.
     Value(Subject, Guard),
-    /// What is known of everything the agent has read.
-    Labels(LabelGuard),
+    /// What the agent, or a part of the call, carries.
+    Labels(Bearer, LabelGuard),
+    /// What the tool's contract declares.
+    Effects(EffectGuard),
 }
 
 impl Condition {
@@ -27,13 +31,23 @@ impl Condition {
         budget: &mut Budget,
         report: &mut Report,
     ) -> Option<Self> {
-        if entry.key == "labels" {
-            return LabelGuard::parse(&entry.value, report).map(Self::Labels);
+        if let Some(part) = Bearer::named_by(&entry.key) {
+            let bearer = Bearer::parse(part, entry, calls, report);
+            let guard = LabelGuard::parse(&entry.value, report);
+            return bearer.zip(guard).map(|(bearer, guard)| Self::Labels(bearer, guard));
+        }
+        if entry.key == "effects" {
+            return EffectGuard::parse(entry, calls, report).map(Self::Effects);
         }
         let subject = Subject::parse(&entry.key, calls, entry.at, report);
         entry.value.refuse_ambiguous(report);
         let guard = Guard::parse(&entry.value, budget, report);
         subject.zip(guard).map(|(subject, guard)| Self::Value(subject, guard))
+    }
+
+    /// Whether the condition looks at what the arguments carry.
+    pub(super) fn looks_at_arguments(&self) -> bool {
+        matches!(self, Self::Labels(bearer, _) if !matches!(bearer, Bearer::Agent))
     }
 
     /// Whether the condition holds. Pure and total.
@@ -42,7 +56,8 @@ impl Condition {
             Self::Value(subject, guard) => {
                 subject.find(caller, question).map_or(Truth::Unknown, |operand| guard.judge(operand))
             }
-            Self::Labels(guard) => guard.judge(caller.labels),
+            Self::Effects(guard) => guard.judge(question.effects),
+            Self::Labels(bearer, guard) => guard.judge(|label| bearer.carries(label, caller, question)),
         }
     }
 }

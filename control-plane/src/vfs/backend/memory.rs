@@ -5,6 +5,7 @@ use std::fmt;
 use std::ops::Bound;
 use std::sync::{PoisonError, RwLock};
 
+use agent_primitives::LabelSet;
 use bytes::{Bytes, BytesMut};
 
 use super::{
@@ -96,44 +97,51 @@ enum Node {
     Folder(Folder),
 }
 
-type Folder = BTreeMap<Box<str>, Node>;
+#[derive(Default)]
+struct Folder {
+    entries: BTreeMap<Box<str>, Node>,
+    labels: LabelSet,
+}
 
 struct File {
     content: Bytes,
     version: Version,
+    labels: LabelSet,
 }
 
 impl Default for Tree {
     fn default() -> Self {
-        Self { root: Node::Folder(Folder::new()), usage: Usage::default(), version: 0 }
+        Self { root: Node::Folder(Folder::default()), usage: Usage::default(), version: 0 }
     }
 }
 
 impl Tree {
     fn write(&mut self, path: RelPath<'_>, write: &Write) -> Result<Written, VfsError> {
         let version = Version::from_u128(self.version.saturating_add(1));
-        let size = match find_mut(&mut self.root, path) {
+        let (size, labels) = match find_mut(&mut self.root, path) {
             Ok(Node::Folder(_)) => return Err(VfsError::IsDirectory),
             Ok(Node::File(file)) => {
                 write.admit(Some(file.version))?;
                 let size = write.size_after(file.size())?;
+                let labels = write.labels_after(&file.labels)?;
                 self.usage = write.quota.admit(self.usage, Some(file.size()), size)?;
-                file.write(write, version);
-                size
+                file.write(write, version, labels.clone());
+                (size, labels)
             }
             Err(VfsError::NotFound) => {
                 write.admit(None)?;
                 let size = write.size_after(0)?;
                 let usage = write.quota.admit(self.usage, None, size)?;
+                let labels = write.labels_after(&LabelSet::EMPTY)?;
                 let content = Bytes::copy_from_slice(&write.data);
-                insert(&mut self.root, path, File { content, version })?;
+                insert(&mut self.root, path, File { content, version, labels: labels.clone() })?;
                 self.usage = usage;
-                size
+                (size, labels)
             }
             Err(error) => return Err(error),
         };
         self.version = version.as_u128();
-        Ok(Written::new(version, size))
+        Ok(Written::new(version, size, labels))
     }
 
     fn remove(&mut self, path: RelPath<'_>, expected: Option<Version>) -> Result<(), VfsError> {
@@ -147,8 +155,8 @@ impl Tree {
 impl Node {
     fn stat(&self) -> Stat {
         match self {
-            Self::File(file) => Stat::file(file.size(), file.version),
-            Self::Folder(_) => Stat::directory(),
+            Self::File(file) => Stat::file(file.size(), file.version, file.labels.clone()),
+            Self::Folder(folder) => Stat::directory(folder.labels.clone()),
         }
     }
 }
@@ -161,11 +169,12 @@ impl File {
     fn part(&self, offset: u64, length: usize) -> Content {
         let start = usize::try_from(offset).unwrap_or(usize::MAX).min(self.content.len());
         let end = start.saturating_add(length).min(self.content.len());
-        Content::new(self.content.slice(start..end), self.version)
+        Content::new(self.content.slice(start..end), self.version, self.labels.clone())
     }
 
-    fn write(&mut self, write: &Write, version: Version) {
+    fn write(&mut self, write: &Write, version: Version, labels: LabelSet) {
         self.version = version;
+        self.labels = labels;
         self.content = match write.mode {
             WriteMode::Append => appended(std::mem::take(&mut self.content), &write.data),
             WriteMode::Replace | WriteMode::CreateNew => Bytes::copy_from_slice(&write.data),
@@ -186,27 +195,28 @@ fn appended(content: Bytes, data: &[u8]) -> Bytes {
 
 fn find<'t>(root: &'t Node, path: RelPath<'_>) -> Result<&'t Node, VfsError> {
     path.segments().try_fold(root, |node, name| match node {
-        Node::Folder(folder) => folder.get(name).ok_or(VfsError::NotFound),
+        Node::Folder(folder) => folder.entries.get(name).ok_or(VfsError::NotFound),
         Node::File(_) => Err(VfsError::NotDirectory),
     })
 }
 
 fn find_mut<'t>(root: &'t mut Node, path: RelPath<'_>) -> Result<&'t mut Node, VfsError> {
     path.segments().try_fold(root, |node, name| match node {
-        Node::Folder(folder) => folder.get_mut(name).ok_or(VfsError::NotFound),
+        Node::Folder(folder) => folder.entries.get_mut(name).ok_or(VfsError::NotFound),
         Node::File(_) => Err(VfsError::NotDirectory),
     })
 }
 
-/// Puts a new file at `path`, where nothing is and no file lies on the way.
+/// Puts a new file at `path`, where nothing is and no file lies on the way. The folders this makes carry what it does.
 fn insert(root: &mut Node, path: RelPath<'_>, file: File) -> Result<(), VfsError> {
     let (parent, name) = path.split_name().ok_or(VfsError::IsDirectory)?;
+    let made = || Node::Folder(Folder { entries: BTreeMap::new(), labels: file.labels.clone() });
     let parent = parent.segments().try_fold(root, |node, name| match node {
-        Node::Folder(folder) => Ok(folder.entry(name.into()).or_insert_with(|| Node::Folder(Folder::new()))),
+        Node::Folder(folder) => Ok(folder.entries.entry(name.into()).or_insert_with(made)),
         Node::File(_) => Err(VfsError::NotDirectory),
     })?;
     let Node::Folder(folder) = parent else { return Err(VfsError::NotDirectory) };
-    folder.insert(name.into(), Node::File(file));
+    folder.entries.insert(name.into(), Node::File(file));
     Ok(())
 }
 
@@ -216,10 +226,10 @@ fn remove(folder: &mut Folder, path: &str, expected: Option<Version>) -> Result<
     if name.is_empty() {
         return Err(VfsError::IsDirectory);
     }
-    let (size, gone) = match (folder.get_mut(name).ok_or(VfsError::NotFound)?, rest) {
+    let (size, gone) = match (folder.entries.get_mut(name).ok_or(VfsError::NotFound)?, rest) {
         (Node::Folder(inner), Some(rest)) => {
             let size = remove(inner, rest, expected)?;
-            (size, inner.is_empty())
+            (size, inner.entries.is_empty())
         }
         (Node::Folder(_), None) => return Err(VfsError::IsDirectory),
         (Node::File(_), Some(_)) => return Err(VfsError::NotDirectory),
@@ -229,14 +239,14 @@ fn remove(folder: &mut Folder, path: &str, expected: Option<Version>) -> Result<
         (Node::File(file), None) => (file.size(), true),
     };
     if gone {
-        folder.remove(name);
+        folder.entries.remove(name);
     }
     Ok(size)
 }
 
 fn list(folder: &Folder, page: Page<'_>) -> Listing {
     let from = page.after.map_or(Bound::Unbounded, Bound::Excluded);
-    let mut rest = folder.range::<str, _>((from, Bound::Unbounded));
+    let mut rest = folder.entries.range::<str, _>((from, Bound::Unbounded));
     let entries: Vec<Entry> = rest
         .by_ref()
         .take(page.limit)

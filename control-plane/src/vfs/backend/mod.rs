@@ -10,7 +10,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 
-use agent_primitives::Digest;
+use agent_primitives::{Digest, LabelSet};
 use bytes::Bytes;
 
 use super::{RelPath, VfsError};
@@ -29,23 +29,29 @@ pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, VfsError>> + Send
 /// The root always exists and is a directory; any other directory exists while a file lies below it. Writing makes the
 /// directories on the way, and removing the last file of one removes it.
 ///
+/// A file carries labels, which are part of its state: they come with each write, are kept as long as the file is, and are
+/// answered with its content. Nothing but a write that replaces the content takes one away. A directory carries the labels
+/// of the write that made it, since that is where its name comes from. A store that cannot keep what a write carries
+/// refuses the write.
+///
 /// Each write and removal is atomic: all of it happens or none, and a reader sees the file as it was before or as it is
 /// after. Dropping an [`Answer`] calls the operation off; what had not taken effect by then must never do so.
 pub trait MemoryBackend: fmt::Debug + Send + Sync {
     /// The bytes of a file from `offset`, at most `length`; fewer only where the file ends, none beyond its end.
     ///
-    /// The version is not newer than the bytes, so writing with it as the expected one never undoes an unseen change.
+    /// The version is not newer than the bytes, so writing with it as the expected one never undoes an unseen change. The
+    /// labels are those of the bytes.
     ///
     /// # Errors
     /// `NotFound`; `IsDirectory` for a directory; `NotDirectory` when a file lies on the way; or a failure of the store.
     fn read<'a>(&'a self, path: RelPath<'a>, offset: u64, length: usize) -> Answer<'a, Content>;
 
-    /// Writes a file as `write` says. The store itself must hold [`Write::admit`] and [`Quota::admit`], in one step with
-    /// the change.
+    /// Writes a file as `write` says. The store itself must hold [`Write::admit`], [`Quota::admit`] and
+    /// [`Write::labels_after`], in one step with the change.
     ///
     /// # Errors
-    /// `IsDirectory` for a directory; `NotDirectory` when a file lies on the way; what the two checks answer; or a
-    /// failure of the store.
+    /// `IsDirectory` for a directory; `NotDirectory` when a file lies on the way; what the three answer;
+    /// `NotSupported` or `TooManyLabels` when it cannot keep the labels; or a failure of the store.
     fn write<'a>(&'a self, path: RelPath<'a>, write: Write) -> Answer<'a, Written>;
 
     /// Removes a file, provided it is in the version `expected`, if one is given.
@@ -112,6 +118,8 @@ pub struct Write {
     pub mode: WriteMode,
     /// What to write. May be a part of a larger buffer, so a store that keeps it copies it.
     pub data: Bytes,
+    /// What the data carries.
+    pub labels: LabelSet,
     /// The version the file must be in, if that matters.
     pub expected: Option<Version>,
     /// How much the store may hold after the write, all files taken together.
@@ -119,10 +127,10 @@ pub struct Write {
 }
 
 impl Write {
-    /// A write whatever version the file is in.
+    /// A write of `data`, which carries `labels`, whatever version the file is in.
     #[must_use]
-    pub const fn new(mode: WriteMode, data: Bytes, quota: Quota) -> Self {
-        Self { mode, data, expected: None, quota }
+    pub const fn new(mode: WriteMode, data: Bytes, labels: LabelSet, quota: Quota) -> Self {
+        Self { mode, data, labels, expected: None, quota }
     }
 
     /// The same write on the condition that the file is in version `expected`, if one is given.
@@ -152,6 +160,18 @@ impl Write {
         let kept = if self.mode == WriteMode::Append { now } else { 0 };
         kept.checked_add(self.data.len() as u64).ok_or(VfsError::TooLarge)
     }
+
+    /// What the file will carry, given what it carries now: exactly what the data does, or that as well when the data
+    /// follows what is there.
+    ///
+    /// # Errors
+    /// `TooManyLabels` when that is more than a set may hold.
+    pub fn labels_after(&self, now: &LabelSet) -> Result<LabelSet, VfsError> {
+        match self.mode {
+            WriteMode::Append => Ok(now.join(&self.labels)?),
+            WriteMode::Replace | WriteMode::CreateNew => Ok(self.labels.clone()),
+        }
+    }
 }
 
 /// A part of a file.
@@ -162,31 +182,35 @@ pub struct Content {
     pub bytes: Bytes,
     /// The version they are of.
     pub version: Version,
+    /// What the file carries.
+    pub labels: LabelSet,
 }
 
 impl Content {
-    /// `bytes` of a file in `version`.
+    /// `bytes` of a file in `version`, which carries `labels`.
     #[must_use]
-    pub const fn new(bytes: Bytes, version: Version) -> Self {
-        Self { bytes, version }
+    pub const fn new(bytes: Bytes, version: Version, labels: LabelSet) -> Self {
+        Self { bytes, version, labels }
     }
 }
 
 /// What came of a write.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Written {
     /// The version the write made.
     pub version: Version,
     /// The length of the whole file in bytes afterwards.
     pub size: u64,
+    /// What the whole file carries afterwards, as the store keeps it.
+    pub labels: LabelSet,
 }
 
 impl Written {
-    /// A file of `size` bytes, now in `version`.
+    /// A file of `size` bytes, now in `version`, which carries `labels`.
     #[must_use]
-    pub const fn new(version: Version, size: u64) -> Self {
-        Self { version, size }
+    pub const fn new(version: Version, size: u64, labels: LabelSet) -> Self {
+        Self { version, size, labels }
     }
 }
 
@@ -201,7 +225,7 @@ pub enum Kind {
 }
 
 /// What is known of a file or directory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stat {
     /// What it is.
@@ -210,19 +234,21 @@ pub struct Stat {
     pub size: u64,
     /// The version of a file; a directory has none.
     pub version: Option<Version>,
+    /// What it carries: its content and its name, in the case of a directory the name alone.
+    pub labels: LabelSet,
 }
 
 impl Stat {
     /// A file.
     #[must_use]
-    pub const fn file(size: u64, version: Version) -> Self {
-        Self { kind: Kind::File, size, version: Some(version) }
+    pub const fn file(size: u64, version: Version, labels: LabelSet) -> Self {
+        Self { kind: Kind::File, size, version: Some(version), labels }
     }
 
     /// A directory.
     #[must_use]
-    pub const fn directory() -> Self {
-        Self { kind: Kind::Directory, size: 0, version: None }
+    pub const fn directory(labels: LabelSet) -> Self {
+        Self { kind: Kind::Directory, size: 0, version: None, labels }
     }
 }
 

@@ -5,7 +5,7 @@ use std::fmt;
 use std::ops::Bound;
 use std::sync::Arc;
 
-use agent_primitives::Digest;
+use agent_primitives::{Digest, LabelSet};
 use bytes::Bytes;
 
 use super::{
@@ -22,6 +22,7 @@ const VERSION_DOMAIN: &str = "agent-os vfs projection version v1";
 #[derive(Clone, Default)]
 pub struct Projection {
     files: BTreeMap<Box<str>, Render>,
+    labels: LabelSet,
 }
 
 type Render = Arc<dyn Fn() -> Result<Bytes, VfsError> + Send + Sync>;
@@ -51,13 +52,20 @@ impl Projection {
         Ok(self)
     }
 
+    /// The same directory, each file of which carries `labels`; none unless said.
+    #[must_use]
+    pub fn labels(mut self, labels: LabelSet) -> Self {
+        self.labels = labels;
+        self
+    }
+
     fn render(&self, path: RelPath<'_>) -> Result<Content, VfsError> {
         let (parent, name) = path.split_name().ok_or(VfsError::IsDirectory)?;
         if let Some(first) = parent.segments().next() {
             let on_the_way = self.files.contains_key(first);
             return Err(if on_the_way { VfsError::NotDirectory } else { VfsError::NotFound });
         }
-        rendered(self.files.get(name).ok_or(VfsError::NotFound)?)
+        self.rendered(self.files.get(name).ok_or(VfsError::NotFound)?)
     }
 
     fn page(&self, page: Page<'_>) -> Result<Listing, VfsError> {
@@ -66,21 +74,21 @@ impl Projection {
         let entries: Vec<Entry> = rest
             .by_ref()
             .take(page.limit)
-            .map(|(name, render)| Ok(Entry::new(name.to_string(), stat(&rendered(render)?))))
+            .map(|(name, render)| Ok(Entry::new(name.to_string(), stat(self.rendered(render)?))))
             .collect::<Result<_, VfsError>>()?;
         let next = rest.next().and_then(|_| entries.last().map(|entry| entry.name.clone()));
         Ok(Listing::new(entries, next))
     }
+
+    fn rendered(&self, render: &Render) -> Result<Content, VfsError> {
+        let bytes = render()?;
+        let digest = Digest::of(VERSION_DOMAIN, &bytes);
+        Ok(Content::new(bytes, Version::of_digest(digest), self.labels.clone()))
+    }
 }
 
-fn rendered(render: &Render) -> Result<Content, VfsError> {
-    let bytes = render()?;
-    let digest = Digest::of(VERSION_DOMAIN, &bytes);
-    Ok(Content::new(bytes, Version::of_digest(digest)))
-}
-
-fn stat(content: &Content) -> Stat {
-    Stat::file(content.bytes.len() as u64, content.version)
+fn stat(content: Content) -> Stat {
+    Stat::file(content.bytes.len() as u64, content.version, content.labels)
 }
 
 impl MemoryBackend for Projection {
@@ -114,11 +122,7 @@ impl MemoryBackend for Projection {
 
     fn stat<'a>(&'a self, path: RelPath<'a>) -> Answer<'a, Stat> {
         Box::pin(async move {
-            if path.is_root() {
-                Ok(Stat::directory())
-            } else {
-                self.render(path).map(|content| stat(&content))
-            }
+            if path.is_root() { Ok(Stat::directory(LabelSet::EMPTY)) } else { self.render(path).map(stat) }
         })
     }
 }

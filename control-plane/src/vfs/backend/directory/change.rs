@@ -6,12 +6,14 @@ use std::os::unix::fs::MetadataExt;
 use std::sync::{MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use agent_primitives::LabelSet;
 use cap_std::fs::{Dir, OpenOptions};
 
 use super::commit::Commit;
 use super::error::classify;
-use super::file::{Found, STAGED, remove_if_there, stat, version};
+use super::file::{Found, STAGED, Seen, readable, remove_if_there, seen, version};
 use super::folder::{Folder, step};
+use super::labels;
 use super::survey::Claim;
 use crate::vfs::{RelPath, Usage, Version, VfsError, Write, WriteMode, Written};
 
@@ -45,15 +47,21 @@ impl Folder {
         write.admit(found.as_ref().map(|found| version(&found.metadata)))?;
         let old = found.as_ref().map(|found| found.metadata.len());
         let usage = write.quota.admit(writer.usage, old, write.size_after(old.unwrap_or(0))?)?;
+        let old_labels = match &found {
+            Some(found) if appends => labels::load(&found.file)?,
+            _ => LabelSet::EMPTY,
+        };
+        let labels = write.labels_after(&old_labels)?;
         let metadata = match found {
-            // Appending in place would reach whatever else the host has linked the file to.
-            Some(found) if appends && found.metadata.nlink() == 1 => {
+            // Appending in place would reach whatever else the host has linked the file to; and data and labels change in
+            // one step only where the file is replaced.
+            Some(found) if appends && found.metadata.nlink() == 1 && labels == old_labels => {
                 self.append(&mut writer, found, write, commit)?
             }
-            found => self.replace(&mut writer, path, found, write, commit)?,
+            found => self.replace(&mut writer, path, found, write, &labels, commit)?,
         };
         writer.usage = usage;
-        Ok(Written::new(version(&metadata), metadata.len()))
+        Ok(Written::new(version(&metadata), metadata.len(), labels))
     }
 
     pub(super) fn remove(
@@ -64,15 +72,16 @@ impl Folder {
     ) -> Result<(), VfsError> {
         let mut writer = self.writer()?;
         let (parent, name) = self.parent(path)?;
-        let stat = stat(&parent, name)?;
-        let current = stat.version.ok_or(VfsError::IsDirectory)?;
+        let Seen::File { size, version: current } = seen(&parent, name)? else {
+            return Err(VfsError::IsDirectory);
+        };
         if expected.is_some_and(|expected| expected != current) {
             return Err(VfsError::Conflict);
         }
         let _changing = self.changing.write().map_err(|_| VfsError::Backend)?;
         let _wanted = commit.begin()?;
         parent.remove_file(name).map_err(|error| classify(&error))?;
-        writer.usage = writer.usage.without(stat.size);
+        writer.usage = writer.usage.without(size);
         self.prune(path, 0);
         Ok(())
     }
@@ -103,6 +112,7 @@ impl Folder {
         path: RelPath<'_>,
         found: Option<Found>,
         write: &Write,
+        labels: &LabelSet,
         commit: &Commit,
     ) -> Result<Metadata, VfsError> {
         let (parent, name) = path.split_name().ok_or(VfsError::IsDirectory)?;
@@ -111,14 +121,13 @@ impl Folder {
             let _changing = self.changing.write().map_err(|_| VfsError::Backend)?;
             let _wanted = commit.begin()?;
             let exclusive = write.mode == WriteMode::CreateNew;
-            make_folders(&base, parent.segments().skip(depth))
-                .and_then(|parent| rename(&base, &parent, name, exclusive).map_err(|error| classify(&error)))
+            make_folders(&base, parent.segments().skip(depth), labels)
+                .and_then(|parent| rename(&base, &parent, name, exclusive.then_some(labels)))
                 .inspect_err(|_| self.prune(path, depth))?;
             // Asked of the open file: the name may by now stand for what another program put there.
             staged.metadata().map_err(|error| classify(&error))
         };
-        let staged = stage(&base, writer, found, write).map_err(|error| classify(&error));
-        staged.and_then(publish).inspect_err(|_| {
+        stage(&base, writer, found, write, labels).and_then(publish).inspect_err(|_| {
             if let Err(error) = remove_if_there(&base, STAGED) {
                 tracing::warn!(%error, "a file that was not finished is left behind");
             }
@@ -171,9 +180,21 @@ impl Writer {
 }
 
 /// Writes what the file will be under another name, and has it on the disk before it gets its own.
-fn stage(folder: &Dir, writer: &mut Writer, found: Option<Found>, write: &Write) -> io::Result<File> {
-    remove_if_there(folder, STAGED)?;
-    let mut staged = create_new(folder, STAGED)?;
+fn stage(
+    folder: &Dir,
+    writer: &mut Writer,
+    found: Option<Found>,
+    write: &Write,
+    labels: &LabelSet,
+) -> Result<File, VfsError> {
+    let staged = remove_if_there(folder, STAGED).and_then(|()| create_new(folder, STAGED));
+    let staged = staged.map_err(|error| classify(&error))?;
+    // Before it gets permissions, which may forbid this.
+    labels::store(&staged, labels)?;
+    fill(staged, writer, found, write).map_err(|error| classify(&error))
+}
+
+fn fill(mut staged: File, writer: &mut Writer, found: Option<Found>, write: &Write) -> io::Result<File> {
     if let Some(Found { file, metadata }) = found {
         staged.set_permissions(metadata.permissions())?;
         if write.mode == WriteMode::Append {
@@ -182,28 +203,44 @@ fn stage(folder: &Dir, writer: &mut Writer, found: Option<Found>, write: &Write)
     }
     staged.write_all(&write.data)?;
     writer.stamp(&staged)?;
-    staged.sync_data()?;
+    // Not only the data: the labels have to be there too.
+    staged.sync_all()?;
     Ok(staged)
 }
 
-fn make_folders<'a>(base: &Dir, names: impl Iterator<Item = &'a str>) -> Result<Dir, VfsError> {
+fn make_folders<'a>(
+    base: &Dir,
+    names: impl Iterator<Item = &'a str>,
+    labels: &LabelSet,
+) -> Result<Dir, VfsError> {
     let mut folder = base.try_clone().map_err(|error| classify(&error))?;
     for name in names {
-        match folder.create_dir(name) {
+        let made = folder.create_dir(name);
+        match made {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(classify(&error)),
             _ => folder = step(&folder, name)?,
+        }
+        if made.is_ok() {
+            labels::store(readable(&folder)?, labels)?;
         }
     }
     Ok(folder)
 }
 
-/// Gives the staged file its name. An exclusive one is taken first, so that another program's file is not overwritten.
-fn rename(base: &Dir, parent: &Dir, name: &str, exclusive: bool) -> io::Result<()> {
-    if exclusive {
-        create_new(parent, name)?;
-    }
-    base.rename(STAGED, parent, name).inspect_err(|_| {
-        if exclusive && let Err(error) = remove_if_there(parent, name) {
+/// Gives the staged file its name. An exclusive one is taken first, so that another program's file is not overwritten, and
+/// carries the labels from then on.
+fn rename(base: &Dir, parent: &Dir, name: &str, exclusive: Option<&LabelSet>) -> Result<(), VfsError> {
+    let placeholder =
+        exclusive.map(|_| create_new(parent, name)).transpose().map_err(|error| classify(&error))?;
+    let labelled = match (&placeholder, exclusive) {
+        (Some(placeholder), Some(labels)) => labels::store(placeholder, labels),
+        _ => Ok(()),
+    };
+    let rename = || base.rename(STAGED, parent, name).map_err(|error| classify(&error));
+    labelled.and_then(|()| rename()).inspect_err(|_| {
+        if placeholder.is_some()
+            && let Err(error) = remove_if_there(parent, name)
+        {
             tracing::warn!(%error, "an empty file is left where one could not be created");
         }
     })

@@ -5,11 +5,13 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 
-use agent_primitives::Digest;
+use agent_primitives::{Digest, LabelSet};
 use cap_fs_ext::{FollowSymlinks, OpenOptionsFollowExt, OpenOptionsSyncExt};
 use cap_std::fs::{Dir, OpenOptions};
 
 use super::error::classify;
+use super::folder::step;
+use super::labels;
 use crate::vfs::{RelPath, Stat, Version, VfsError};
 
 /// The name a file is written under before it gets its own. No agent may use it.
@@ -45,16 +47,44 @@ impl Found {
     }
 }
 
+/// What is at `name`. Opens it, because labels can be had no other way.
 pub(super) fn stat(parent: &Dir, name: &str) -> Result<Stat, VfsError> {
+    match seen(parent, name)? {
+        Seen::Directory => Ok(Stat::directory(folder_labels(&step(parent, name)?)?)),
+        Seen::File { .. } => {
+            let Found { file, metadata } = Found::open(parent, name, false)?;
+            Ok(Stat::file(metadata.len(), version(&metadata), labels::load(&file)?))
+        }
+    }
+}
+
+/// The labels of a folder. A [`Dir`] may be open for nothing but passing through it.
+fn folder_labels(folder: &Dir) -> Result<LabelSet, VfsError> {
+    labels::load(readable(folder)?)
+}
+
+/// The folder itself, open for reading.
+pub(super) fn readable(folder: &Dir) -> Result<File, VfsError> {
+    folder.open(".").map(cap_std::fs::File::into_std).map_err(|error| classify(&error))
+}
+
+/// What can be told from outside.
+pub(super) enum Seen {
+    Directory,
+    File { size: u64, version: Version },
+}
+
+pub(super) fn seen(parent: &Dir, name: &str) -> Result<Seen, VfsError> {
     use cap_std::fs::MetadataExt;
 
     let metadata = parent.symlink_metadata(name).map_err(|error| classify(&error))?;
     match metadata.file_type() {
-        kind if kind.is_dir() => Ok(Stat::directory()),
+        kind if kind.is_dir() => Ok(Seen::Directory),
         kind if kind.is_file() => {
             let modified = (metadata.mtime(), metadata.mtime_nsec());
             let changed = (metadata.ctime(), metadata.ctime_nsec());
-            Ok(Stat::file(metadata.len(), digest(metadata.ino(), metadata.len(), modified, changed)))
+            let version = digest(metadata.ino(), metadata.len(), modified, changed);
+            Ok(Seen::File { size: metadata.len(), version })
         }
         _ => Err(VfsError::AccessDenied),
     }

@@ -4,12 +4,14 @@ use std::collections::BinaryHeap;
 use std::io::{Read, Seek, SeekFrom};
 use std::sync::{Mutex, RwLock};
 
+use agent_primitives::LabelSet;
 use cap_fs_ext::DirExt;
 use cap_std::fs::Dir;
 
 use super::change::Writer;
 use super::error::classify;
 use super::file::{Found, refused, spelled, stat, version};
+use super::labels;
 use super::survey::Claim;
 use crate::vfs::{Content, Entry, Listing, Page, RelPath, Stat, Usage, VfsError};
 
@@ -36,20 +38,27 @@ impl Folder {
         let _unchanging = self.changing.read().map_err(|_| VfsError::Backend)?;
         // The version is taken before the bytes, so it cannot be newer than they are.
         let Found { mut file, metadata } = Found::open(&parent, name, false)?;
+        let labels = labels::load(&file)?;
         let rest = usize::try_from(metadata.len().saturating_sub(offset)).unwrap_or(usize::MAX);
         let length = length.min(rest);
         let mut bytes = Vec::with_capacity(length);
         file.seek(SeekFrom::Start(offset.min(metadata.len()))).map_err(|error| classify(&error))?;
         file.take(length as u64).read_to_end(&mut bytes).map_err(|error| classify(&error))?;
-        Ok(Content::new(bytes.into(), version(&metadata)))
+        Ok(Content::new(bytes.into(), version(&metadata), labels))
     }
 
     pub(super) fn stat(&self, path: RelPath<'_>) -> Result<Stat, VfsError> {
         if path.is_root() {
-            return Ok(Stat::directory());
+            return Ok(Stat::directory(LabelSet::EMPTY));
         }
         let (parent, name) = self.parent(path)?;
-        stat(&parent, name)
+        self.stat_in(&parent, name)
+    }
+
+    fn stat_in(&self, parent: &Dir, name: &str) -> Result<Stat, VfsError> {
+        // A name that is just being taken has its labels only once the change is through.
+        let _unchanging = self.changing.read().map_err(|_| VfsError::Backend)?;
+        stat(parent, name)
     }
 
     pub(super) fn list(&self, path: RelPath<'_>, page: Page<'_>) -> Result<Listing, VfsError> {
@@ -60,7 +69,7 @@ impl Folder {
         let next = names.last().filter(|_| more).cloned();
         let mut entries = Vec::with_capacity(names.len());
         for name in names {
-            match stat(&folder, &name) {
+            match self.stat_in(&folder, &name) {
                 Ok(stat) => entries.push(Entry::new(name, stat)),
                 // Gone meanwhile, or nothing an agent can open.
                 Err(VfsError::NotFound | VfsError::AccessDenied) => {}

@@ -5,6 +5,7 @@ mod commit;
 mod error;
 mod file;
 mod folder;
+mod labels;
 mod survey;
 
 use std::fmt;
@@ -38,6 +39,14 @@ const MAX_IN_FLIGHT: usize = 16;
 /// **Writing.** A file is replaced as a whole: written aside, synced and renamed, so that after a crash it is the old one
 /// or the new one. Appending to a file happens in place, and a crash may leave the front of it. What was cut short is
 /// removed when the folder is opened next. That a write survives a power cut is not promised.
+///
+/// **Labels** lie in the extended attribute `user.agentos.labels` of each file, and of each folder made here, so they are
+/// part of what a rename puts in place. A file never changes its labels: appending to one what carries more replaces it.
+/// What the host has put there carries none, and a copy it makes with a program that leaves attributes out carries none
+/// either; say with [`Mount::labels`](crate::vfs::Mount::labels) what such a folder holds. A file system without such
+/// attributes takes no data that carries a label, and one with little room for them (4 KiB in ext4) refuses longer sets. An
+/// attribute that holds something else makes its file unreadable. A crash may leave an empty file or folder that was just
+/// being made, without its labels.
 ///
 /// **Versions** are digests of the file's inode number, length and times, and each write here gets a modification time
 /// later than the one before, so no two of its states share a version. What another program writes is told apart as far

@@ -1,0 +1,163 @@
+//! Labels on the road: what a call carries when it is judged, and what its reply adds to the agent.
+
+use std::collections::HashMap;
+
+use agent_primitives::json::Value;
+use agent_primitives::{Label, LabelSet, TooManyLabels, ToolId};
+use agent_tool_registry::{Registry, ToolContract};
+
+use super::Inner;
+use super::judge::State;
+use super::table::Agent;
+use crate::call::Reply;
+use crate::error::CallError;
+use crate::flow::{Argument, Provenance};
+use crate::policy::request::Request;
+
+/// What the output of each tool carries at the least: its name as a label, and what its contract says of the whole.
+#[derive(Debug, Default)]
+pub(crate) struct ToolLabels(HashMap<ToolId, Declared>);
+
+#[derive(Debug)]
+struct Declared {
+    name: LabelSet,
+    whole: LabelSet,
+}
+
+impl ToolLabels {
+    /// # Errors
+    /// A contract declares so many labels that the tool's own name does not fit.
+    pub(crate) fn of(tools: &Registry) -> Result<Self, TooManyLabels> {
+        let declared = |contract: &ToolContract| {
+            // Every tool id fits the alphabet and the length of a label's name.
+            let label: Option<Label> = format!("tool:{}", contract.id()).parse().ok();
+            let name = LabelSet::new(label)?;
+            let whole = contract.output_labels().whole().join(&name)?;
+            Ok((contract.id().clone(), Declared { name, whole }))
+        };
+        tools.iter().map(declared).collect::<Result<_, _>>().map(Self)
+    }
+
+    /// What a tool's answer carries, or what its failure does when there is no answer.
+    fn carried(&self, contract: &ToolContract, answer: Option<&Value>) -> Result<LabelSet, TooManyLabels> {
+        let Some(declared) = self.0.get(contract.id()) else { return Ok(LabelSet::EMPTY) };
+        let labels = contract.output_labels();
+        match answer {
+            Some(answer) if labels.fields().next().is_some() => labels.labels_of(answer).join(&declared.name),
+            _ => Ok(declared.whole.clone()),
+        }
+    }
+}
+
+impl Inner {
+    /// Finds out what the arguments of a call carry. Nothing, if the agent has read nothing that carries a label.
+    pub(crate) fn find_out(&self, agent: &Agent, turn: &State, request: &mut Request) {
+        if turn.labels.is_empty() || !self.policy.looks_at_arguments() {
+            return;
+        }
+        let Some(run) = request.tool_call() else { return };
+        let contract = self.tools.get(run.id());
+        let (Some(contract), Some(arguments)) = (contract, run.arguments().value().as_object()) else {
+            return;
+        };
+        let labels = |name: &str, value: &Value| match agent.provenance {
+            Provenance::Coarse => turn.labels.clone(),
+            Provenance::Traced => turn.origins.trace(value, &turn.labels),
+            Provenance::Declared => {
+                turn.origins.declared(run.sources().of(name)).unwrap_or_else(|| turn.labels.clone())
+            }
+        };
+        let carried = arguments
+            .iter()
+            .map(|(name, value)| Argument::new(name, contract.role(name), labels(name, value)))
+            .collect();
+        run.carry(carried);
+    }
+
+    /// Joins what a tool answered, or said of its failure, to what the agent carries, and marks the reply with it.
+    pub(crate) fn join_output(
+        &self,
+        agent: &Agent,
+        tool: &ToolId,
+        result: Result<Reply, CallError>,
+    ) -> Result<Reply, CallError> {
+        let Some(contract) = self.tools.get(tool) else { return result };
+        match result {
+            Ok(Reply::Output { output, call, .. }) => {
+                let labels = self.tool_labels.carried(contract, Some(output.value()))?;
+                let mut turn = agent.turn.lock();
+                turn.labels = turn.labels.join(&labels)?;
+                match agent.provenance {
+                    Provenance::Coarse => {}
+                    Provenance::Traced if self.policy.looks_at_arguments() => {
+                        hear_output(&mut turn, contract, output.value(), &labels);
+                    }
+                    Provenance::Traced => {}
+                    Provenance::Declared => turn.origins.answered(call, &labels),
+                }
+                drop(turn);
+                Ok(Reply::Output { output, labels, call })
+            }
+            // What went wrong is told in the tool's own words.
+            Err(error @ CallError::Tool(_)) => {
+                self.join(agent, &self.tool_labels.carried(contract, None)?)?;
+                Err(error)
+            }
+            other => other,
+        }
+    }
+
+    /// Joins what was read from a file to what the agent carries.
+    pub(crate) fn join_content(
+        &self,
+        agent: &Agent,
+        result: Result<Reply, CallError>,
+    ) -> Result<Reply, CallError> {
+        if let Ok(Reply::Data { data, labels, .. }) = &result {
+            let traced = agent.provenance == Provenance::Traced && self.policy.looks_at_arguments();
+            let text = if traced { std::str::from_utf8(data).ok() } else { None };
+            if text.is_some() || !labels.is_empty() {
+                let mut turn = agent.turn.lock();
+                turn.labels = turn.labels.join(labels)?;
+                if let Some(text) = text {
+                    turn.origins.heard(text, labels);
+                }
+            }
+        }
+        result
+    }
+
+    /// What the agent's own words carry.
+    pub(crate) fn carried_by(&self, agent: &Agent) -> LabelSet {
+        agent.turn.lock().labels.clone()
+    }
+
+    /// Joins labels to what the agent carries.
+    pub(crate) fn join(&self, agent: &Agent, labels: &LabelSet) -> Result<(), CallError> {
+        if !labels.is_empty() {
+            let mut turn = agent.turn.lock();
+            turn.labels = turn.labels.join(labels)?;
+        }
+        Ok(())
+    }
+}
+
+/// Remembers the values of an output, each with what it carries.
+fn hear_output(turn: &mut State, contract: &ToolContract, output: &Value, whole: &LabelSet) {
+    let declared = contract.output_labels();
+    let plain = declared.fields().next().is_none();
+    let own: Option<Label> = format!("tool:{}", contract.id()).parse().ok();
+    for leaf in declared.leaves(output) {
+        let labels = if plain {
+            Ok(whole.clone())
+        } else {
+            LabelSet::new(leaf.labels.iter().cloned().chain(own.clone()))
+        };
+        let Ok(labels) = labels else { continue };
+        match leaf.value {
+            Value::String(text) => turn.origins.heard(text, &labels),
+            Value::Number(number) => turn.origins.heard(&number.to_string(), &labels),
+            _ => {}
+        }
+    }
+}
