@@ -631,3 +631,38 @@ fn files_are_read_within_bounds() {
     std::fs::write(&path, "\u{e9}".repeat(MAX_POLICY_BYTES)).unwrap();
     assert_eq!(code(&path), "AK0111");
 }
+
+#[test]
+#[rustfmt::skip]
+fn what_an_ask_rule_cannot_want_is_an_error() {
+    let rule = |ask: &str| format!("effect: ask, calls: [exec], tools: [t], ask: {ask}");
+    let cases = [
+        ("{quorum: 0}", "p:3:65: `quorum` is a number from 1 to 16, not `0` [AK0129]"),
+        ("{quorum: 17}", "p:3:65: `quorum` is a number from 1 to 16, not `17` [AK0129]"),
+        ("{quorum: 1.5}", "p:3:65: `quorum` is a number from 1 to 16, not `1.5` [AK0129]"),
+        ("{quorum: two}", "p:3:65: `quorum` is a number from 1 to 16, not `\"two\"` [AK0129]"),
+        ("{timeout: 8d}", "p:3:66: `timeout` is longer than 7 days [AK0129]"),
+        ("{timeout: 0s}", "p:3:66: `timeout` is no time at all [AK0129]"),
+        ("{timeout: '5'}",
+         "p:3:66: `timeout`: `5` has no unit; write `5s` for seconds, or use `ms`, `m`, `h` or `d` [AK0129]"),
+        ("{timeout: 300}", "p:3:66: `timeout` must be text, not `300` [AK0121]; put it in quotes: \"300\""),
+        ("{scope: ever}", "p:3:64: unknown `scope` `ever` [AK0113]; known: once, task, session"),
+        ("{approvers: []}",
+         "p:3:68: `approvers` is an empty list, which matches nothing [AK0122]; name at least one, or leave the rule out"),
+        ("{approvers: [ann, 'b ob']}",
+         "p:3:74: `b ob` names no approver: the id holds a character that is not allowed, at byte 1 [AK0123]"),
+        ("{aprovers: [ann]}", "p:3:57: unknown field of `ask` `aprovers` [AK0112]; did you mean `approvers`?"),
+        ("true", "p:3:56: `ask` must be a map, not a boolean [AK0121]"),
+    ];
+    for (ask, expected) in cases {
+        assert_eq!(rule_errors(&rule(ask)), expected, "{ask}");
+    }
+    for effect in ["allow", "deny"] {
+        let found = rule_errors(&format!("effect: {effect}, calls: [exec], tools: [t], ask: {{quorum: 1}}"));
+        assert!(found.ends_with("`ask` says whose consent it takes, and this rule asks for none [AK0132]"), "{found}");
+    }
+    let names = vec!["n"; 65].join(", ");
+    assert!(rule_errors(&rule(&format!("{{approvers: [{names}]}}"))).contains("names more than 64 [AK0116]"));
+    let whole = rule("{approvers: [ann, treasury], quorum: 2, timeout: 7d, scope: session}");
+    assert!(Policy::from_yaml("p", &format!("version: 1\nrules:\n- {{id: r, {whole}}}\n")).is_ok());
+}

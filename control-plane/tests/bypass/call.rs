@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use agent_control_plane::approval::TicketId;
 use agent_control_plane::call::{Change, FileRef, RawArguments, Reply, Syscall, WriteTo};
 use agent_control_plane::primitives::{AgentId, Signal, SignalSet, Verdict};
 use agent_control_plane::vfs::{Descriptor, OpenFlags};
@@ -28,6 +29,8 @@ pub(crate) enum What {
     /// Text that is to be a tool call.
     Text(Vec<u8>, Option<Duration>),
     Check(Syscall),
+    /// A call that was held, or one that pretends to be.
+    Resume(TicketId, Syscall),
 }
 
 /// What came of a call.
@@ -60,6 +63,7 @@ pub(crate) fn is_call(op: &str) -> bool {
             | "signal"
             | "exit"
             | "checkpolicy"
+            | "resume"
     )
 }
 
@@ -98,7 +102,7 @@ impl Call {
     /// made, so that the refusal and its record are measured.
     fn forged(agent: AgentHandle, what: What) -> Self {
         let question = match &what {
-            What::Syscall(call) | What::Check(call) => Some(call.clone()),
+            What::Syscall(call) | What::Check(call) | What::Resume(_, call) => Some(call.clone()),
             What::Text(text, _) => Syscall::exec_from_json(text).ok(),
         };
         let allowed = question.is_some_and(|call| {
@@ -110,6 +114,15 @@ impl Call {
             asked.is_ok_and(|asked| asked.is_ok_and(|decision| decision.verdict() == Verdict::Allow))
         });
         if allowed { Self::Inexpressible } else { Self::Agent(agent, what) }
+    }
+
+    /// The call itself, if it is one that can be held.
+    pub(crate) fn syscall(&self) -> Option<Syscall> {
+        match self {
+            Self::Agent(_, What::Syscall(call)) => Some(call.clone()),
+            Self::Agent(_, What::Text(text, _)) => Syscall::exec_from_json(text).ok(),
+            _ => None,
+        }
     }
 
     pub(crate) fn agent(&self) -> Option<&AgentHandle> {
@@ -146,6 +159,7 @@ impl What {
                 }
                 Some(Self::Text(rename_arguments(bytes), deadline(step)))
             }
+            "resume" => resume(step, world),
             "checkpolicy" => {
                 let asked = step.first(&["call", "syscall"]).map_or("exec", |key| step.text(key));
                 let asked = Step { op: asked.to_owned(), fields: step.fields.clone() };
@@ -165,6 +179,7 @@ impl What {
                 }
                 _ => agent.exec_json(&text).await,
             },
+            Self::Resume(ticket, call) => agent.resume(ticket, call).await,
             Self::Check(call) => {
                 return match agent.check(call).await {
                     Ok(decision) => {
@@ -178,9 +193,29 @@ impl What {
         };
         match reply {
             Ok(reply) => Ended { got: Got::Allowed, value: value_of(&reply), answer: None },
+            Err(CallError::Held { ticket, .. }) => {
+                Ended { got: Got::Escalated, value: ticket.to_string().into(), answer: None }
+            }
             Err(error) => refused(&error).into(),
         }
     }
+}
+
+/// The ticket a step names and the call it was asked for, with whatever the step changes about it.
+fn resume(step: &Step, world: &World) -> Option<What> {
+    let ticket = step.first(&["request", "ticket", "id"]).map(|key| step.text(key))?;
+    let held = world.held.get(ticket).cloned();
+    let call = match held {
+        Some(Syscall::Exec { tool, arguments, deadline }) => {
+            let tool = step.value("tool").as_str().map_or(tool, str::to_owned);
+            let changed = step.first(&["args", "arguments"]).map(|key| step.value(key).clone());
+            Syscall::Exec { tool, arguments: changed.map_or(arguments, RawArguments::Value), deadline }
+        }
+        Some(call) => call,
+        // No such call was held: what somebody makes up takes some call along.
+        None => syscall(&Step { op: "exec".to_owned(), fields: step.fields.clone() }, world)?,
+    };
+    Some(What::Resume(ticket.parse().ok()?, call))
 }
 
 /// The neutral envelope says `args` where ours says `arguments`. Only that key of the outermost object is renamed and

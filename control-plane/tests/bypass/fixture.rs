@@ -8,11 +8,14 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use agent_control_plane::approval::{ApprovalStore, Request, StoreError, TicketId};
 use agent_control_plane::atr::{CallContext, Effect, PathRoot, Registry, RegistryBuilder, ToolError};
 use agent_control_plane::budget::Budget;
+use agent_control_plane::call::Syscall;
+use agent_control_plane::kernel::OnAsk;
 use agent_control_plane::primitives::{AgentId, ManualClock, TenantId};
 use agent_control_plane::vfs::{Access, Memory, MemoryBackend, Mount, Page, Quota, RelPath, VfsPath};
-use agent_control_plane::{AgentHandle, AgentSpec, FlightRecorder, Kernel, Policy};
+use agent_control_plane::{AgentHandle, AgentSpec, Approvals, FlightRecorder, Kernel, Policy};
 use serde_json::{Value, json};
 
 use crate::case::Step;
@@ -26,6 +29,28 @@ pub(crate) const TOOL_LIMIT: Duration = Duration::from_secs(300);
 
 /// Calls each agent of the fixture may have under way.
 const AT_ONCE: NonZeroU32 = NonZeroU32::new(5).unwrap();
+/// How long an approval of the fixture is valid.
+const APPROVALS_VALID: Duration = Duration::from_secs(600);
+
+/// Tickets that outlive the kernels of one case.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Tickets(Arc<Mutex<BTreeMap<TicketId, Request>>>);
+
+impl ApprovalStore for Tickets {
+    fn load(&self) -> Result<Vec<Request>, StoreError> {
+        Ok(self.0.lock().unwrap().values().cloned().collect())
+    }
+
+    fn save(&self, request: &Request) -> Result<(), StoreError> {
+        self.0.lock().unwrap().insert(request.id(), request.clone());
+        Ok(())
+    }
+
+    fn remove(&self, ticket: TicketId) -> Result<(), StoreError> {
+        self.0.lock().unwrap().remove(&ticket);
+        Ok(())
+    }
+}
 
 /// What a tool of the fixture does.
 type Run = Box<dyn Fn(&Value) -> Result<Value, ToolError> + Send + Sync>;
@@ -86,6 +111,9 @@ pub(crate) struct World {
     /// Files set aside, to be put back later.
     pub(crate) snapshot: Option<PathBuf>,
     pub(crate) saved: BTreeMap<String, Value>,
+    /// Calls that were held, by the ticket they wait for.
+    pub(crate) held: BTreeMap<String, Syscall>,
+    tickets: Tickets,
     /// Calls that run while later steps are taken.
     pub(crate) tasks: Vec<Task>,
     /// Index of the step that is being taken.
@@ -122,7 +150,8 @@ impl World {
         let worker = Arc::new(OnceLock::new());
         let tools = tools(&data, &counts, &worker);
         let recorder = Breakable::open(&recording, &recorder_fails).map_err(|error| error.to_string())?;
-        let kernel = boot(policy, tools, recorder, &clock, quotas)?;
+        let tickets = Tickets::default();
+        let kernel = boot(policy, tools, recorder, &clock, quotas, &tickets)?;
         let mut world = Self {
             folder,
             clock,
@@ -135,6 +164,8 @@ impl World {
             tampered: false,
             snapshot: None,
             saved: BTreeMap::new(),
+            held: BTreeMap::new(),
+            tickets,
             tasks: Vec::new(),
             step: 0,
             quotas,
@@ -157,7 +188,7 @@ impl World {
             Breakable::open(&recording, &self.recorder_fails).map_err(|error| error.to_string())?;
         let worker = Arc::new(OnceLock::new());
         let tools = tools(&self.data(), &self.counts, &worker);
-        self.kernel = boot(policy, tools, recorder, &self.clock, self.quotas)?;
+        self.kernel = boot(policy, tools, recorder, &self.clock, self.quotas, &self.tickets)?;
         (self.recording, self.worker, self.tampered) = (recording, worker, false);
         self.agents.clear();
         self.descriptors.clear();
@@ -177,7 +208,8 @@ impl World {
         let quota = Quota { bytes: 1 << 20, files: 100 };
         let at = VfsPath::parse("/mem/working").unwrap();
         let mount = Mount::new(at, Arc::<Memory>::clone(&memory), Access::ReadWrite(quota));
-        let mut spec = AgentSpec::new(name).tenant(owner_id()).fact("role", role).mount(mount);
+        let mut spec =
+            AgentSpec::new(name).tenant(owner_id()).fact("role", role).mount(mount).on_ask(OnAsk::Return);
         if self.quotas {
             spec = spec.budget(Budget::new().concurrency(AT_ONCE));
         }
@@ -292,14 +324,17 @@ fn boot(
     recorder: FlightRecorder,
     clock: &ManualClock,
     quotas: bool,
+    tickets: &Tickets,
 ) -> Result<Kernel, String> {
     let owner = if quotas { Budget::new().rate("60/min".parse().unwrap()) } else { Budget::new() };
+    let approvals = Approvals::new().store(tickets.clone()).timeout(APPROVALS_VALID);
     let kernel = Kernel::builder()
         .tenant(owner_id(), owner)
         .policy(policy)
         .tools(tools)
         .recorder(recorder)
-        .timer(Arc::new(clock.clone()));
+        .timer(Arc::new(clock.clone()))
+        .approvals(approvals);
     kernel.build().map_err(|error| error.to_string())
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use agent_control_plane::approval::{ApprovalError, Scope};
 use agent_control_plane::primitives::{AgentId, Signal};
 use agent_control_plane::vfs::VfsPath;
 use agent_control_plane::{AgentSpec, ExitStatus, Policy};
@@ -19,6 +20,8 @@ pub(crate) async fn carry_out(world: &mut World, step: &Step) -> Result<Got, Str
     Ok(match step.op.as_str() {
         // Nothing in the types lets an agent do these; `tests/compile_fail` shows it.
         "forge_context" | "self_grant" | "reach" => Got::Denied,
+        "revoke" if !by_host => Got::Denied,
+        "approve" | "reject" | "revoke" => answer(world, step),
         "load_policy" | "destroy" | "mount" | "kernel_shutdown" | "audit" | "unmount" | "clock"
             if !by_host =>
         {
@@ -47,6 +50,34 @@ pub(crate) async fn carry_out(world: &mut World, step: &Step) -> Result<Got, Str
         "audit" => record::audit(world, step).await?,
         other => return Err(format!("unknown operation `{other}`")),
     })
+}
+
+/// Humans whom the host of the fixture knows. None of them owns an agent.
+const PRINCIPALS: [&str; 8] = ["op", "op2", "approver", "approver2", "human", "ann", "bob", "cid"];
+
+/// Somebody's word on a ticket. An agent's is put to the kernel under the agent's own name; a name that is neither an agent's
+/// nor known to the host is nobody's.
+fn answer(world: &World, step: &Step) -> Got {
+    let by = if step.text("as").is_empty() { "op" } else { step.text("as") };
+    let known = world.agent(by).map(|agent| agent.id().to_string());
+    let by = match known {
+        Some(agent) => agent,
+        None if PRINCIPALS.contains(&by) => by.to_owned(),
+        None => return Got::Denied,
+    };
+    let ticket = step.first(&["request", "ticket", "id"]).map_or("", |key| step.text(key));
+    let (Ok(ticket), Ok(by)) = (ticket.parse(), by.parse()) else { return Got::Denied };
+    let scope = Scope::ALL.into_iter().find(|scope| scope.name() == step.text("scope"));
+    let answered = match step.op.as_str() {
+        "approve" => world.kernel.approve(ticket, &by, scope.unwrap_or(Scope::Once)).map(drop),
+        "reject" => world.kernel.refuse(ticket, &by, "case"),
+        _ => world.kernel.revoke(ticket, "case"),
+    };
+    match answered {
+        Ok(()) => Got::Allowed,
+        Err(error @ (ApprovalError::Store(_) | ApprovalError::Kernel(_))) => Got::Failed(error.to_string()),
+        Err(_refused) => Got::Denied,
+    }
 }
 
 fn load_policy(world: &mut World, step: &Step) -> Got {

@@ -25,6 +25,8 @@ pub(crate) enum Got {
     Denied,
     /// A typed error without an effect that is no refusal.
     Failed(String),
+    /// Held until a human has agreed.
+    Escalated,
     /// Parked, with nothing that would ever wake it.
     Blocked,
     /// A signal ended its target.
@@ -41,11 +43,12 @@ impl Got {
         let rank = |got: &Self| match got {
             Self::Allowed => 0,
             Self::Killed => 1,
-            Self::Blocked => 2,
-            Self::LoadError => 3,
-            Self::Tampered => 4,
-            Self::Failed(_) => 5,
-            Self::Denied => 6,
+            Self::Escalated => 2,
+            Self::Blocked => 3,
+            Self::LoadError => 4,
+            Self::Tampered => 5,
+            Self::Failed(_) => 6,
+            Self::Denied => 7,
         };
         all.iter().max_by_key(|got| rank(got)).cloned().unwrap_or(Self::Allowed)
     }
@@ -155,6 +158,7 @@ fn verdict(expected: &str, done: &Done, world: &World) -> Result<(), String> {
         "allow" => *got == Got::Allowed,
         // A question that is answered with a refusal is one.
         "deny" => *got == Got::Denied || done.answer.is_some_and(|answer| answer != Verdict::Allow),
+        "escalate" => *got == Got::Escalated || done.answer == Some(Verdict::Ask),
         "error" => matches!(got, Got::Failed(_) | Got::Denied),
         "blocked" => *got == Got::Blocked,
         "killed" => has_ended(&done.agent, world),
@@ -263,6 +267,7 @@ fn all_ended(tasks: &mut [Task]) -> Vec<Ended> {
 /// One call, awaited.
 async fn one(world: &mut World, step: &Step) -> Ended {
     let call = Call::of(step, world);
+    let asked = call.syscall();
     let asleep = world.clock.sleepers();
     let ended = if call.agent().is_none() {
         call.make().await
@@ -271,11 +276,16 @@ async fn one(world: &mut World, step: &Step) -> Ended {
         group::drive(world, &mut tasks, asleep).await;
         all_ended(&mut tasks).pop().unwrap_or_else(|| Got::Failed("the call is lost".to_owned()).into())
     };
-    if ended.got == Got::Allowed {
+    if let (Got::Escalated, Some(ticket), Some(asked)) = (&ended.got, ended.value.as_str(), asked) {
+        world.held.insert(ticket.to_owned(), asked);
+    }
+    if matches!(ended.got, Got::Allowed | Got::Escalated) {
         if !step.text("save").is_empty() {
             world.saved.insert(step.text("save").to_owned(), ended.value.clone());
         }
-        world.moved(step, &ended.value);
+        if ended.got == Got::Allowed {
+            world.moved(step, &ended.value);
+        }
     }
     ended
 }

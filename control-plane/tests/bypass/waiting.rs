@@ -49,6 +49,7 @@ fn operation(step: &Step) -> Option<String> {
         | "join" | "crash" | "kernel_shutdown" | "agent_panic" | "forge_context" | "self_grant" | "reach" => {
             return None;
         }
+        "approve" | "reject" | "revoke" => return None,
         "seek" if matches!(step.value("whence"), Value::Null) || step.text("whence") == "set" => return None,
         "seek" => "seeking from the end or the present position",
         "clock" if ["advance_s", "advance_ms", "ms"].iter().any(|key| step.duration(key).is_some()) => {
@@ -68,7 +69,6 @@ fn operation(step: &Step) -> Option<String> {
         }
         "exec_as_fresh_child" => return None,
         "spawn" => "child agents",
-        "approve" | "reject" | "resume" => "approvals",
         "scan" => "detectors",
         "parse" => "security.md",
         "compose" => "policy layers",
@@ -113,9 +113,8 @@ fn audit(step: &Step) -> Option<String> {
 
 fn verdict(case: &Case) -> Option<String> {
     match case.expected.verdict.as_str() {
-        "escalate" => Some("approvals".to_owned()),
         "flag" | "clean" => Some("detectors".to_owned()),
-        "allow" | "deny" | "error" | "blocked" | "killed" | "load_error" | "tamper_detected"
+        "allow" | "deny" | "escalate" | "error" | "blocked" | "killed" | "load_error" | "tamper_detected"
         | "not_allow" | "any" => None,
         other => Some(format!("a verdict this harness does not know (`{other}`)")),
     }
