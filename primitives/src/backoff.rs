@@ -63,9 +63,8 @@ impl Backoff {
         if !(0.0..1.0).contains(&u) {
             return Err(InvalidPolicy { rule: "the random fraction must be at least 0 and below 1" });
         }
-        // Casts from floating point saturate, and no operand is negative. 0 × infinity is not a number, and no base means no delay.
-        let grown =
-            if self.base_ms == 0 { 0.0 } else { self.base_ms as f64 * self.factor.powf(f64::from(attempt)) };
+        // Casts from floating point saturate, no operand is negative, and 0 × infinity, which is not a number, becomes 0.
+        let grown = self.base_ms as f64 * self.factor.powf(f64::from(attempt));
         let full = (grown as u64).min(self.cap_ms);
         let millis = match self.jitter {
             Jitter::None => full,

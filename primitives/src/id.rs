@@ -248,6 +248,15 @@ mod tests {
     }
 
     #[test]
+    fn tenants_and_sessions_are_named_like_agents() {
+        for text in ["t1", "did:mesh:9f3a", "", "../x", "a b", "a..b", "a."] {
+            let expected = text.parse::<AgentId>().map(drop);
+            assert_eq!(text.parse::<TenantId>().map(drop), expected, "{text}");
+            assert_eq!(text.parse::<SessionId>().map(drop), expected, "{text}");
+        }
+    }
+
+    #[test]
     fn tool_ids_refuse_look_alikes() {
         for text in ["db.query", "mcp.github/create_issue", "local/echo", "Delete_File"] {
             assert!(text.parse::<ToolId>().is_ok(), "{text}");

@@ -29,6 +29,7 @@ pub trait IdSource: fmt::Debug + Send + Sync {
 pub struct SystemIds;
 
 impl IdSource for SystemIds {
+    #[expect(clippy::disallowed_methods, reason = "this is the seam the ban points to")]
     fn bits(&self) -> Result<[u8; 16], NoRandomness> {
         let mut bits = [0; 16];
         getrandom::fill(&mut bits).map_err(|_| NoRandomness)?;

@@ -2,6 +2,7 @@
 
 pub mod backoff;
 pub mod clock;
+pub mod detect;
 pub mod digest;
 pub mod failure;
 pub mod id;
@@ -11,10 +12,13 @@ pub mod label;
 pub mod rate;
 pub mod redact;
 pub mod resource;
+#[cfg(feature = "search")]
+pub mod search;
 pub mod severity;
 pub mod signal;
 pub mod span;
 pub mod suggest;
+pub mod text;
 pub mod timestamp;
 pub mod truncate;
 pub mod verdict;
@@ -22,7 +26,7 @@ pub mod verdict;
 pub use backoff::{Backoff, InvalidPolicy, Jitter};
 pub use clock::{Clock, ManualClock, Monotonic, SystemClock, Timer};
 pub use digest::Digest;
-pub use failure::{FailureClass, FailureType};
+pub use failure::{AgentFailure, FailureClass, FailureError, FailureId, FailureType};
 pub use id::{AgentId, BadId, SessionId, TenantId, ToolId};
 pub use id_source::{IdSource, NoRandomness, SeededIds, SystemIds};
 pub use label::{BadLabel, Label, LabelSet, TooManyLabels};

@@ -392,6 +392,11 @@ mod tests {
         }
 
         #[test]
+        fn a_period_never_earns_more_than_its_cells(rate in any_rate()) {
+            prop_assert!(rate.period().duration() <= rate.interval() * rate.cells());
+        }
+
+        #[test]
         fn a_rate_survives_its_text(rate in any_rate()) {
             prop_assert_eq!(rate.to_string().parse(), Ok(rate));
         }

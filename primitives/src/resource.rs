@@ -23,6 +23,7 @@ pub enum Resource {
 
 impl Resource {
     /// An amount of this, to be read by people: `12 calls`, `1.5 USD`, `0.25 s`.
+    #[must_use]
     pub fn amount(self, amount: u64) -> impl fmt::Display {
         Shown { resource: self, amount }
     }

@@ -11,8 +11,8 @@ pub fn truncate_utf8(text: &str, limit: usize) -> Cow<'_, str> {
     if text.len() <= limit {
         return Cow::Borrowed(text);
     }
-    let (kept, cut) = text.split_at(text.floor_char_boundary(limit));
-    Cow::Owned(format!("{kept}…[+{}B]", cut.len()))
+    let kept = (0..=limit).rev().find_map(|at| text.get(..at)).unwrap_or_default();
+    Cow::Owned(format!("{kept}…[+{}B]", text.len() - kept.len()))
 }
 
 /// Longest suffix in bytes: that of a cut of `usize::MAX`.

@@ -1,0 +1,7 @@
+#![no_main]
+
+#[path = "../laws.rs"]
+#[expect(dead_code, reason = "each target runs one law")]
+mod laws;
+
+libfuzzer_sys::fuzz_target!(|text: &str| laws::detecting(text));
