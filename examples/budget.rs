@@ -64,7 +64,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     say("what the recorder kept of it:")?;
     for stored in kernel.recorder().events(0) {
         let event = stored?.to_json()?;
-        if ["budget", "host", "signal"].iter().any(|kind| event["kind"] == *kind) {
+        if matches!(event.get("kind").and_then(Value::as_str), Some("budget" | "host" | "signal")) {
             say(format_args!("  {event}"))?;
         }
     }
