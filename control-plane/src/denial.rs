@@ -39,35 +39,40 @@ pub enum Reason {
     /// Too many such calls came lately.
     RateLimited {
         /// Whose calls are counted.
-        account: String,
+        account: Box<str>,
         /// When there is room for one more, if nobody else takes it.
         retry_after: Duration,
     },
     /// Too many such calls run at once.
     TooManyRunning {
         /// Whose calls are counted.
-        account: String,
+        account: Box<str>,
         /// How many may run.
         limit: u32,
     },
     /// The call could use more than is left.
-    BudgetExhausted {
-        /// Whose budget.
-        account: String,
-        /// Of what.
-        resource: Resource,
-        /// How much the call could use.
-        needed: u64,
-        /// How much is left.
-        left: u64,
-        /// Whether there can be room later without the host giving more.
-        retryable: bool,
-    },
+    BudgetExhausted(Box<Shortage>),
     /// A limit cannot be kept because there is nothing to count by.
     Unaccountable {
         /// What is missing.
         what: &'static str,
     },
+}
+
+/// What is missing of a budget.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Shortage {
+    /// Whose budget.
+    pub account: String,
+    /// Of what.
+    pub resource: Resource,
+    /// How much the call could use.
+    pub needed: u64,
+    /// How much is left.
+    pub left: u64,
+    /// Whether there can be room later without the host giving more.
+    pub retryable: bool,
 }
 
 /// What kind of refusal this is: what the agent can do about it depends on it.
@@ -153,7 +158,7 @@ impl Denial {
             | Reason::ApprovalUnreachable => DenialClass::Approval,
             Reason::RateLimited { .. }
             | Reason::TooManyRunning { .. }
-            | Reason::BudgetExhausted { .. }
+            | Reason::BudgetExhausted(_)
             | Reason::Unaccountable { .. } => DenialClass::Limit,
         }
     }
@@ -161,7 +166,7 @@ impl Denial {
     /// Whether the same call, made again later without anything else having changed, may be allowed.
     #[must_use]
     pub fn retryable(&self) -> bool {
-        match self.reason {
+        match &self.reason {
             Reason::Rule | Reason::Unmatched | Reason::NoApprover | Reason::ApprovalRefused => false,
             // Presented again, a ticket that is over stays over.
             Reason::ApprovalMismatch | Reason::ApprovalUsed | Reason::ApprovalRevoked => false,
@@ -171,7 +176,7 @@ impl Denial {
             | Reason::ApprovalUnkept
             | Reason::ApprovalUnreachable => true,
             Reason::RateLimited { .. } | Reason::TooManyRunning { .. } => true,
-            Reason::BudgetExhausted { retryable, .. } => retryable,
+            Reason::BudgetExhausted(shortage) => shortage.retryable,
             Reason::Unaccountable { .. } => false,
         }
     }
@@ -188,7 +193,7 @@ impl Denial {
     /// What the agent can do instead, in one sentence for the model.
     #[must_use]
     pub fn remedy(&self) -> &'static str {
-        match self.reason {
+        match &self.reason {
             Reason::Rule => {
                 "do not repeat this call; reach the goal by other means or report that it is forbidden"
             }
@@ -219,10 +224,10 @@ impl Denial {
             Reason::TooManyRunning { .. } => {
                 "wait until a call that is under way has ended, then make this one again"
             }
-            Reason::BudgetExhausted { retryable: true, .. } => {
+            Reason::BudgetExhausted(shortage) if shortage.retryable => {
                 "wait until calls under way have ended or time has passed, or ask for less"
             }
-            Reason::BudgetExhausted { .. } => {
+            Reason::BudgetExhausted(_) => {
                 "ask for less, or finish with what there is and report that the budget is used up"
             }
             Reason::Unaccountable { .. } => {
@@ -257,7 +262,7 @@ impl Reason {
             Self::ApprovalUnreachable => "AK0210",
             Self::RateLimited { .. } => "AK0301",
             Self::TooManyRunning { .. } => "AK0302",
-            Self::BudgetExhausted { .. } => "AK0303",
+            Self::BudgetExhausted(_) => "AK0303",
             Self::Unaccountable { .. } => "AK0304",
         }
     }
@@ -283,12 +288,11 @@ impl fmt::Display for Denial {
             Reason::TooManyRunning { account, limit } => {
                 write!(f, "{what} does not start: {account} may have {limit} such calls under way, and has")
             }
-            Reason::BudgetExhausted { account, resource, needed, left, .. } => write!(
-                f,
-                "{what} could use {}, and {account} has {} left",
-                resource.amount(*needed),
-                resource.amount(*left)
-            ),
+            Reason::BudgetExhausted(shortage) => {
+                let Shortage { account, resource, needed, left, .. } = &**shortage;
+                let (needed, left) = (resource.amount(*needed), resource.amount(*left));
+                write!(f, "{what} could use {needed}, and {account} has {left} left")
+            }
             Reason::Unaccountable { what: missing } => write!(f, "{what} cannot be counted: {missing}"),
             approval => {
                 write!(f, "{what} needs an approval")?;

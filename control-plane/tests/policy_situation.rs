@@ -1,5 +1,5 @@
 //! What rules say about the situation of a call: limits, time, mode and budgets.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may fail loudly")]
+#![expect(clippy::unwrap_used, reason = "a test may fail loudly")]
 
 use agent_control_plane::Policy;
 use agent_control_plane::budget::{BudgetState, Level};

@@ -16,7 +16,7 @@ use smallvec::SmallVec;
 use super::line::{Line, Mark};
 use super::meter::{Full, Limit, Meter};
 use super::{Amounts, Budget, BudgetState, Level, Usage};
-use crate::denial::Reason;
+use crate::denial::{Reason, Shortage};
 use crate::policy::{RuleLimit, Scope};
 
 /// Most limits of rules that one account keeps count of.
@@ -187,10 +187,22 @@ pub(crate) struct Reservation {
     lines: SmallVec<[(usize, Resource, u64); 4]>,
     /// Accounts whose own limit counts the call.
     own: SmallVec<[usize; 4]>,
-    /// Limits of rules that count the call: where, which, and what it reserved of which currency.
-    rules: SmallVec<[(usize, Arc<str>, usize, Option<(Resource, u64)>); 2]>,
+    /// Limits of rules that count the call.
+    rules: SmallVec<[Counted; 2]>,
     /// Time that is left for the call, where a budget limits time.
     pub(crate) time: Option<Duration>,
+}
+
+/// A limit of a rule that counts a call until it is over.
+#[derive(Debug)]
+struct Counted {
+    /// On which account.
+    account: usize,
+    rule: Arc<str>,
+    /// Which of the rule's limits.
+    place: usize,
+    /// What is reserved of which currency.
+    cost: Option<(Resource, u64)>,
 }
 
 impl Reservation {
@@ -260,7 +272,7 @@ impl Accounts {
                 *wanted = true;
             }
         }
-        let mut open: SmallVec<[Option<(&Account, MutexGuard<'_, Books>)>; 4]> = SmallVec::new();
+        let mut open: SmallVec<[Option<Opened<'_>>; 4]> = SmallVec::new();
         for (account, wanted) in self.all().into_iter().zip(wanted) {
             open.push(account.filter(|_| wanted).map(|account| (&**account, account.lock())));
         }
@@ -296,7 +308,7 @@ impl Accounts {
             let here = |at: &usize| *at == place;
             let touched = reservation.lines.iter().any(|(at, ..)| here(at))
                 || reservation.own.iter().any(here)
-                || reservation.rules.iter().any(|(at, ..)| here(at));
+                || reservation.rules.iter().any(|counted| here(&counted.account));
             if !touched && !account.is_limited() {
                 continue;
             }
@@ -313,10 +325,12 @@ impl Accounts {
             if reservation.own.iter().any(here) {
                 books.own_meter.give_back(now, 0, 0);
             }
-            for (_, rule, index, cost) in reservation.rules.iter().filter(|(at, ..)| here(at)) {
-                let (reserved, spent) =
-                    cost.map_or((0, 0), |(resource, reserved)| (reserved, used.get(resource).unwrap_or(0)));
-                let meter = books.meters.get_mut(rule).and_then(|meters| meters.get_mut(*index));
+            for counted in reservation.rules.iter().filter(|counted| here(&counted.account)) {
+                let (reserved, spent) = counted
+                    .cost
+                    .map_or((0, 0), |(resource, reserved)| (reserved, used.get(resource).unwrap_or(0)));
+                let meter =
+                    books.meters.get_mut(&counted.rule).and_then(|meters| meters.get_mut(counted.place));
                 if let Some(meter) = meter {
                     meter.give_back(now, reserved, spent);
                 }
@@ -326,10 +340,10 @@ impl Accounts {
     }
 }
 
-type Open<'a> = [Option<(&'a Account, MutexGuard<'a, Books>)>];
+type Opened<'a> = (&'a Account, MutexGuard<'a, Books>);
 
 fn opened<'o, 'a>(
-    open: &'o mut Open<'a>,
+    open: &'o mut [Option<Opened<'a>>],
 ) -> impl Iterator<Item = (usize, (&'a Account, &'o mut Books))> + use<'o, 'a> {
     let places = open.iter_mut().enumerate();
     places.filter_map(|(place, open)| open.as_mut().map(|(account, books)| (place, (*account, &mut **books))))
@@ -351,13 +365,13 @@ fn look_at_lines(
             reservation.time = Some(reservation.time.map_or(time, |other| other.min(time)));
         }
         if line.refuses(need) {
-            let reason = Reason::BudgetExhausted {
+            let reason = Reason::BudgetExhausted(Box::new(Shortage {
                 account: account.id.to_string(),
                 resource: line.resource,
                 needed: need,
                 left: line.left(),
                 retryable: line.may_come_back(need),
-            };
+            }));
             return Err(NoRoom { reason, rule: None });
         }
         if 0 < need {
@@ -369,7 +383,7 @@ fn look_at_lines(
 
 /// Takes everything that was found to have room.
 fn take<'l>(
-    open: &mut Open<'_>,
+    open: &mut [Option<Opened<'_>>],
     now: Monotonic,
     limits: impl Iterator<Item = &'l RuleLimit>,
     needs: &Amounts,
@@ -397,7 +411,8 @@ fn take<'l>(
         });
         meter.take(&limit.limit, now, cost.map_or(0, |(_, amount)| amount));
         if limit.limit.holds() {
-            reservation.rules.push((place, Arc::clone(&limit.rule), limit.place, cost));
+            let rule = Arc::clone(&limit.rule);
+            reservation.rules.push(Counted { account: place, rule, place: limit.place, cost });
         } else {
             meter.give_back(now, 0, 0);
         }
@@ -418,15 +433,15 @@ fn no_room(full: Full, account: &AccountId, rule: Option<&Arc<str>>) -> NoRoom {
         None => account.to_string(),
     };
     let reason = match full {
-        Full::Rate { retry_after } => Reason::RateLimited { account: account(), retry_after },
-        Full::Running { limit } => Reason::TooManyRunning { account: account(), limit },
-        Full::Cost { resource, needed, left, retry_after } => Reason::BudgetExhausted {
+        Full::Rate { retry_after } => Reason::RateLimited { account: account().into(), retry_after },
+        Full::Running { limit } => Reason::TooManyRunning { account: account().into(), limit },
+        Full::Cost { resource, needed, left, retry_after } => Reason::BudgetExhausted(Box::new(Shortage {
             account: account(),
             resource,
             needed,
             left,
             retryable: retry_after.is_some(),
-        },
+        })),
         Full::NoPrice => {
             Reason::Unaccountable { what: "the limit is on money, and the tool declares no price in it" }
         }

@@ -91,6 +91,10 @@ impl Inner {
         };
         let charge = Charge { reservation, needs, began: None, meter: None };
         agent.charges.lock().insert(call, charge);
+        // Whoever ended the agent meanwhile may have looked for what is held before this was.
+        if agent.word.load().closed() {
+            self.pay(agent, call, None);
+        }
         Ok(Some(Hold { kernel: self, agent, call }))
     }
 

@@ -127,7 +127,7 @@
 //!
 //! | bound | means |
 //! | --- | --- |
-//! | `rate: 60/min` | at most 60 calls in any 60 seconds, wherever they begin; periods are `s`, `min`, `hour`, `day` |
+//! | `rate: 60/min` | at most 60 calls in any 60 seconds, wherever they begin; periods are `s`, `min`, `hour`, `day`. Of more than 10 000 calls room comes back up to 1/60 of the period late |
 //! | `rate: {rate: 60/min, burst: 10}` | paced (GCRA): ten at once and then one each second; any minute holds at most 70 |
 //! | `concurrency: 4` | at most four such calls under way at once |
 //! | `cost: 5 USD/day` | at most so much in any 24 hours, wherever they begin; room comes back up to 1/60 of the period late; only for `exec` |

@@ -105,12 +105,12 @@ fn zone(node: &Node, report: &mut Report) -> Option<Tz> {
     let message = format!("unknown time zone {}", quoted(name));
     let names = chrono_tz::TZ_VARIANTS.iter().map(|zone| zone.name());
     // No name of a zone is longer, and comparing costs the product of the lengths.
-    match (name.len() <= 40).then(|| suggest::nearest(name, names)).flatten() {
-        Some(nearest) => {
-            report.add_help(Code::UnknownWord, node.at, message, format!("did you mean `{nearest}`?"))
-        }
-        None => report.add_help(Code::UnknownWord, node.at, message, "zones have names like `Europe/Berlin`"),
-    }
+    let nearest = (name.len() <= 40).then(|| suggest::nearest(name, names)).flatten();
+    let help = match nearest {
+        Some(nearest) => format!("did you mean `{nearest}`?"),
+        None => "zones have names like `Europe/Berlin`".to_owned(),
+    };
+    report.add_help(Code::UnknownWord, node.at, message, help);
     None
 }
 
