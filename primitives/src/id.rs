@@ -40,6 +40,47 @@ pub enum BadId {
     TrailingDot,
 }
 
+macro_rules! text_traits {
+    ($id:ty) => {
+        impl fmt::Display for $id {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $id {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{:?}", &*self.0)
+            }
+        }
+
+        impl Borrow<str> for $id {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl AsRef<str> for $id {
+            fn as_ref(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl Serialize for $id {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(&self.0)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $id {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+                text.parse().map_err(serde::de::Error::custom)
+            }
+        }
+    };
+}
+
 /// Name of an agent: 1 to 128 bytes, first `[A-Za-z0-9]`, rest `[A-Za-z0-9._:@-]`, no `..`, no dot at the end.
 ///
 /// Cloning is a reference count.
@@ -73,25 +114,42 @@ impl FromStr for AgentId {
     }
 }
 
-/// Name of a tenant: whose agents these are. The same alphabet as [`AgentId`], and another type, so that one cannot be
-/// taken for the other.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct TenantId(Arc<str>);
+macro_rules! like_agent_id {
+    ($(#[$doc:meta])* $id:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $id(Arc<str>);
 
-impl TenantId {
-    /// The id as text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
+        impl $id {
+            /// The id as text.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl FromStr for $id {
+            type Err = BadId;
+
+            fn from_str(text: &str) -> Result<Self, BadId> {
+                text.parse().map(|AgentId(text)| Self(text))
+            }
+        }
+
+        text_traits!($id);
+    };
 }
 
-impl FromStr for TenantId {
-    type Err = BadId;
+like_agent_id! {
+    /// Name of a tenant: whose agents these are. The same alphabet as [`AgentId`], and another type, so that one cannot
+    /// be taken for the other.
+    TenantId
+}
 
-    fn from_str(text: &str) -> Result<Self, BadId> {
-        text.parse().map(|AgentId(text)| Self(text))
-    }
+like_agent_id! {
+    /// Name of a session: one conversation or run, under which a host keeps what belongs together. The same alphabet as
+    /// [`AgentId`], and another type.
+    SessionId
 }
 
 /// Name of a tool: `name` or `namespace/name`.
@@ -159,49 +217,7 @@ fn check(
     }
 }
 
-macro_rules! text_traits {
-    ($id:ty) => {
-        impl fmt::Display for $id {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
-            }
-        }
-
-        impl fmt::Debug for $id {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, "{:?}", &*self.0)
-            }
-        }
-
-        impl Borrow<str> for $id {
-            fn borrow(&self) -> &str {
-                &self.0
-            }
-        }
-
-        impl AsRef<str> for $id {
-            fn as_ref(&self) -> &str {
-                &self.0
-            }
-        }
-
-        impl Serialize for $id {
-            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.serialize_str(&self.0)
-            }
-        }
-
-        impl<'de> Deserialize<'de> for $id {
-            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-                text.parse().map_err(serde::de::Error::custom)
-            }
-        }
-    };
-}
-
 text_traits!(AgentId);
-text_traits!(TenantId);
 text_traits!(ToolId);
 
 #[cfg(test)]

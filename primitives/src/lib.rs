@@ -1,17 +1,30 @@
 #![doc = include_str!("../README.md")]
 
+pub mod backoff;
 pub mod clock;
 pub mod digest;
+pub mod failure;
 pub mod id;
+pub mod id_source;
 pub mod json;
 pub mod label;
+pub mod rate;
+pub mod severity;
 pub mod signal;
+pub mod span;
 pub mod suggest;
+pub mod timestamp;
 pub mod verdict;
 
-pub use clock::{Clock, ManualClock, Monotonic, SystemClock, Timer, Timestamp};
+pub use backoff::{Backoff, InvalidPolicy, Jitter};
+pub use clock::{Clock, ManualClock, Monotonic, SystemClock, Timer};
 pub use digest::Digest;
-pub use id::{AgentId, BadId, TenantId, ToolId};
+pub use failure::{FailureClass, FailureType};
+pub use id::{AgentId, BadId, SessionId, TenantId, ToolId};
+pub use id_source::{IdSource, NoRandomness, SeededIds, SystemIds};
 pub use label::{BadLabel, Label, LabelSet, TooManyLabels};
+pub use rate::{BadRate, Gcra, Period, Rate, RetryAfter};
+pub use severity::{Severity, UnknownSeverity};
 pub use signal::{Signal, SignalSet, UnknownSignal};
+pub use timestamp::{BadTimestamp, Timestamp};
 pub use verdict::Verdict;
