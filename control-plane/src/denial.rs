@@ -1,8 +1,12 @@
 //! A refusal by policy, in terms a model can act on.
 
 use std::fmt;
+use std::time::Duration;
 
 use agent_primitives::Verdict;
+use serde::ser::SerializeStruct as _;
+use serde::{Serialize, Serializer};
+use serde_json::{Value, json};
 
 use crate::policy::OnViolation;
 
@@ -50,6 +54,8 @@ pub struct Denial {
     pub(crate) rule: Option<String>,
     pub(crate) on_violation: OnViolation,
     pub(crate) what: String,
+    /// How often the same call was refused from memory so far.
+    pub(crate) repeats: u32,
 }
 
 impl Denial {
@@ -94,6 +100,27 @@ impl Denial {
         }
     }
 
+    /// How long to wait before the call may be allowed, where that is known; only for what is retryable.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self.reason {
+            Reason::Rule | Reason::Unmatched | Reason::NoApprover => None,
+        }
+    }
+
+    /// What was refused, in a few words: the tool, the file, the signal.
+    #[must_use]
+    pub fn what(&self) -> &str {
+        &self.what
+    }
+
+    /// How often this very call had been refused before and was answered from memory since, this time included; zero for
+    /// a call that was judged.
+    #[must_use]
+    pub fn repeats(&self) -> u32 {
+        self.repeats
+    }
+
     /// What the agent can do instead, in one sentence for the model.
     #[must_use]
     pub fn remedy(&self) -> &'static str {
@@ -118,6 +145,34 @@ impl Denial {
             Reason::Unmatched => "AK0102",
             Reason::NoApprover => "AK0201",
         }
+    }
+}
+
+impl Denial {
+    /// The denial as a JSON object, to be handed to a model: see the [`Serialize`] implementation.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        // The parts are texts, numbers and booleans, which all have JSON.
+        serde_json::to_value(self).unwrap_or_else(|_| json!({ "code": self.code() }))
+    }
+}
+
+/// A stable shape, to which fields may be added: `code`, `class`, `what`, `rule` (null where none decided), `retryable`,
+/// `retry_after_ms` (null where that is not known), `repeats`, `message` and `remedy`.
+impl Serialize for Denial {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let wait = self.retry_after().map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
+        let mut fields = serializer.serialize_struct("Denial", 9)?;
+        fields.serialize_field("code", self.code())?;
+        fields.serialize_field("class", self.class().name())?;
+        fields.serialize_field("what", &self.what)?;
+        fields.serialize_field("rule", &self.rule)?;
+        fields.serialize_field("retryable", &self.retryable())?;
+        fields.serialize_field("retry_after_ms", &wait)?;
+        fields.serialize_field("repeats", &self.repeats)?;
+        fields.serialize_field("message", &self.to_string())?;
+        fields.serialize_field("remedy", self.remedy())?;
+        fields.end()
     }
 }
 

@@ -4,6 +4,7 @@ pub mod agent;
 pub mod call;
 pub mod denial;
 pub mod error;
+pub mod history;
 pub mod kernel;
 pub mod policy;
 pub mod question;

@@ -3,6 +3,7 @@
 use agent_primitives::{AgentId, LabelSet, Signal, TenantId, Timestamp, ToolId};
 use serde_json::{Map, Value};
 
+use crate::history::History;
 use crate::vfs::VfsPath;
 
 /// The eight system calls. Numbers are ABI and never change; the set is exhaustive on purpose.
@@ -83,15 +84,18 @@ pub struct Caller<'a> {
     pub facts: &'a Map<String, Value>,
     /// What is known of everything the agent has read so far.
     pub labels: &'a LabelSet,
+    /// What the agent has done in its life so far.
+    pub history: &'a History,
     /// When the call is judged; the record carries the same time.
     pub now: Timestamp,
 }
 
 impl<'a> Caller<'a> {
-    /// An agent of no tenant that has read nothing, at the beginning of 1970.
+    /// An agent of no tenant that has read and done nothing, at the beginning of 1970.
     #[must_use]
     pub const fn new(agent: &'a AgentId, facts: &'a Map<String, Value>) -> Self {
-        Self { agent, tenant: None, facts, labels: &LabelSet::EMPTY, now: Timestamp::from_micros(0) }
+        let (labels, history) = (&LabelSet::EMPTY, &History::EMPTY);
+        Self { agent, tenant: None, facts, labels, history, now: Timestamp::from_micros(0) }
     }
 
     /// The same agent, of this tenant.
@@ -105,6 +109,13 @@ impl<'a> Caller<'a> {
     #[must_use]
     pub const fn having_read(mut self, labels: &'a LabelSet) -> Self {
         self.labels = labels;
+        self
+    }
+
+    /// The same agent, having done this.
+    #[must_use]
+    pub const fn having_done(mut self, history: &'a History) -> Self {
+        self.history = history;
         self
     }
 

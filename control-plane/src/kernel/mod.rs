@@ -8,6 +8,7 @@ mod gate;
 mod inspect;
 mod judge;
 mod record;
+mod refusals;
 mod running;
 mod service;
 mod syscall;
@@ -26,6 +27,7 @@ use agent_tool_registry::Registry;
 
 pub use agents::{AgentInfo, AgentSpec, MAX_FACTS, SpawnError};
 pub use builder::{BuildError, DEFAULT_GRACE, KernelBuilder, NeedsPolicy, Ready};
+pub use refusals::{LOOP_AT, LOOP_WINDOW, MAX_REFUSALS};
 pub use service::{FILE_DEADLINE, MAX_AWAIT};
 pub use table::{AgentState, ExitStatus, MAX_AGENTS, MAX_ZOMBIES};
 

@@ -1,13 +1,15 @@
 //! The two ends of the road that write: intent before the effect, outcome after it.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-use agent_primitives::{Signal, Verdict};
+use agent_primitives::{Digest, Signal, ToolId, Verdict};
 
 use super::Inner;
 use super::border::{self, Refused};
 use super::inspect::Inspected;
 use super::judge::Ruled;
+use super::refusals::LOOP_AT;
 use super::running::Intent;
 use super::syscall::Passage;
 use super::table::{Agent, ExitStatus};
@@ -18,14 +20,28 @@ use crate::policy::OnViolation;
 use crate::policy::permit::Permitted;
 use crate::recorder::{Actor, Body, Outcome, Recorded, RecorderError};
 
+/// Domain of the digests that tell whether two failures are the same.
+const FAILURE_DOMAIN: &str = "agent-os failing call v1";
+
 /// An intent that waits for its outcome. Dropped without one (the caller gave up, or its task was ended), it records
 /// the call as cancelled, so no intent stays open.
 #[derive(Debug)]
 #[must_use = "an intent needs an outcome"]
 pub(crate) struct OpenIntent<'a> {
     kernel: &'a Inner,
-    agent: &'a Agent,
+    agent: &'a Arc<Agent>,
     pub(crate) intent: Arc<Intent>,
+    /// Which tool runs on which arguments, if one does.
+    run: Option<(ToolId, Digest)>,
+}
+
+impl OpenIntent<'_> {
+    /// What makes two failures the same; `None` for calls that run no tool.
+    fn identity(&self, code: &str) -> Option<Digest> {
+        let (tool, arguments) = self.run.as_ref()?;
+        let bytes = postcard::to_stdvec(&(tool.as_str(), arguments, code)).ok()?;
+        Some(Digest::of(FAILURE_DOMAIN, &bytes))
+    }
 }
 
 impl Drop for OpenIntent<'_> {
@@ -47,7 +63,8 @@ impl Inner {
         }
         // From here on the intent is on record: if the wait for the disk is given up, it is closed as cancelled.
         let intent = Arc::new(Intent::new(passage.number, passage.started));
-        let open = OpenIntent { kernel: self, agent: passage.agent, intent };
+        let run = judged.request().run();
+        let open = OpenIntent { kernel: self, agent: passage.agent, intent, run };
         if judged.has_side_effects() {
             self.durable(&recorded).await?;
         }
@@ -68,6 +85,15 @@ impl Inner {
             }
         };
         self.settle(open.agent, &open.intent, outcome)?;
+        match &result {
+            Ok(_) => {
+                if open.agent.failing.load(Ordering::SeqCst) {
+                    open.agent.failing.store(false, Ordering::SeqCst);
+                    open.agent.turn.lock().refusals.went_well();
+                }
+            }
+            Err(error) => self.failed(open.agent, || open.identity(error.code()), error),
+        }
         result
     }
 
@@ -99,14 +125,21 @@ impl Inner {
         let text = error.to_string();
         let body =
             Body::Rejected { syscall: syscall.number(), what: &what, code: error.code(), error: &text };
-        match self.record(passage, body) {
-            Ok(_) => error,
-            Err(down) => down,
+        if let Err(down) = self.record(passage, body) {
+            return down;
         }
+        if let CallError::Invalid(_) = error {
+            let identity = || {
+                let bytes = postcard::to_stdvec(&(syscall.number(), &what, error.code(), &text)).ok()?;
+                Some(Digest::of(FAILURE_DOMAIN, &bytes))
+            };
+            self.failed(passage.agent, identity, &error);
+        }
+        error
     }
 
     /// What follows from a refusal by policy.
-    fn deny(&self, passage: Passage<'_>, denial: Denial) -> CallError {
+    pub(crate) fn deny(&self, passage: Passage<'_>, denial: Denial) -> CallError {
         let agent = passage.agent;
         // An ask that nobody can answer is a refusal, but not a violation: the policy foresaw the call.
         if denial.verdict == Verdict::Deny {
@@ -122,7 +155,29 @@ impl Inner {
                 OnViolation::Deny => {}
             }
         }
+        let class = denial.class();
+        if agent.ended().is_none() && agent.turn.lock().refusals.count(class, passage.now) {
+            let reason = format!("{LOOP_AT} calls were refused as {}; the last: {denial}", class.name());
+            self.raise_loop(agent, &reason);
+        }
         denial.into()
+    }
+
+    /// Counts a call that failed, unless trying again is the thing to do; the same failure over and over is a loop.
+    fn failed(&self, agent: &Arc<Agent>, identity: impl FnOnce() -> Option<Digest>, error: &CallError) {
+        if error.retryable() || matches!(error, CallError::Dead(_)) {
+            return;
+        }
+        let Some(identity) = identity() else { return };
+        agent.failing.store(true, Ordering::SeqCst);
+        if agent.turn.lock().refusals.failed(identity) {
+            self.raise_loop(agent, &format!("the same call failed {LOOP_AT} times in a row: {error}"));
+        }
+    }
+
+    fn raise_loop(&self, agent: &Arc<Agent>, reason: &str) {
+        // Nothing to do for an agent that has just ended.
+        let _ = self.raise(agent, Signal::Loop, Actor::Kernel, reason);
     }
 
     /// Appends an event of a call. If that cannot be done the kernel panics, which is its way of failing closed.

@@ -71,6 +71,7 @@ pub(super) fn deny_all() -> Snapshot {
         rules: Box::default(),
         indexes: Indexes::default(),
         named_tools: Box::default(),
+        looks_back: false,
     }
 }
 
@@ -105,6 +106,7 @@ fn compile(file: &Arc<str>, root: &Node, report: &mut Report) -> Option<Snapshot
         digest,
         document,
         on_violation: on_violation?,
+        looks_back: rules.iter().any(Rule::looks_back),
         rules: rules.into(),
         indexes,
         named_tools: named_tools.into(),
@@ -233,6 +235,9 @@ impl<'r> Loader<'r> {
             Some(entry) => conditions(&entry.value, &calls, &mut self.budget, self.report),
             None => Some(Vec::new()),
         };
+        for named in when.iter().flatten().flat_map(Condition::named_tools) {
+            self.named_tools.push(named.clone());
+        }
         let (id, mut selectors) = (id?, selectors?);
         let agents = match selectors.agents.as_deref() {
             Some(agents) => Some(self.together(agents, "agents", node.at)?),
@@ -425,7 +430,7 @@ impl<'r> Loader<'r> {
     }
 }
 
-fn calls(node: &Node, report: &mut Report) -> Option<Vec<CallKind>> {
+pub(super) fn calls(node: &Node, report: &mut Report) -> Option<Vec<CallKind>> {
     let known = CallKind::ALL.map(|call| (call.name(), call));
     let nodes = fields::some_list(node, "`calls`", report)?;
     let mut calls = Vec::new();

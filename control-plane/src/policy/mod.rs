@@ -178,7 +178,7 @@ use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
-use agent_primitives::{Digest, ToolId, suggest};
+use agent_primitives::{AgentId, Digest, ToolId, suggest};
 use serde_json::Value;
 
 pub use self::budget::{MAX_GLOB_BYTES, MAX_REGEX_COST, MAX_REGEXES};
@@ -281,6 +281,16 @@ impl Policy {
     #[must_use]
     pub fn decide(&self, caller: &Caller<'_>, question: &Question<'_>) -> Decision {
         decision::decide(&self.snapshot, caller, question)
+    }
+
+    /// Whether the answer to a question of this agent depends on nothing that changes while it lives.
+    pub(crate) fn is_timeless(&self, agent: &AgentId, question: &Question<'_>) -> bool {
+        decision::is_timeless(&self.snapshot, agent, question)
+    }
+
+    /// Whether some rule depends on what an agent has done, so that it has to be kept.
+    pub(crate) fn looks_back(&self) -> bool {
+        self.snapshot.looks_back
     }
 
     /// The answer to what no rule can speak about: see [`crate::question::CallKind`].

@@ -96,6 +96,11 @@ impl Judged {
         Self { request, decision, answer }
     }
 
+    /// What was judged.
+    pub(crate) fn request(&self) -> &Request {
+        &self.request
+    }
+
     pub(crate) fn has_side_effects(&self) -> bool {
         self.request.has_side_effects()
     }
@@ -125,6 +130,7 @@ impl Judged {
             rule: self.decision.deciding_rule().map(str::to_owned),
             on_violation: self.decision.on_violation(),
             what: self.request.describe(),
+            repeats: 0,
         })
     }
 

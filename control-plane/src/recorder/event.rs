@@ -133,6 +133,17 @@ pub enum Body<'a> {
         /// What, in words.
         action: &'a str,
     },
+    /// A call was refused as it had been before, from memory; nothing was done.
+    Repeated {
+        /// ABI number of the call.
+        syscall: u8,
+        /// What it was about.
+        what: &'a str,
+        /// Number of the same call that was refused first; its [`Body::Refused`] has the request and the decision.
+        of: u64,
+        /// Stable code of the refusal.
+        code: &'a str,
+    },
 }
 
 /// Who did something.
@@ -296,8 +307,7 @@ impl Event<'_> {
             Body::Refused { request, decision } => judged("refused", request, decision),
             Body::Question { request, decision } => judged("question", request, decision),
             Body::Rejected { syscall, what, code, error } => {
-                let call =
-                    CallKind::ALL.into_iter().find(|kind| kind.number() == *syscall).map(CallKind::name);
+                let call = call_name(*syscall);
                 json!({"kind": "rejected", "syscall": call, "what": what, "code": code, "error": error})
             }
             Body::Outcome { outcome, micros } => {
@@ -322,6 +332,10 @@ impl Event<'_> {
             Body::Shutdown => json!({"kind": "shutdown"}),
             Body::Recovered { dropped_bytes } => json!({"kind": "recovered", "dropped_bytes": dropped_bytes}),
             Body::Host { action } => json!({"kind": "host", "action": action}),
+            Body::Repeated { syscall, what, of, code } => {
+                let call = call_name(*syscall);
+                json!({"kind": "repeated", "syscall": call, "what": what, "repeats": of, "code": code})
+            }
         };
         extend(
             &mut line,
@@ -348,6 +362,7 @@ impl Event<'_> {
             Body::Shutdown => "shutdown",
             Body::Recovered { .. } => "recovered",
             Body::Host { .. } => "host",
+            Body::Repeated { .. } => "repeated",
         }
     }
 }
@@ -391,6 +406,10 @@ impl Request<'_> {
             Self::Exit { code, message } => json!({"code": code, "message": message}),
         }
     }
+}
+
+fn call_name(number: u8) -> Option<&'static str> {
+    CallKind::ALL.into_iter().find(|kind| kind.number() == number).map(CallKind::name)
 }
 
 fn judged(kind: &str, request: &Request<'_>, decision: &Decided<'_>) -> Value {

@@ -8,6 +8,7 @@
 )]
 
 mod host;
+mod loops;
 mod recording;
 mod road;
 mod signals;
