@@ -15,7 +15,7 @@ use super::syscall::Passage;
 use super::table::{Agent, ExitStatus};
 use crate::call::{Reply, Syscall};
 use crate::denial::Denial;
-use crate::error::CallError;
+use crate::error::{CallError, ErrorClass};
 use crate::policy::OnViolation;
 use crate::policy::permit::Permitted;
 use crate::recorder::{Actor, Body, Outcome, Recorded, RecorderError};
@@ -171,7 +171,8 @@ impl Inner {
         let Some(identity) = identity() else { return };
         agent.failing.store(true, Ordering::SeqCst);
         if agent.turn.lock().refusals.failed(identity) {
-            self.raise_loop(agent, &format!("the same call failed {LOOP_AT} times in a row: {error}"));
+            let what = if error.class() == ErrorClass::Mistake { "mistake" } else { "failure" };
+            self.raise_loop(agent, &format!("the same {what} {LOOP_AT} times in a row: {error}"));
         }
     }
 

@@ -185,7 +185,7 @@ async fn the_same_tool_call_failing_five_times_in_a_row_stops_the_agent() {
         agent.exec("fails", json!({"text": "x"})).await.unwrap_err();
     }
     assert_eq!(state(&host), AgentState::Stopped);
-    assert_eq!(loops(&host), ["the same call failed 5 times in a row: the tool failed: no such order"]);
+    assert_eq!(loops(&host), ["the same failure 5 times in a row: the tool failed: no such order"]);
 }
 
 #[tokio::test]
@@ -198,15 +198,17 @@ async fn the_same_mistake_five_times_in_a_row_stops_the_agent() {
     };
     for number in 1..LOOP_AT {
         agent.syscall(mistake(5.into())).await.unwrap_err();
-        agent.syscall(mistake(json!([number]))).await.unwrap_err();
+        assert_eq!(state(&host), AgentState::Ready, "{number}");
+        agent.exec("no_such_tool", json!({})).await.unwrap_err();
     }
-    assert_eq!(state(&host), AgentState::Ready);
     agent.exec("echo", json!({"text": "x"})).await.unwrap();
-    for _ in 0..LOOP_AT {
-        assert_eq!(state(&host), AgentState::Ready);
-        agent.syscall(mistake(5.into())).await.unwrap_err();
+    for number in 1..=LOOP_AT {
+        assert_eq!(state(&host), AgentState::Ready, "{number}");
+        agent.syscall(mistake(number.into())).await.unwrap_err();
     }
     assert_eq!(state(&host), AgentState::Stopped);
+    let reasons = loops(&host);
+    assert!(reasons[0].starts_with("the same mistake 5 times in a row: "), "{reasons:?}");
 }
 
 #[tokio::test]
