@@ -199,3 +199,46 @@ impl fmt::Display for Denial {
 }
 
 impl std::error::Error for Denial {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn denial(reason: Reason, verdict: Verdict, rule: Option<&str>) -> Denial {
+        let (rule, what) = (rule.map(str::to_owned), "tool `t`".to_owned());
+        Denial { reason, verdict, rule, on_violation: OnViolation::Deny, what, repeats: 2 }
+    }
+
+    #[test]
+    fn a_denial_has_one_shape_for_a_model() {
+        let cases = [
+            (
+                denial(Reason::Rule, Verdict::Deny, Some("no")),
+                json!({"code": "AK0101", "class": "forbidden", "rule": "no",
+                    "message": "tool `t` is denied by rule `no`",
+                    "remedy": "do not repeat this call; reach the goal by other means or report that it is forbidden"}),
+            ),
+            (
+                denial(Reason::Unmatched, Verdict::Deny, None),
+                json!({"code": "AK0102", "class": "forbidden", "rule": null,
+                    "message": "tool `t` is denied: no rule allows it",
+                    "remedy": "use only what the policy grants; ask the operator for a rule if the task needs more"}),
+            ),
+            (
+                denial(Reason::NoApprover, Verdict::Ask, Some("big")),
+                json!({"code": "AK0201", "class": "approval", "rule": "big",
+                    "message": "tool `t` needs an approval by rule `big`, and no approver is there",
+                    "remedy": "report that the call needs a human's consent and that nobody can be asked here"}),
+            ),
+        ];
+        for (denial, mut expected) in cases {
+            let common =
+                json!({"what": "tool `t`", "retryable": false, "retry_after_ms": null, "repeats": 2});
+            for (key, value) in common.as_object().into_iter().flatten() {
+                expected[key] = value.clone();
+            }
+            assert_eq!(denial.to_json(), expected);
+            assert_eq!(crate::CallError::Denied(denial).to_json(), expected);
+        }
+    }
+}

@@ -269,3 +269,33 @@ impl SignalError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_error_tells_its_class_and_whether_to_try_again() {
+        let tool = |transient| {
+            CallError::Tool(if transient { ToolError::transient("busy") } else { ToolError::failed("no") })
+        };
+        let dead = ExitStatus::Exited { code: 0, message: String::new() };
+        let cases = [
+            (InvalidCall::NotAQuestion.into(), "mistake", false),
+            (InvalidCall::TooMany { limit: 1 }.into(), "mistake", true),
+            (CallError::Dead(dead), "gone", false),
+            (CallError::Interrupted, "interrupted", true),
+            (CallError::Timeout, "interrupted", true),
+            (tool(true), "tool", true),
+            (tool(false), "tool", false),
+            (SignalError::NoSuchAgent("b".into()).into(), "signal", false),
+            (CallError::Crashed { panic: "x".into() }, "kernel", false),
+            (CallError::KernelDown { reason: "x".into() }, "kernel", false),
+        ];
+        for (error, class, retryable) in cases {
+            let told = json!({"code": error.code(), "class": class, "retryable": retryable,
+                "message": error.to_string()});
+            assert_eq!(error.to_json(), told);
+        }
+    }
+}

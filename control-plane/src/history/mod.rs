@@ -130,11 +130,7 @@ impl History {
 
     /// Whether the agent has done what `which` selects by call and object: ever, or later than `after`. `None`: unknown.
     #[must_use]
-    pub fn has_done(
-        &self,
-        after: Option<Timestamp>,
-        which: impl Fn(CallKind, &str) -> bool,
-    ) -> Option<bool> {
+    pub fn has_done(&self, after: Option<Timestamp>, which: impl Fn(CallKind, &str) -> bool) -> Option<bool> {
         let objects = self.kept.iter().flat_map(|kept| &kept.objects);
         let mut recent = objects.filter(|known| after.is_none_or(|after| after < known.last));
         if recent.any(|known| which(known.call, &known.object)) {
@@ -180,8 +176,7 @@ impl History {
     fn deeds(&self, after: Option<Timestamp>) -> Option<impl Iterator<Item = &Deed>> {
         let forgotten = self.kept.as_ref().and_then(|kept| kept.forgotten);
         let recent = move |deed: &&Deed| after.is_none_or(|after| after < deed.time);
-        self.knows_all(forgotten, after)
-            .then(|| self.kept.iter().flat_map(|kept| &kept.deeds).filter(recent))
+        self.knows_all(forgotten, after).then(|| self.kept.iter().flat_map(|kept| &kept.deeds).filter(recent))
     }
 
     /// Whether nothing later than `after` is missing, if the latest that was lost happened at `lost`.
@@ -206,8 +201,7 @@ impl History {
 impl Kept {
     /// Counts a call on an object. The name, and whether `objects` keeps it.
     fn remember(&mut self, call: CallKind, object: &str, time: Timestamp) -> (Arc<str>, bool) {
-        let place =
-            self.objects.binary_search_by(|known| (known.call, &*known.object).cmp(&(call, object)));
+        let place = self.objects.binary_search_by(|known| (known.call, &*known.object).cmp(&(call, object)));
         let at = match place {
             Ok(at) => {
                 if let Some(known) = self.objects.get_mut(at) {

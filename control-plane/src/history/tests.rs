@@ -104,12 +104,8 @@ fn event(agent: &'static str, time: i64, body: Body<'static>) -> Event<'static> 
 }
 
 fn intent(request: Request<'static>) -> Body<'static> {
-    let decision = Decided {
-        verdict: Verdict::Allow,
-        rules: Vec::new(),
-        policy: Digest::ZERO,
-        labels: LabelSet::EMPTY,
-    };
+    let decision =
+        Decided { verdict: Verdict::Allow, rules: Vec::new(), policy: Digest::ZERO, labels: LabelSet::EMPTY };
     Body::Intent { request, decision }
 }
 

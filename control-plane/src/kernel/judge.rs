@@ -9,8 +9,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use agent_primitives::LabelSet;
 
 use super::Inner;
-use super::syscall::Passage;
 use super::refusals::{Recalled, Refusals};
+use super::syscall::Passage;
 use crate::error::CallError;
 use crate::history::History;
 use crate::policy::permit::Judged;

@@ -81,6 +81,34 @@
 //! was spawned), `agent`, and for the calls that have one `tool`, `path`, `target` and `signal`. A bare number is an
 //! index of an array, or a key of an object. Nothing an agent sends can be read as `context`.
 //!
+//! # Conditions on the situation
+//!
+//! These entries of `when` look at the agent's life instead of at a value.
+//!
+//! `labels: { any_of: [..], all_of: [..], none_of: [..] }` looks at what is known of everything the agent has read.
+//!
+//! Four look at what the agent has done so far, this call not included. What it did are the calls that were allowed and
+//! recorded, whatever came of them: a read that found nothing has been a read. An `open` for writing is also a `write`.
+//!
+//! | condition | holds when |
+//! | --- | --- |
+//! | `count: { tools: ["mail.*"], within: 1h, gte: 5 }` | it did so that often (`eq ne lt lte gt gte`, a whole number) |
+//! | `sum: { of: args.amount, tools: [refund], within: 1h, gt: 10000 }` | the argument of these calls **and of this one** adds up to that |
+//! | `after: { calls: [read], paths: ["/mem/semantic/**"], within: 1h }` | it has done so |
+//! | `unless_after: { .. }` | it has not |
+//!
+//! Each is one map or a list of maps, all of which must hold. What is meant is selected as in a rule, by `calls` with
+//! `tools`, `paths` and `targets`; where `calls` is left out, these mean every call they go with. `within` is a duration
+//! such as `90s`, `5m`, `1h` or `7d`: what is as old as that, or older, does not count. Left out, all of the agent's life
+//! counts. Agents are counted one by one, and a new life of the same name starts with nothing.
+//!
+//! Sums are exact decimals of at most 18 places, and `of` names an argument at the top, as only those are kept. A call
+//! with no such argument, or one that is no number, makes the sum an error. A negative value lowers the sum: bound it.
+//!
+//! The past is kept within bounds, and exactly: see [`crate::history`]. What lies beyond them is unknown, which is an error
+//! of the condition, also of `unless_after`. Agents that lived under a policy with none of these conditions have a past
+//! that was not kept; when a policy with such a condition comes into force, what they did before is unknown.
+//!
 //! # Guards
 //!
 //! Several guards in one map must all hold.

@@ -217,8 +217,10 @@ async fn what_may_be_tried_again_is_no_loop() {
     for _ in 0..2 * LOOP_AT {
         let wait = Some(Duration::ZERO);
         let arguments = RawArguments::Value(json!({}));
-        let error =
-            agent.syscall(Syscall::Exec { tool: "hang".into(), arguments, deadline: wait }).await.unwrap_err();
+        let error = agent
+            .syscall(Syscall::Exec { tool: "hang".into(), arguments, deadline: wait })
+            .await
+            .unwrap_err();
         assert!(error.retryable(), "{error}");
     }
     assert_eq!((state(&host), loops(&host).len()), (AgentState::Ready, 0));

@@ -160,8 +160,8 @@ impl Sum {
             Value::Number(number) => Amount::of(number),
             _ => None,
         });
-        let past = history
-            .sum(self.deeds.since(now), &self.name, |call, object| self.deeds.select(call, object));
+        let past =
+            history.sum(self.deeds.since(now), &self.name, |call, object| self.deeds.select(call, object));
         compare(past.zip(own).and_then(|(past, own)| past.checked_add(own)), &self.bounds)
     }
 }
@@ -311,7 +311,9 @@ fn bounds<T>(
 
 fn compare<T: Ord>(found: Option<T>, bounds: &[(Comparison, T)]) -> Truth {
     match found {
-        Some(found) => Truth::all(bounds.iter().map(|(comparison, bound)| comparison.holds(found.cmp(bound)).into())),
+        Some(found) => {
+            Truth::all(bounds.iter().map(|(comparison, bound)| comparison.holds(found.cmp(bound)).into()))
+        }
         None => Truth::Unknown,
     }
 }
@@ -361,9 +363,9 @@ fn duration(node: &Node, report: &mut Report) -> Option<Duration> {
 /// The name in `args.<name>`. Only what lies at the top of the arguments is kept of past calls.
 fn argument(node: &Node, report: &mut Report) -> Option<Box<str>> {
     let text = fields::text(node, "`of`", report)?;
-    let name = text.strip_prefix("args.").filter(|name| {
-        !name.is_empty() && name.len() <= MAX_NUMBER_NAME && !name.contains(['.', '"', ' '])
-    });
+    let name = text
+        .strip_prefix("args.")
+        .filter(|name| !name.is_empty() && name.len() <= MAX_NUMBER_NAME && !name.contains(['.', '"', ' ']));
     if name.is_none() {
         let message = format!("`of` names one argument, as in `args.amount`, not {}", quoted(text));
         report.add(Code::BadSubject, node.at, message);
