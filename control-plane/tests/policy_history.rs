@@ -59,12 +59,15 @@ fn allow_when(condition: &str) -> String {
     )
 }
 
+/// The condition, what was done before, when the call is made, the call, whether the condition holds.
+type Case<'a> = (&'a str, &'a [(i64, &'a str)], i64, &'a str, bool);
+
 #[test]
 fn conditions_on_the_past_hold_when_they_should() {
     let mails = [(0, "exec mail.send"), (10, "exec mail.read"), (20, "exec other"), (30, "exec mail.send")];
     let tour = [(0, "read /mem/semantic/a"), (5, "write /mem/semantic/a"), (9, "signal b"), (9, "exec x")];
     let refunds = [(0, r#"exec refund {"amount": 6000}"#), (30, r#"exec refund {"amount": 0.1}"#)];
-    let cases: &[(&str, &[(i64, &str)], i64, &str, bool)] = &[
+    let cases: &[Case<'_>] = &[
         ("count: {tools: ['mail.*'], within: 1h, gte: 3}", &mails, 40, "exec t", true),
         ("count: {calls: [exec], tools: ['mail.*'], within: 1h, gte: 4}", &mails, 40, "exec t", false),
         ("count: {tools: ['mail.*'], within: 30m, eq: 1}", &mails, 40, "exec t", true),

@@ -155,10 +155,9 @@ impl Inner {
                 OnViolation::Deny => {}
             }
         }
-        let class = denial.class();
-        if agent.ended().is_none() && agent.turn.lock().refusals.count(class, passage.now) {
-            let reason = format!("{LOOP_AT} calls were refused as {}; the last: {denial}", class.name());
-            self.raise_loop(agent, &reason);
+        if agent.ended().is_none() && agent.turn.lock().refusals.count(&denial, passage.now) {
+            let class = denial.class().name();
+            self.raise_loop(agent, &format!("{LOOP_AT} calls were refused as {class}; the last: {denial}"));
         }
         denial.into()
     }

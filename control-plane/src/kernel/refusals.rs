@@ -83,7 +83,8 @@ impl Refusals {
 
     /// Remembers a refusal that stands for as long as the policy does.
     pub(crate) fn remember(&mut self, policy: &Policy, request: &Request, denial: &Denial, number: u64) {
-        if denial.verdict != Verdict::Deny || MAX_WHAT < denial.what.len() {
+        let stands = denial.verdict == Verdict::Deny && denial.class() == DenialClass::Forbidden;
+        if !stands || denial.retryable() || MAX_WHAT < denial.what.len() {
             return;
         }
         let Some(identity) = request.identity() else { return };
@@ -96,12 +97,15 @@ impl Refusals {
     }
 
     /// Counts a refusal. `true`: enough of its class that the agent goes in circles; counting starts over.
-    pub(crate) fn count(&mut self, class: DenialClass, now: Timestamp) -> bool {
+    pub(crate) fn count(&mut self, denial: &Denial, now: Timestamp) -> bool {
+        // Trying again is then what the agent is told to do.
+        if denial.retryable() {
+            return false;
+        }
         let kept = self.0.get_or_insert_default();
-        match class {
+        match denial.class() {
             DenialClass::Forbidden => kept.forbidden.count(now),
             DenialClass::Approval => kept.approval.count(now),
-            // Waiting and trying again is what the agent is told to do.
             DenialClass::Limit => false,
         }
     }

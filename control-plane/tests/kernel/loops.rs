@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use agent_control_plane::call::{RawArguments, Syscall};
+use agent_control_plane::history::History;
 use agent_control_plane::kernel::{LOOP_AT, LOOP_WINDOW, MAX_REFUSALS, Raise};
-use agent_control_plane::primitives::{AgentId, Signal, SignalSet};
+use agent_control_plane::primitives::{AgentId, Clock as _, Signal, SignalSet};
+use agent_control_plane::question::{CallKind, Caller, Object, Question};
 use agent_control_plane::recorder::{Actor, Body};
 use agent_control_plane::{AgentHandle, AgentSpec, AgentState, CallError, Denial, FlightRecorder};
 use serde_json::{Value, json};
@@ -77,7 +79,7 @@ async fn the_second_identical_denied_call_is_answered_from_memory_and_recorded()
     let events: Vec<_> = host.kernel.recorder().events(0).map(Result::unwrap).collect();
     let number = |at: usize| events[at].event().unwrap().call;
     let of = |at: usize| match events[at].event().unwrap().body {
-        Body::Repeated { of, what, code: "AK0101", .. } if what == "tool `soft`" => of,
+        Body::Repeated { of, what: "tool `soft`", code: "AK0101", .. } => of,
         body => panic!("{body:?}"),
     };
     assert_eq!((of(3), of(5)), (number(2), number(2)));
@@ -224,6 +226,47 @@ async fn what_may_be_tried_again_is_no_loop() {
         assert!(error.retryable(), "{error}");
     }
     assert_eq!((state(&host), loops(&host).len()), (AgentState::Ready, 0));
+}
+
+#[tokio::test]
+async fn the_recording_rebuilds_the_past_a_decision_saw() {
+    let (host, agent) = start();
+    agent.write("/mem/working/x", "x").await.unwrap();
+    agent.exec("echo", json!({"text": "x"})).await.unwrap();
+    agent.exec("fails", json!({"text": "x"})).await.unwrap_err();
+    agent.exec("soft", json!({"text": "x"})).await.unwrap_err();
+    agent.exec("echo", json!({"text": "y"})).await.unwrap();
+    let events: Vec<_> = host.kernel.recorder().events(0).map(Result::unwrap).collect();
+    let mut history = History::EMPTY;
+    for event in events.iter().map(|stored| stored.event().unwrap()).filter(|event| event.agent == "a") {
+        history.observe(&event);
+    }
+    let times =
+        |call: CallKind, name: &str| history.count(None, |kind, object| (kind, object) == (call, name));
+    assert_eq!(times(CallKind::Write, "/mem/working/x"), Some(1));
+    assert_eq!(times(CallKind::Exec, "echo"), Some(2));
+    assert_eq!(times(CallKind::Exec, "fails"), Some(1), "a call that failed was made");
+    assert_eq!(times(CallKind::Exec, "soft"), Some(0), "one that was refused was not");
+
+    // The rebuilt past decides as the kernel does.
+    let (id, tool, facts) = ("a".parse().unwrap(), "echo".parse().unwrap(), serde_json::Map::new());
+    let arguments = json!({"text": "z"});
+    let question = Question::new(CallKind::Exec, Object::Tool { id: &tool, arguments: &arguments });
+    let caller = Caller::new(&id, &facts).having_done(&history).at(host.clock.now());
+    assert_eq!(host.kernel.policy().decide(&caller, &question).deciding_rule(), Some("twice"));
+    assert_eq!(refused(&agent, "echo", arguments.clone()).await.rule(), Some("twice"));
+}
+
+#[tokio::test]
+async fn a_new_life_has_no_past() {
+    let (host, agent) = start();
+    for _ in 0..2 {
+        agent.exec("echo", json!({"text": "x"})).await.unwrap();
+    }
+    refused(&agent, "echo", json!({"text": "x"})).await;
+    agent.exit(0, "done").await.unwrap();
+    let again = host.kernel.spawn(AgentSpec::new("a")).unwrap();
+    again.exec("echo", json!({"text": "x"})).await.unwrap();
 }
 
 #[tokio::test]
