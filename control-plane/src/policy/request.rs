@@ -344,8 +344,9 @@ impl Request {
     }
 
     fn prepared_again(self, tools: &Registry) -> Result<Self, InvalidCall> {
-        let Self::Exec(RunTool { id, arguments, deadline, .. }) = self else { return Ok(self) };
-        RunTool::prepare(tools, id, arguments, deadline).map(Self::Exec).map_err(InvalidCall::Tool)
+        let Self::Exec(RunTool { id, arguments, deadline, sources, .. }) = self else { return Ok(self) };
+        let run = RunTool::prepare(tools, id, arguments, deadline).map_err(InvalidCall::Tool)?;
+        Ok(Self::Exec(run.made_from(sources)))
     }
 
     /// What a human is shown who is to consent: everything that is bound, contents of files aside, of which the beginning
@@ -370,6 +371,20 @@ impl Request {
             Self::Open(open) => format!("{} ({:?})", self.describe(), open.flags),
             Self::Signal(send) => format!("{}: {}", self.describe(), send.reason),
             other => other.describe(),
+        }
+    }
+
+    /// What makes two calls the same: everything that is recorded of them. `None` only if that has no encoding.
+    pub(crate) fn identity(&self) -> Option<Digest> {
+        let bytes = postcard::to_stdvec(&self.as_event()).ok()?;
+        Some(Digest::of("agent-os call identity v1", &bytes))
+    }
+
+    /// The identity of a tool call, which its arguments carry with them.
+    pub(crate) fn run(&self) -> Option<(ToolId, Digest)> {
+        match self {
+            Self::Exec(run) => Some((run.id.clone(), run.arguments.digest())),
+            _ => None,
         }
     }
 
