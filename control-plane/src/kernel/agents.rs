@@ -9,14 +9,17 @@ use std::task::Poll;
 
 use agent_primitives::json::{self, Value};
 use agent_primitives::{AgentId, LabelSet, Signal, TenantId};
+use agent_tool_registry::ToolContract;
 use serde_json::Map;
 
 use super::files::Files;
+use super::policies::Footing;
 use super::running::{discard, panic_text};
 use super::table::{About, Agent, AgentState, ExitStatus, TableError};
 use super::{Inner, Kernel};
 use crate::agent::AgentHandle;
 use crate::error::{CallError, SignalError};
+use crate::policy::{Policy, PolicyErrors};
 use crate::recorder::{Actor, Body, Trail};
 use crate::tree;
 use crate::vfs::{BadPath, Mount, PathError, VfsPath};
@@ -32,6 +35,7 @@ pub struct AgentSpec {
     labels: LabelSet,
     facts: Map<String, Value>,
     mounts: Vec<Mount>,
+    task: Option<Policy>,
 }
 
 impl AgentSpec {
@@ -39,7 +43,7 @@ impl AgentSpec {
     #[must_use]
     pub fn new(id: impl Into<String>) -> Self {
         let (tenant, labels) = (None, LabelSet::EMPTY);
-        Self { id: id.into(), tenant, labels, facts: Map::new(), mounts: Vec::new() }
+        Self { id: id.into(), tenant, labels, facts: Map::new(), mounts: Vec::new(), task: None }
     }
 
     /// Whose agent it is. Policies select on it, and what a tenant may use is shared by all its agents.
@@ -60,6 +64,14 @@ impl AgentSpec {
     #[must_use]
     pub fn fact(mut self, key: impl Into<String>, value: impl Into<Value>) -> Self {
         self.facts.insert(key.into(), value.into());
+        self
+    }
+
+    /// A policy for what the agent is to do in this life: one more layer, which can only tighten. Where it says
+    /// `unmatched: abstain`, what it does not mention is left to the other layers.
+    #[must_use]
+    pub fn task_policy(mut self, policy: Policy) -> Self {
+        self.task = Some(policy);
         self
     }
 
@@ -89,6 +101,9 @@ pub enum SpawnError {
     /// The facts are too large, or have no canonical form.
     #[error("the facts about the agent cannot be recorded: {0}")]
     Facts(json::JsonError),
+    /// The policy of its task names tools that are not registered.
+    #[error(transparent)]
+    Policy(#[from] PolicyErrors),
     /// A mount does not fit.
     #[error("cannot mount: {0}")]
     Mount(PathError),
@@ -114,6 +129,7 @@ impl SpawnError {
             Self::Name { .. } => "AK0905",
             Self::AlreadyExists(_) => "AK0912",
             Self::Facts(_) => "AK0913",
+            Self::Policy(errors) => errors.code(),
             Self::Mount(error) => error.code(),
             Self::Tree(_) => "AK9904",
             Self::Full { .. } => "AK0914",
@@ -142,19 +158,24 @@ impl Kernel {
     pub fn spawn(&self, spec: AgentSpec) -> Result<AgentHandle, SpawnError> {
         let inner = &self.inner;
         inner.starting()?;
-        let AgentSpec { id, tenant, labels, facts, mounts } = spec;
+        let AgentSpec { id, tenant, labels, facts, mounts, task } = spec;
         let id: AgentId = id.parse().map_err(|source| SpawnError::Name { name: id, source })?;
         let canonical = json::canonical(&Value::Object(facts.clone())).map_err(SpawnError::Facts)?;
         if MAX_FACTS < canonical.len() {
             return Err(SpawnError::Facts(json::JsonError::TooLarge { limit: MAX_FACTS }));
         }
-        let trail = Arc::new(Trail::default());
-        let standard = tree::standard(&inner.policy, &trail).map_err(SpawnError::Tree)?;
+        let document = task.as_ref().map(|task| json::canonical(&task.to_json())).transpose();
+        let document = document.map_err(SpawnError::Facts)?.unwrap_or_default();
+        if let Some(task) = &task {
+            task.check_tools(inner.tools.iter().map(ToolContract::id))?;
+        }
+        let (trail, footing) = (Arc::new(Trail::default()), Arc::new(Footing::new(&inner.policies, task)));
+        let standard = tree::standard(&id, tenant.as_ref(), &footing, &trail).map_err(SpawnError::Tree)?;
         let taken = |mount: &Mount| mounts.iter().any(|own| own.point() == mount.point());
         let standard: Vec<Mount> = standard.into_iter().filter(|mount| !taken(mount)).collect();
         let files = Files::new(standard.into_iter().chain(mounts)).map_err(SpawnError::Mount)?;
         let (shown, starts_with) = (tenant.clone(), labels.clone());
-        let about = About { tenant, facts, labels };
+        let about = About { tenant, facts, labels, footing };
         let agent = Arc::new(Agent::new(id, inner.next_number(), files, trail, about));
         inner.table.add(&agent).map_err(|error| match error {
             TableError::Exists => SpawnError::AlreadyExists(agent.id.clone()),
@@ -167,6 +188,8 @@ impl Kernel {
                 facts: &canonical,
                 tenant: shown.as_ref().map_or("", |tenant| tenant.as_str()),
                 labels: starts_with,
+                under: agent.footing.generation(),
+                task: &document,
             },
         )?;
         // A shutdown that began meanwhile may have looked at the table before the agent was in it.

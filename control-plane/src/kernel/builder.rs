@@ -7,10 +7,11 @@ use std::time::Duration;
 use agent_primitives::{Timer, json};
 use agent_tool_registry::{Registry, TokioTimer, ToolContract};
 
+use super::policies::Policies;
 use super::table::Table;
 use super::{Inner, Kernel};
 use crate::error::CallError;
-use crate::policy::{Policy, PolicyErrors};
+use crate::policy::{PolicyErrors, PolicySet};
 use crate::recorder::{Body, FlightRecorder, RecorderError, Source};
 
 /// How long an agent has to end in order after `SIGTERM`, unless the host says otherwise.
@@ -23,7 +24,7 @@ pub struct NeedsPolicy(());
 /// The builder has a policy.
 #[derive(Debug)]
 pub struct Ready {
-    policy: Policy,
+    policy: PolicySet,
 }
 
 /// Builds a [`Kernel`].
@@ -41,7 +42,7 @@ pub struct KernelBuilder<State> {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BuildError {
-    /// The policy names tools that are not registered.
+    /// The organisation's policy abstains, or a policy names tools that are not registered.
     #[error(transparent)]
     Policy(#[from] PolicyErrors),
     /// The start could not be recorded.
@@ -66,8 +67,9 @@ impl KernelBuilder<NeedsPolicy> {
         }
     }
 
-    /// The policy every call is judged by. [`Policy::deny_all`] is the least one.
-    pub fn policy(self, policy: Policy) -> KernelBuilder<Ready> {
+    /// The policy every call is judged by, or a set of them. [`Policy::deny_all`](crate::Policy::deny_all) is the least.
+    pub fn policy(self, policy: impl Into<PolicySet>) -> KernelBuilder<Ready> {
+        let policy = policy.into();
         let Self { state: NeedsPolicy(()), tools, recorder, timer, grace } = self;
         KernelBuilder { state: Ready { policy }, tools, recorder, timer, grace }
     }
@@ -106,25 +108,27 @@ impl KernelBuilder<Ready> {
     /// A rule names a tool that is not registered, or the start cannot be recorded.
     pub fn build(self) -> Result<Kernel, BuildError> {
         let Self { state: Ready { policy }, tools, recorder, timer, grace } = self;
-        policy.check_tools(tools.iter().map(ToolContract::id))?;
+        policy.check(tools.iter().map(ToolContract::id))?;
+        let document = json::canonical(&policy.to_json()).map_err(BuildError::Document)?;
+        let digest = policy.digest();
         let recorder = match recorder {
             Some(recorder) => recorder,
             None => FlightRecorder::memory().map_err(BuildError::Memory)?,
         };
         let numbers = AtomicU64::new(recorder.head().count + 1);
+        let timer = timer.unwrap_or_else(|| Arc::new(TokioTimer::new()));
         let inner = Inner {
-            policy,
+            policies: Arc::new(Policies::new(policy, timer.now())),
             tools,
             recorder,
-            timer: timer.unwrap_or_else(|| Arc::new(TokioTimer::new())),
+            timer,
             grace,
             table: Table::default(),
             numbers,
             closing: AtomicBool::new(false),
             down: OnceLock::new(),
         };
-        let document = json::canonical(&inner.policy.to_json()).map_err(BuildError::Document)?;
-        inner.append(Source::KERNEL, 0, Body::Boot { policy: inner.policy.digest(), document: &document })?;
+        inner.append(Source::KERNEL, 0, Body::Boot { policy: digest, document: &document })?;
         Ok(Kernel { inner: Arc::new(inner) })
     }
 }

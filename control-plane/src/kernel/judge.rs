@@ -58,7 +58,7 @@ impl Inner {
             labels: &turn.labels,
             now: passage.now,
         };
-        let judged = Judged::by(&self.policy, &caller, request);
+        let judged = agent.footing.with(|standing| Judged::by(standing, &caller, request));
         let recorded = self.record(passage, judged.as_event(&turn.labels))?;
         Ok(Ruled { judged, recorded })
     }

@@ -7,6 +7,7 @@ mod files;
 mod gate;
 mod inspect;
 mod judge;
+mod policies;
 mod record;
 mod running;
 mod service;
@@ -26,12 +27,15 @@ use agent_tool_registry::Registry;
 
 pub use agents::{AgentInfo, AgentSpec, MAX_FACTS, SpawnError};
 pub use builder::{BuildError, DEFAULT_GRACE, KernelBuilder, NeedsPolicy, Ready};
+pub(crate) use policies::Footing;
+pub use policies::{MAX_HISTORY, ReloadError, Widening};
+pub(crate) use running::panic_text;
 pub use service::{FILE_DEADLINE, MAX_AWAIT};
 pub use table::{AgentState, ExitStatus, MAX_AGENTS, MAX_ZOMBIES};
 
+use self::policies::Policies;
 use self::table::{Agent, Table};
 use crate::error::{CallError, SignalError};
-use crate::policy::Policy;
 use crate::recorder::{Actor, Body, FlightRecorder, Outcome, Recorded, Source};
 pub use crate::signal::MAX_IN_FLIGHT;
 
@@ -49,7 +53,7 @@ pub struct Kernel {
 
 /// What every call shares.
 pub(crate) struct Inner {
-    policy: Policy,
+    policies: Arc<Policies>,
     tools: Registry,
     recorder: FlightRecorder,
     timer: Arc<dyn Timer>,
@@ -97,12 +101,6 @@ impl Kernel {
     #[must_use]
     pub fn state(&self) -> State {
         self.inner.state()
-    }
-
-    /// The policy in force.
-    #[must_use]
-    pub fn policy(&self) -> &Policy {
-        &self.inner.policy
     }
 
     /// The record of everything that was decided.
@@ -179,7 +177,10 @@ impl fmt::Debug for Kernel {
 
 impl fmt::Debug for Inner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Kernel").field("state", &self.state()).field("policy", &self.policy.digest()).finish()
+        f.debug_struct("Kernel")
+            .field("state", &self.state())
+            .field("policy", &self.policies.current())
+            .finish()
     }
 }
 

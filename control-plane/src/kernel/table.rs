@@ -15,6 +15,7 @@ use tokio::sync::Notify;
 
 use super::files::Files;
 use super::judge::Turn;
+use super::policies::Footing;
 use super::running::Running;
 use crate::recorder::{Source, Trail};
 use crate::signal::Word;
@@ -80,6 +81,7 @@ pub(crate) struct About {
     pub(crate) tenant: Option<TenantId>,
     pub(crate) facts: Map<String, Value>,
     pub(crate) labels: LabelSet,
+    pub(crate) footing: Arc<Footing>,
 }
 
 /// One life of one agent.
@@ -89,6 +91,8 @@ pub(crate) struct Agent {
     pub(crate) generation: u64,
     pub(crate) tenant: Option<TenantId>,
     pub(crate) facts: Map<String, Value>,
+    /// What it is judged by.
+    pub(crate) footing: Arc<Footing>,
     pub(crate) files: Files,
     pub(crate) turn: Turn,
     pub(crate) word: Word,
@@ -108,10 +112,11 @@ pub(crate) struct Agent {
 
 impl Agent {
     pub(crate) fn new(id: AgentId, generation: u64, files: Files, trail: Arc<Trail>, about: About) -> Self {
-        let About { tenant, facts, labels } = about;
+        let About { tenant, facts, labels, footing } = about;
         Self {
             turn: Turn::new(labels),
             tenant,
+            footing,
             running: Running::default(),
             parked: AtomicU64::new(0),
             trail,

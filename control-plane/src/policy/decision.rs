@@ -54,6 +54,18 @@ pub struct Decision {
     on_violation: OnViolation,
     kept: [u32; MAX_DECIDING_RULES],
     matched: usize,
+    /// What answered instead of the rules of the snapshot.
+    engine: Option<Box<ByEngine>>,
+    policy: Digest,
+    generation: u64,
+    with: Vec<Decision>,
+}
+
+/// The answer of a policy engine.
+#[derive(Clone, Debug)]
+struct ByEngine {
+    name: Box<str>,
+    rules: Box<[Box<str>]>,
 }
 
 impl Decision {
@@ -68,14 +80,21 @@ impl Decision {
     /// always allowed.
     #[must_use]
     pub fn rules(&self) -> impl ExactSizeIterator<Item = &str> {
-        let kept = self.kept.iter().take(self.matched);
-        kept.map(|rule| self.snapshot.rule(*rule).map_or("", |rule| &*rule.id))
+        let kept = self.rule_count().min(MAX_DECIDING_RULES);
+        (0..kept).map(|index| self.rule_id(index).unwrap_or_default())
+    }
+
+    fn rule_id(&self, index: usize) -> Option<&str> {
+        match &self.engine {
+            Some(engine) => engine.rules.get(index).map(|rule| &**rule),
+            None => Some(&*self.snapshot.rule(*self.kept.get(index)?)?.id),
+        }
     }
 
     /// How many rules made the verdict, those included that [`Decision::rules`] leaves out.
     #[must_use]
     pub fn rule_count(&self) -> usize {
-        self.matched
+        self.engine.as_ref().map_or(self.matched, |engine| engine.rules.len())
     }
 
     /// The first of the rules that made the verdict; `None` when nothing matched.
@@ -91,10 +110,30 @@ impl Decision {
         self.on_violation
     }
 
-    /// The digest of the policy that answered.
+    /// The digest of everything that answered: the whole set of layers, those that had nothing to say included.
     #[must_use]
     pub fn policy_digest(&self) -> Digest {
-        self.snapshot.digest
+        self.policy
+    }
+
+    /// The name of the policy, or of the engine, whose rules these are.
+    #[must_use]
+    pub fn policy_name(&self) -> &str {
+        self.engine.as_ref().map_or(&*self.snapshot.name, |engine| &*engine.name)
+    }
+
+    /// The generation of the policy set that answered, as [`crate::Kernel::reload`] counts them; zero outside of a
+    /// kernel.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// What the other layers said. Of a denied call those that deny it too; of any other all of them, since what each
+    /// demands has to be met.
+    #[must_use]
+    pub fn with(&self) -> &[Self] {
+        &self.with
     }
 }
 
@@ -116,22 +155,32 @@ pub(super) fn own_business(snapshot: &Arc<Snapshot>) -> Decision {
         on_violation: snapshot.on_violation,
         kept: [0; MAX_DECIDING_RULES],
         matched: 0,
+        engine: None,
+        policy: snapshot.digest,
+        generation: 0,
+        with: Vec::new(),
     }
+}
+
+/// The answer of an engine, on behalf of the organisation whose snapshot this is.
+pub(super) fn by_engine(
+    snapshot: &Arc<Snapshot>,
+    name: &str,
+    verdict: Verdict,
+    rules: Vec<String>,
+) -> Decision {
+    let rules = rules.into_iter().map(String::into_boxed_str).collect();
+    let engine = Some(Box::new(ByEngine { name: name.into(), rules }));
+    Decision { verdict, engine, ..own_business(snapshot) }
 }
 
 /// Answers a question: deny over ask over allow, and deny when nothing matched.
 pub(super) fn decide(snapshot: &Arc<Snapshot>, caller: &Caller<'_>, question: &Question<'_>) -> Decision {
-    let mut decision = Decision {
-        snapshot: Arc::clone(snapshot),
-        verdict: Verdict::Deny,
-        on_violation: snapshot.on_violation,
-        kept: [0; MAX_DECIDING_RULES],
-        matched: 0,
-    };
+    let mut decision = own_business(snapshot);
     if snapshot.always_allowed(question.call) {
-        decision.verdict = Verdict::Allow;
         return decision;
     }
+    decision.verdict = Verdict::Deny;
     let Some((index, text)) = snapshot.index_for(question) else { return decision };
     for number in index.candidates(text, caller.agent.as_str()) {
         let Some(rule) = snapshot.rule(number) else { continue };
@@ -144,6 +193,29 @@ pub(super) fn decide(snapshot: &Arc<Snapshot>, caller: &Caller<'_>, question: &Q
 }
 
 impl Decision {
+    /// The stricter of two answers to one question. Which of the two comes first changes no verdict.
+    pub(super) fn meet(self, other: Self) -> Self {
+        let rank = |decision: &Self| (decision.verdict, decision.on_violation, 0 < decision.rule_count());
+        let (mut head, mut tail) = if rank(&self) < rank(&other) { (other, self) } else { (self, other) };
+        if head.verdict == tail.verdict || head.verdict != Verdict::Deny {
+            head.with.append(&mut tail.with);
+            head.with.push(tail);
+        }
+        head
+    }
+
+    /// The same answer, as that of a whole set.
+    pub(super) fn of_set(mut self, policy: Digest) -> Self {
+        self.policy = policy;
+        self
+    }
+
+    /// The same answer, given under this generation.
+    pub(super) fn in_generation(mut self, generation: u64) -> Self {
+        self.generation = generation;
+        self
+    }
+
     /// Counts a rule that matched; a stricter effect than before starts over.
     fn take(&mut self, number: u32, rule: &Rule) {
         if self.matched == 0 || self.verdict < rule.effect {

@@ -25,7 +25,7 @@ pub const MAX_POLICY_BYTES: usize = 1 << 20;
 /// Most rules in one policy, packs included.
 pub const MAX_RULES: usize = 20_000;
 
-const FIELDS: [&str; 5] = ["version", "name", "packs", "on_violation", "rules"];
+const FIELDS: [&str; 6] = ["version", "name", "packs", "on_violation", "unmatched", "rules"];
 const RULE_FIELDS: [&str; 11] = [
     "id",
     "effect",
@@ -71,6 +71,7 @@ pub(super) fn deny_all() -> Snapshot {
         rules: Box::default(),
         indexes: Indexes::default(),
         named_tools: Box::default(),
+        abstains: None,
     }
 }
 
@@ -82,6 +83,7 @@ fn compile(file: &Arc<str>, root: &Node, report: &mut Report) -> Option<Snapshot
         Some(entry) => fields::word(&entry.value, "on_violation", &OnViolation::NAMES, report),
         None => Some(OnViolation::Kill),
     };
+    let abstains = abstains(&fields, report);
     let packs = fields.get("packs").and_then(|entry| packs(&entry.value, report)).unwrap_or_default();
     let rules = fields.get("rules").and_then(|entry| fields::list(&entry.value, "`rules`", report));
     if fields.get("rules").is_none() && fields.get("packs").is_none() {
@@ -108,7 +110,15 @@ fn compile(file: &Arc<str>, root: &Node, report: &mut Report) -> Option<Snapshot
         rules: rules.into(),
         indexes,
         named_tools: named_tools.into(),
+        abstains,
     })
+}
+
+/// Where the document says that it abstains when nothing in it matches, if it does.
+fn abstains(fields: &Fields<'_>, report: &mut Report) -> Option<Mark> {
+    let entry = fields.get("unmatched")?;
+    let known = [("deny", false), ("abstain", true)];
+    fields::word(&entry.value, "word for `unmatched`", &known, report)?.then_some(entry.at)
 }
 
 /// Covers what the document says and what its packs meant when it was loaded, not how it is laid out.

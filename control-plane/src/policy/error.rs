@@ -101,6 +101,23 @@ impl PolicyErrors {
     }
 }
 
+impl PolicyErrors {
+    /// The errors of several documents as those of one; `Ok` when there are none.
+    pub(super) fn all(results: impl IntoIterator<Item = Result<(), Self>>) -> Result<(), Self> {
+        let mut together: Option<Self> = None;
+        for more in results.into_iter().filter_map(Result::err) {
+            let Some(all) = &mut together else {
+                together = Some(more);
+                continue;
+            };
+            let room = MAX_ERRORS.saturating_sub(all.errors.len());
+            all.left_out += more.left_out + more.errors.len().saturating_sub(room);
+            all.errors.extend(more.errors.into_iter().take(room));
+        }
+        together.map_or(Ok(()), Err)
+    }
+}
+
 impl fmt::Display for PolicyErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, error) in self.errors.iter().enumerate() {
@@ -151,6 +168,10 @@ pub(super) enum Code {
     BadSubject,
     UnknownTool,
     Misplaced,
+    Layer,
+    Engine,
+    Unenforceable,
+    Case,
 }
 
 impl Code {
@@ -179,6 +200,10 @@ impl Code {
             Self::BadSubject => "AK0130",
             Self::UnknownTool => "AK0131",
             Self::Misplaced => "AK0132",
+            Self::Layer => "AK0136",
+            Self::Engine => "AK0137",
+            Self::Unenforceable => "AK0138",
+            Self::Case => "AK0139",
         }
     }
 }

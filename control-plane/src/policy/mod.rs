@@ -160,6 +160,7 @@ mod budget;
 mod condition;
 mod decision;
 mod document;
+pub mod engine;
 mod error;
 mod fields;
 mod guard;
@@ -169,6 +170,7 @@ mod pattern;
 pub(crate) mod permit;
 pub(crate) mod request;
 mod rule;
+mod set;
 mod snapshot;
 mod source;
 mod subject;
@@ -184,9 +186,12 @@ use serde_json::Value;
 pub use self::budget::{MAX_GLOB_BYTES, MAX_REGEX_COST, MAX_REGEXES};
 pub use self::decision::{Decision, MAX_DECIDING_RULES, OnViolation};
 pub use self::document::{MAX_POLICY_BYTES, MAX_RULES};
+pub use self::engine::{Opinion, PolicyEngine};
 pub use self::error::{MAX_ERRORS, PolicyError, PolicyErrors};
 pub use self::guard::DEFAULT_SQL_FUNCTIONS;
 pub use self::rule::RuleInfo;
+pub(crate) use self::set::Standing;
+pub use self::set::{MAX_LAYERS, MAX_PATTERN_LAYERS, PolicySet, PolicySetBuilder};
 pub use self::source::MAX_DEPTH;
 
 use self::error::{Code, Mark, Report, quoted};
@@ -281,11 +286,6 @@ impl Policy {
     #[must_use]
     pub fn decide(&self, caller: &Caller<'_>, question: &Question<'_>) -> Decision {
         decision::decide(&self.snapshot, caller, question)
-    }
-
-    /// The answer to what no rule can speak about: see [`crate::question::CallKind`].
-    pub(crate) fn own_business(&self) -> Decision {
-        decision::own_business(&self.snapshot)
     }
 
     /// Checks that each tool a rule names one by one is among `known`; patterns are not checked.

@@ -13,7 +13,7 @@ use agent_tool_registry::{CallContext, Output};
 use super::request::{
     AwaitSignal, ChangeMask, CloseFile, ExitWith, OpenFile, ReadFile, Request, RunTool, SendSignal, WriteFile,
 };
-use super::{Decision, Policy};
+use super::{Decision, Standing};
 use crate::denial::{Denial, Reason};
 use crate::error::{CallError, InvalidCall};
 use crate::question::Caller;
@@ -79,11 +79,11 @@ pub(crate) enum Permitted {
 
 impl Judged {
     /// Judges a request.
-    pub(crate) fn by(policy: &Policy, caller: &Caller<'_>, request: Request) -> Self {
+    pub(crate) fn by(standing: &Standing<'_>, caller: &Caller<'_>, request: Request) -> Self {
         let judge = |request: &Request| {
-            let Some(question) = request.question() else { return policy.own_business() };
-            let first = policy.decide(caller, &question);
-            match request.second_question().map(|question| policy.decide(caller, &question)) {
+            let Some(question) = request.question() else { return standing.own_business() };
+            let first = standing.decide(caller, &question);
+            match request.second_question().map(|question| standing.decide(caller, &question)) {
                 Some(second) if first.verdict() < second.verdict() => second,
                 _ => first,
             }
@@ -155,6 +155,7 @@ fn decided<'a>(decision: &'a Decision, labels: &LabelSet) -> Decided<'a> {
         verdict: decision.verdict(),
         rules: decision.rules().collect(),
         policy: decision.policy_digest(),
+        generation: decision.generation(),
         labels: labels.clone(),
     }
 }

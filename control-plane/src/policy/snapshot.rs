@@ -23,6 +23,8 @@ pub(super) struct Snapshot {
     pub(super) indexes: Indexes,
     /// The tools that rules name one by one, and where.
     pub(super) named_tools: Box<[(Box<str>, Mark)]>,
+    /// Where the document says that a layer of it abstains when nothing matches; `None` when it denies.
+    pub(super) abstains: Option<Mark>,
 }
 
 /// One index for each call that rules can be about.

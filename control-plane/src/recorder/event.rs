@@ -39,9 +39,9 @@ pub struct Event<'a> {
 pub enum Body<'a> {
     /// The kernel started under this policy.
     Boot {
-        /// Digest of the policy.
+        /// Digest of the policy set, the first generation.
         policy: Digest,
-        /// The policy document, as canonical JSON.
+        /// The documents of all its layers, as canonical JSON.
         document: &'a [u8],
     },
     /// An agent was created.
@@ -52,6 +52,10 @@ pub enum Body<'a> {
         tenant: &'a str,
         /// What is known of everything it starts out with.
         labels: LabelSet,
+        /// Generation of the policy set it is spawned under.
+        under: u64,
+        /// The document of its task's policy, as canonical JSON; empty when it has none.
+        task: &'a [u8],
     },
     /// A call was allowed and is about to be carried out.
     Intent {
@@ -132,6 +136,17 @@ pub enum Body<'a> {
     Host {
         /// What, in words.
         action: &'a str,
+    },
+    /// Another policy set came into force.
+    Reload {
+        /// Its generation.
+        generation: u64,
+        /// Digest of the set.
+        policy: Digest,
+        /// The documents of all its layers, as canonical JSON.
+        document: &'a [u8],
+        /// Whether agents that were alive may do what it allows beyond the set before.
+        forced: bool,
     },
 }
 
@@ -253,8 +268,10 @@ pub struct Decided<'a> {
     /// The rules that made it; empty when nothing matched, or when the call is always the agent's own business.
     #[serde(borrow)]
     pub rules: Vec<&'a str>,
-    /// Digest of the policy that decided.
+    /// Digest of everything that decided: the layers in force, those the agent was spawned under, its task's.
     pub policy: Digest,
+    /// Generation of the policy set in force.
+    pub generation: u64,
     /// What was known of everything the agent had read when the decision was made.
     pub labels: LabelSet,
 }
@@ -289,8 +306,10 @@ impl Event<'_> {
             Body::Boot { policy, document } => {
                 json!({"kind": "boot", "policy": policy.to_string(), "document": embedded(document)})
             }
-            Body::Spawn { facts, tenant, labels } => {
-                json!({"kind": "spawn", "facts": embedded(facts), "tenant": tenant, "labels": labels})
+            Body::Spawn { facts, tenant, labels, under, task } => {
+                let task = if task.is_empty() { Value::Null } else { embedded(task) };
+                json!({"kind": "spawn", "facts": embedded(facts), "tenant": tenant, "labels": labels,
+                    "policy_generation": under, "task_policy": task})
             }
             Body::Intent { request, decision } => judged("intent", request, decision),
             Body::Refused { request, decision } => judged("refused", request, decision),
@@ -322,6 +341,10 @@ impl Event<'_> {
             Body::Shutdown => json!({"kind": "shutdown"}),
             Body::Recovered { dropped_bytes } => json!({"kind": "recovered", "dropped_bytes": dropped_bytes}),
             Body::Host { action } => json!({"kind": "host", "action": action}),
+            Body::Reload { generation, policy, document, forced } => {
+                json!({"kind": "reload", "policy_generation": generation, "policy": policy.to_string(),
+                    "document": embedded(document), "forced": forced})
+            }
         };
         extend(
             &mut line,
@@ -348,6 +371,7 @@ impl Event<'_> {
             Body::Shutdown => "shutdown",
             Body::Recovered { .. } => "recovered",
             Body::Host { .. } => "host",
+            Body::Reload { .. } => "reload",
         }
     }
 }
@@ -396,7 +420,7 @@ impl Request<'_> {
 fn judged(kind: &str, request: &Request<'_>, decision: &Decided<'_>) -> Value {
     json!({"kind": kind, "syscall": request.call().name(), "request": request.to_json(),
         "verdict": decision.verdict.to_string(), "rules": decision.rules, "policy": decision.policy.to_string(),
-        "labels": decision.labels})
+        "policy_generation": decision.generation, "labels": decision.labels})
 }
 
 /// Canonical JSON kept inside an event, as the value it stands for; anything else as text.
@@ -438,6 +462,7 @@ mod tests {
                     verdict: Verdict::Allow,
                     rules: vec!["r1"],
                     policy: Digest::ZERO,
+                    generation: 1,
                     labels: LabelSet::EMPTY,
                 },
             },

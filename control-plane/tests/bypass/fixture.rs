@@ -8,6 +8,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use agent_control_plane::atr::{CallContext, Effect, PathRoot, Registry, RegistryBuilder, ToolError};
+use agent_control_plane::policy::PolicySet;
 use agent_control_plane::primitives::{AgentId, ManualClock};
 use agent_control_plane::vfs::{Access, Memory, MemoryBackend, Mount, Page, Quota, RelPath, VfsPath};
 use agent_control_plane::{AgentHandle, AgentSpec, FlightRecorder, Kernel, Policy};
@@ -111,13 +112,13 @@ impl World {
     }
 
     /// Puts another policy in force: a new kernel, since a kernel's policy does not change under it.
-    pub(crate) fn reboot(&mut self, policy: Policy) -> Result<(), String> {
+    pub(crate) fn reboot(&mut self, policy: impl Into<PolicySet>) -> Result<(), String> {
         let recording = self.fresh_path("recording");
         self.boot_on(policy, recording)
     }
 
     /// Starts a new kernel on a recording, which it goes on with when there is one.
-    pub(crate) fn boot_on(&mut self, policy: Policy, recording: PathBuf) -> Result<(), String> {
+    pub(crate) fn boot_on(&mut self, policy: impl Into<PolicySet>, recording: PathBuf) -> Result<(), String> {
         let recorder =
             Breakable::open(&recording, &self.recorder_fails).map_err(|error| error.to_string())?;
         let worker = Arc::new(OnceLock::new());
@@ -244,7 +245,7 @@ impl World {
 }
 
 fn boot(
-    policy: Policy,
+    policy: impl Into<PolicySet>,
     tools: Registry,
     recorder: FlightRecorder,
     clock: &ManualClock,

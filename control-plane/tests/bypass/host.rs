@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use agent_control_plane::policy::PolicySet;
 use agent_control_plane::primitives::{AgentId, Signal};
 use agent_control_plane::vfs::VfsPath;
 use agent_control_plane::{AgentSpec, ExitStatus, Policy};
@@ -18,12 +19,14 @@ pub(crate) async fn carry_out(world: &mut World, step: &Step) -> Result<Got, Str
     Ok(match step.op.as_str() {
         // Nothing in the types lets an agent do these; `tests/compile_fail` shows it.
         "forge_context" | "self_grant" | "reach" => Got::Denied,
-        "load_policy" | "destroy" | "mount" | "kernel_shutdown" | "audit" | "unmount" | "clock"
+        "load_policy" | "compose" | "destroy" | "mount" | "kernel_shutdown" | "audit" | "unmount"
+        | "clock"
             if !by_host =>
         {
             Got::Denied
         }
         "load_policy" => load_policy(world, step),
+        "compose" => compose(world, step),
         "spawn" => spawn(world, step)?,
         "destroy" => destroy(world, step).await,
         "mount" => mount(world, step)?,
@@ -53,6 +56,19 @@ fn load_policy(world: &mut World, step: &Step) -> Got {
         return Got::LoadError;
     };
     match world.reboot(policy) {
+        Ok(()) => Got::Allowed,
+        Err(_error) => Got::LoadError,
+    }
+}
+
+/// Several documents in force together: all of them for everybody, or the first and what extends it. Both are layers, and
+/// a layer only tightens.
+fn compose(world: &mut World, step: &Step) -> Got {
+    let documents = step.value("docs").as_array().into_iter().flatten();
+    let policies: Result<Vec<Policy>, _> =
+        documents.map(|document| Policy::from_yaml("case.yaml", &policy::translate(document))).collect();
+    let Ok(set) = policies.and_then(PolicySet::all) else { return Got::LoadError };
+    match world.reboot(set) {
         Ok(()) => Got::Allowed,
         Err(_error) => Got::LoadError,
     }

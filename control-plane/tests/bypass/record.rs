@@ -165,7 +165,7 @@ fn reopen(world: &mut World) -> Result<Got, String> {
         Err(error) => return Ok(refused(&error)),
         Ok(()) if world.tampered => world.recording = files,
         Ok(()) => {
-            let policy = world.kernel.policy().clone();
+            let policy = world.kernel.policy();
             world.boot_on(policy, files)?;
         }
     }

@@ -70,7 +70,10 @@ fn operation(step: &Step) -> Option<String> {
         "approve" | "reject" | "resume" => "approvals",
         "scan" => "detectors",
         "parse" => "security.md",
-        "compose" => "policy layers",
+        "compose" => {
+            return (!matches!(step.text("mode"), "all" | "extend"))
+                .then(|| format!("{UNKNOWN_OPERATION} (compose `{}`)", step.text("mode")));
+        }
         "adapter" => "adapters for tool-call messages and MCP",
         "handler" => "signal handlers",
         "checkpoint" | "restore" => "checkpoints and diagnostics",

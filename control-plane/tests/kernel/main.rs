@@ -9,5 +9,6 @@
 
 mod host;
 mod recording;
+mod reload;
 mod road;
 mod signals;
