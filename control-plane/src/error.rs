@@ -24,6 +24,9 @@ pub enum CallError {
     /// A `SIGINT` was delivered instead of taking this call. The next call is taken.
     #[error("interrupted by SIGINT")]
     Interrupted,
+    /// The call is allowed and was not carried out: the agent is on a dry run.
+    #[error("the call is allowed, and was not done: this is a dry run")]
+    Simulated,
     /// The call did not end in time.
     #[error("the call did not end within its deadline")]
     Timeout,
@@ -60,6 +63,7 @@ impl CallError {
             Self::Dead(_) => "AK0902",
             Self::Interrupted => "AK0903",
             Self::Timeout => "AK0904",
+            Self::Simulated => "AK0921",
             Self::File(error) => error.code(),
             Self::Tool(error) => error.code(),
             Self::Signal(error) => error.code(),

@@ -36,6 +36,7 @@ pub struct AgentSpec {
     facts: Map<String, Value>,
     mounts: Vec<Mount>,
     task: Option<Policy>,
+    dry_run: bool,
 }
 
 impl AgentSpec {
@@ -43,7 +44,15 @@ impl AgentSpec {
     #[must_use]
     pub fn new(id: impl Into<String>) -> Self {
         let (tenant, labels) = (None, LabelSet::EMPTY);
-        Self { id: id.into(), tenant, labels, facts: Map::new(), mounts: Vec::new(), task: None }
+        Self {
+            id: id.into(),
+            tenant,
+            labels,
+            facts: Map::new(),
+            mounts: Vec::new(),
+            task: None,
+            dry_run: false,
+        }
     }
 
     /// Whose agent it is. Policies select on it, and what a tenant may use is shared by all its agents.
@@ -72,6 +81,15 @@ impl AgentSpec {
     #[must_use]
     pub fn task_policy(mut self, policy: Policy) -> Self {
         self.task = Some(policy);
+        self
+    }
+
+    /// Whether the agent is on a dry run. Its calls are judged and recorded as always, and a refusal has its consequences;
+    /// but what is allowed and has side effects is not done: the outcome on record is `simulated`, and the agent gets
+    /// [`CallError::Simulated`]. What only reads is done.
+    #[must_use]
+    pub fn dry_run(mut self, dry_run: bool) -> Self {
+        self.dry_run = dry_run;
         self
     }
 
@@ -158,7 +176,7 @@ impl Kernel {
     pub fn spawn(&self, spec: AgentSpec) -> Result<AgentHandle, SpawnError> {
         let inner = &self.inner;
         inner.starting()?;
-        let AgentSpec { id, tenant, labels, facts, mounts, task } = spec;
+        let AgentSpec { id, tenant, labels, facts, mounts, task, dry_run } = spec;
         let id: AgentId = id.parse().map_err(|source| SpawnError::Name { name: id, source })?;
         let canonical = json::canonical(&Value::Object(facts.clone())).map_err(SpawnError::Facts)?;
         if MAX_FACTS < canonical.len() {
@@ -175,7 +193,7 @@ impl Kernel {
         let standard: Vec<Mount> = standard.into_iter().filter(|mount| !taken(mount)).collect();
         let files = Files::new(standard.into_iter().chain(mounts)).map_err(SpawnError::Mount)?;
         let (shown, starts_with) = (tenant.clone(), labels.clone());
-        let about = About { tenant, facts, labels, footing };
+        let about = About { tenant, facts, labels, footing, dry_run: dry_run || inner.dry_run };
         let agent = Arc::new(Agent::new(id, inner.next_number(), files, trail, about));
         inner.table.add(&agent).map_err(|error| match error {
             TableError::Exists => SpawnError::AlreadyExists(agent.id.clone()),
@@ -190,6 +208,7 @@ impl Kernel {
                 labels: starts_with,
                 under: agent.footing.generation(),
                 task: &document,
+                dry_run: agent.dry_run,
             },
         )?;
         // A shutdown that began meanwhile may have looked at the table before the agent was in it.

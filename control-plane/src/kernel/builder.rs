@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use agent_primitives::{Timer, json};
 use agent_tool_registry::{Registry, TokioTimer, ToolContract};
+use arc_swap::ArcSwapOption;
 
 use super::policies::Policies;
 use super::table::Table;
@@ -36,6 +37,7 @@ pub struct KernelBuilder<State> {
     recorder: Option<FlightRecorder>,
     timer: Option<Arc<dyn Timer>>,
     grace: Duration,
+    dry_run: bool,
 }
 
 /// Why a kernel could not be built.
@@ -64,14 +66,15 @@ impl KernelBuilder<NeedsPolicy> {
             recorder: None,
             timer: None,
             grace: DEFAULT_GRACE,
+            dry_run: false,
         }
     }
 
     /// The policy every call is judged by, or a set of them. [`Policy::deny_all`](crate::Policy::deny_all) is the least.
     pub fn policy(self, policy: impl Into<PolicySet>) -> KernelBuilder<Ready> {
         let policy = policy.into();
-        let Self { state: NeedsPolicy(()), tools, recorder, timer, grace } = self;
-        KernelBuilder { state: Ready { policy }, tools, recorder, timer, grace }
+        let Self { state: NeedsPolicy(()), tools, recorder, timer, grace, dry_run } = self;
+        KernelBuilder { state: Ready { policy }, tools, recorder, timer, grace, dry_run }
     }
 }
 
@@ -99,6 +102,12 @@ impl<State> KernelBuilder<State> {
         self.grace = grace;
         self
     }
+
+    /// Puts every agent on a dry run: see [`AgentSpec::dry_run`](super::AgentSpec::dry_run).
+    pub fn dry_run(mut self, dry_run: bool) -> Self {
+        self.dry_run = dry_run;
+        self
+    }
 }
 
 impl KernelBuilder<Ready> {
@@ -107,7 +116,7 @@ impl KernelBuilder<Ready> {
     /// # Errors
     /// A rule names a tool that is not registered, or the start cannot be recorded.
     pub fn build(self) -> Result<Kernel, BuildError> {
-        let Self { state: Ready { policy }, tools, recorder, timer, grace } = self;
+        let Self { state: Ready { policy }, tools, recorder, timer, grace, dry_run } = self;
         policy.check(tools.iter().map(ToolContract::id))?;
         let document = json::canonical(&policy.to_json()).map_err(BuildError::Document)?;
         let digest = policy.digest();
@@ -119,9 +128,11 @@ impl KernelBuilder<Ready> {
         let timer = timer.unwrap_or_else(|| Arc::new(TokioTimer::new()));
         let inner = Inner {
             policies: Arc::new(Policies::new(policy, timer.now())),
+            shadow: ArcSwapOption::empty(),
             tools,
             recorder,
             timer,
+            dry_run,
             grace,
             table: Table::default(),
             numbers,

@@ -59,6 +59,7 @@ impl Inner {
             now: passage.now,
         };
         let judged = agent.footing.with(|standing| Judged::by(standing, &caller, request));
+        self.compare(&agent.footing, passage.number, &caller, &judged);
         let recorded = self.record(passage, judged.as_event(&turn.labels))?;
         Ok(Ruled { judged, recorded })
     }

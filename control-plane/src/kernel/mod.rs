@@ -11,6 +11,7 @@ mod policies;
 mod record;
 mod running;
 mod service;
+mod shadow;
 mod syscall;
 pub(crate) mod table;
 
@@ -24,6 +25,7 @@ use std::time::Duration;
 
 use agent_primitives::{AgentId, Monotonic, Signal, Timer, Timestamp};
 use agent_tool_registry::Registry;
+use arc_swap::ArcSwapOption;
 
 pub use agents::{AgentInfo, AgentSpec, MAX_FACTS, SpawnError};
 pub use builder::{BuildError, DEFAULT_GRACE, KernelBuilder, NeedsPolicy, Ready};
@@ -31,9 +33,11 @@ pub(crate) use policies::Footing;
 pub use policies::{MAX_HISTORY, ReloadError, Widening};
 pub(crate) use running::panic_text;
 pub use service::{FILE_DEADLINE, MAX_AWAIT};
+pub use shadow::{Divergence, MAX_DIVERGENCES, ShadowReport};
 pub use table::{AgentState, ExitStatus, MAX_AGENTS, MAX_ZOMBIES};
 
 use self::policies::Policies;
+use self::shadow::Shadow;
 use self::table::{Agent, Table};
 use crate::error::{CallError, SignalError};
 use crate::recorder::{Actor, Body, FlightRecorder, Outcome, Recorded, Source};
@@ -54,10 +58,14 @@ pub struct Kernel {
 /// What every call shares.
 pub(crate) struct Inner {
     policies: Arc<Policies>,
+    /// The candidate that is judged beside them.
+    shadow: ArcSwapOption<Shadow>,
     tools: Registry,
     recorder: FlightRecorder,
     timer: Arc<dyn Timer>,
     grace: Duration,
+    /// Whether every agent is on a dry run.
+    dry_run: bool,
     table: Table,
     /// Numbers calls and lives of agents. Goes on from the record's length, so that numbers do not repeat in it.
     numbers: AtomicU64,

@@ -179,6 +179,16 @@ impl Kernel {
         self.inner.policies.current().generation
     }
 
+    #[cfg(feature = "watch")]
+    pub(crate) fn refused_policy(&self, error: ReloadError) -> ReloadError {
+        self.inner.refused_policy(error)
+    }
+
+    #[cfg(feature = "watch")]
+    pub(crate) fn timer(&self) -> Arc<dyn agent_primitives::Timer> {
+        Arc::clone(&self.inner.timer)
+    }
+
     /// Puts another policy set in force and returns its generation. Calls that are judged already go on; each call after
     /// this returns is judged by the new set. No call waits meanwhile.
     ///

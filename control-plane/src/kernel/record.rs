@@ -26,6 +26,8 @@ pub(crate) struct OpenIntent<'a> {
     kernel: &'a Inner,
     agent: &'a Agent,
     pub(crate) intent: Arc<Intent>,
+    /// Whether the call is not carried out, because its agent is on a dry run.
+    pub(crate) simulated: bool,
 }
 
 impl Drop for OpenIntent<'_> {
@@ -47,7 +49,8 @@ impl Inner {
         }
         // From here on the intent is on record: if the wait for the disk is given up, it is closed as cancelled.
         let intent = Arc::new(Intent::new(passage.number, passage.started));
-        let open = OpenIntent { kernel: self, agent: passage.agent, intent };
+        let simulated = passage.agent.dry_run && judged.has_side_effects();
+        let open = OpenIntent { kernel: self, agent: passage.agent, intent, simulated };
         if judged.has_side_effects() {
             self.durable(&recorded).await?;
         }
@@ -62,6 +65,7 @@ impl Inner {
         let outcome = match &result {
             Ok(_) => Outcome::Done { result: digest, bytes },
             Err(CallError::Dead(_)) => Outcome::Cancelled,
+            Err(CallError::Simulated) => Outcome::Simulated,
             Err(error) => {
                 text = error.to_string();
                 Outcome::Failed { code: error.code(), error: &text }

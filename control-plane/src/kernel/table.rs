@@ -82,6 +82,7 @@ pub(crate) struct About {
     pub(crate) facts: Map<String, Value>,
     pub(crate) labels: LabelSet,
     pub(crate) footing: Arc<Footing>,
+    pub(crate) dry_run: bool,
 }
 
 /// One life of one agent.
@@ -93,6 +94,8 @@ pub(crate) struct Agent {
     pub(crate) facts: Map<String, Value>,
     /// What it is judged by.
     pub(crate) footing: Arc<Footing>,
+    /// Whether what it may do is not done.
+    pub(crate) dry_run: bool,
     pub(crate) files: Files,
     pub(crate) turn: Turn,
     pub(crate) word: Word,
@@ -112,11 +115,12 @@ pub(crate) struct Agent {
 
 impl Agent {
     pub(crate) fn new(id: AgentId, generation: u64, files: Files, trail: Arc<Trail>, about: About) -> Self {
-        let About { tenant, facts, labels, footing } = about;
+        let About { tenant, facts, labels, footing, dry_run } = about;
         Self {
             turn: Turn::new(labels),
             tenant,
             footing,
+            dry_run,
             running: Running::default(),
             parked: AtomicU64::new(0),
             trail,

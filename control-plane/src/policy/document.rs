@@ -75,7 +75,7 @@ pub(super) fn deny_all() -> Snapshot {
     }
 }
 
-fn compile(file: &Arc<str>, root: &Node, report: &mut Report) -> Option<Snapshot> {
+pub(super) fn compile(file: &Arc<str>, root: &Node, report: &mut Report) -> Option<Snapshot> {
     let fields = Fields::of(root, "the policy", &FIELDS, report)?;
     version(&fields, report);
     let name = fields.get("name").and_then(|entry| fields::name(&entry.value, "the policy's name", report));

@@ -140,6 +140,14 @@ pub(super) struct Mark {
 impl Mark {
     /// The document as a whole.
     pub(super) const NOWHERE: Self = Self { line: 0, column: 0 };
+
+    /// The place of a byte of `text`.
+    pub(super) fn of_offset(text: &str, offset: usize) -> Self {
+        let before = text.get(..offset).unwrap_or(text);
+        let line = before.rsplit('\n').next().unwrap_or(before);
+        let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX - 1) + 1;
+        Self { line: count(before.matches('\n').count()), column: count(line.chars().count()) }
+    }
 }
 
 /// The stable codes. Numbers are never reused.

@@ -170,10 +170,13 @@ mod pattern;
 pub(crate) mod permit;
 pub(crate) mod request;
 mod rule;
+pub mod security_md;
 mod set;
+pub mod simulate;
 mod snapshot;
 mod source;
 mod subject;
+pub mod test;
 
 use std::fmt;
 use std::io::Read;

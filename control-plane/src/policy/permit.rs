@@ -80,20 +80,27 @@ pub(crate) enum Permitted {
 impl Judged {
     /// Judges a request.
     pub(crate) fn by(standing: &Standing<'_>, caller: &Caller<'_>, request: Request) -> Self {
-        let judge = |request: &Request| {
-            let Some(question) = request.question() else { return standing.own_business() };
-            let first = standing.decide(caller, &question);
-            match request.second_question().map(|question| standing.decide(caller, &question)) {
-                Some(second) if first.verdict() < second.verdict() => second,
-                _ => first,
-            }
-        };
+        let judge =
+            |request: &Request| judge(standing, caller, request).unwrap_or_else(|| standing.own_business());
         let decision = judge(&request);
         let answer = match &request {
             Request::CheckPolicy(asked) => Some(judge(asked)),
             _ => None,
         };
         Self { request, decision, answer }
+    }
+
+    /// What another policy says to the same call; `None` when it is no call that policies can speak about.
+    pub(crate) fn as_judged_by(&self, standing: &Standing<'_>, caller: &Caller<'_>) -> Option<Decision> {
+        judge(standing, caller, &self.request)
+    }
+
+    pub(crate) fn decision(&self) -> &Decision {
+        &self.decision
+    }
+
+    pub(crate) fn describe(&self) -> String {
+        self.request.describe()
     }
 
     pub(crate) fn has_side_effects(&self) -> bool {
@@ -148,6 +155,15 @@ impl Judged {
             Request::Exit(request) => Permitted::Exit(Permit { request }),
         })
     }
+}
+
+/// The stricter of the answers to what a request asks; `None` when it asks nothing.
+fn judge(standing: &Standing<'_>, caller: &Caller<'_>, request: &Request) -> Option<Decision> {
+    let first = standing.decide(caller, &request.question()?);
+    Some(match request.second_question().map(|question| standing.decide(caller, &question)) {
+        Some(second) if first.verdict() < second.verdict() => second,
+        _ => first,
+    })
 }
 
 fn decided<'a>(decision: &'a Decision, labels: &LabelSet) -> Decided<'a> {

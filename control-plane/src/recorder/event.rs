@@ -56,6 +56,8 @@ pub enum Body<'a> {
         under: u64,
         /// The document of its task's policy, as canonical JSON; empty when it has none.
         task: &'a [u8],
+        /// Whether what it is allowed to do is not done.
+        dry_run: bool,
     },
     /// A call was allowed and is about to be carried out.
     Intent {
@@ -296,6 +298,8 @@ pub enum Outcome<'a> {
     },
     /// The agent was ended, or gave the call up, while it ran.
     Cancelled,
+    /// It was not carried out: the agent is on a dry run.
+    Simulated,
 }
 
 impl Event<'_> {
@@ -306,10 +310,10 @@ impl Event<'_> {
             Body::Boot { policy, document } => {
                 json!({"kind": "boot", "policy": policy.to_string(), "document": embedded(document)})
             }
-            Body::Spawn { facts, tenant, labels, under, task } => {
+            Body::Spawn { facts, tenant, labels, under, task, dry_run } => {
                 let task = if task.is_empty() { Value::Null } else { embedded(task) };
                 json!({"kind": "spawn", "facts": embedded(facts), "tenant": tenant, "labels": labels,
-                    "policy_generation": under, "task_policy": task})
+                    "policy_generation": under, "task_policy": task, "dry_run": dry_run})
             }
             Body::Intent { request, decision } => judged("intent", request, decision),
             Body::Refused { request, decision } => judged("refused", request, decision),
@@ -328,6 +332,7 @@ impl Event<'_> {
                         json!({"outcome": "failed", "code": code, "error": error})
                     }
                     Outcome::Cancelled => json!({"outcome": "cancelled"}),
+                    Outcome::Simulated => json!({"outcome": "simulated"}),
                 };
                 extend(&mut line, json!({"kind": "outcome", "micros": micros}));
                 line

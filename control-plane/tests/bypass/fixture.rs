@@ -55,6 +55,8 @@ pub(crate) struct World {
     /// Files set aside, to be put back later.
     pub(crate) snapshot: Option<PathBuf>,
     pub(crate) saved: BTreeMap<String, Value>,
+    /// Whether what is allowed is not done.
+    dry_run: bool,
     /// Calls that run while later steps are taken.
     pub(crate) tasks: Vec<Task>,
     /// Index of the step that is being taken.
@@ -89,7 +91,7 @@ impl World {
         let worker = Arc::new(OnceLock::new());
         let tools = tools(&data, &counts, &worker);
         let recorder = Breakable::open(&recording, &recorder_fails).map_err(|error| error.to_string())?;
-        let kernel = boot(policy, tools, recorder, &clock)?;
+        let kernel = boot(policy, tools, recorder, &clock, false)?;
         let mut world = Self {
             folder,
             clock,
@@ -102,6 +104,7 @@ impl World {
             tampered: false,
             snapshot: None,
             saved: BTreeMap::new(),
+            dry_run: false,
             tasks: Vec::new(),
             step: 0,
             descriptors: BTreeMap::new(),
@@ -117,13 +120,19 @@ impl World {
         self.boot_on(policy, recording)
     }
 
+    /// Puts every agent on a dry run, or on no dry run any more.
+    pub(crate) fn set_dry_run(&mut self, dry_run: bool) -> Result<(), String> {
+        self.dry_run = dry_run;
+        self.reboot(self.kernel.policy())
+    }
+
     /// Starts a new kernel on a recording, which it goes on with when there is one.
     pub(crate) fn boot_on(&mut self, policy: impl Into<PolicySet>, recording: PathBuf) -> Result<(), String> {
         let recorder =
             Breakable::open(&recording, &self.recorder_fails).map_err(|error| error.to_string())?;
         let worker = Arc::new(OnceLock::new());
         let tools = tools(&self.data(), &self.counts, &worker);
-        self.kernel = boot(policy, tools, recorder, &self.clock)?;
+        self.kernel = boot(policy, tools, recorder, &self.clock, self.dry_run)?;
         (self.recording, self.worker, self.tampered) = (recording, worker, false);
         self.agents.clear();
         self.descriptors.clear();
@@ -249,9 +258,11 @@ fn boot(
     tools: Registry,
     recorder: FlightRecorder,
     clock: &ManualClock,
+    dry_run: bool,
 ) -> Result<Kernel, String> {
     let kernel =
         Kernel::builder().policy(policy).tools(tools).recorder(recorder).timer(Arc::new(clock.clone()));
+    let kernel = kernel.dry_run(dry_run);
     kernel.build().map_err(|error| error.to_string())
 }
 

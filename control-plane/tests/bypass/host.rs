@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use agent_control_plane::policy::PolicySet;
+use agent_control_plane::policy::{PolicySet, security_md};
 use agent_control_plane::primitives::{AgentId, Signal};
 use agent_control_plane::vfs::VfsPath;
 use agent_control_plane::{AgentSpec, ExitStatus, Policy};
@@ -19,14 +19,19 @@ pub(crate) async fn carry_out(world: &mut World, step: &Step) -> Result<Got, Str
     Ok(match step.op.as_str() {
         // Nothing in the types lets an agent do these; `tests/compile_fail` shows it.
         "forge_context" | "self_grant" | "reach" => Got::Denied,
-        "load_policy" | "compose" | "destroy" | "mount" | "kernel_shutdown" | "audit" | "unmount"
-        | "clock"
+        "load_policy" | "compose" | "parse" | "mode" | "destroy" | "mount" | "kernel_shutdown" | "audit"
+        | "unmount" | "clock"
             if !by_host =>
         {
             Got::Denied
         }
         "load_policy" => load_policy(world, step),
         "compose" => compose(world, step),
+        "parse" => parse(world, step),
+        "mode" => match world.set_dry_run(step.text("value") == "dry_run") {
+            Ok(()) => Got::Allowed,
+            Err(error) => Got::Failed(error),
+        },
         "spawn" => spawn(world, step)?,
         "destroy" => destroy(world, step).await,
         "mount" => mount(world, step)?,
@@ -55,6 +60,21 @@ fn load_policy(world: &mut World, step: &Step) -> Got {
     let Ok(policy) = Policy::from_yaml("case.yaml", &policy::translate(step.value(key))) else {
         return Got::LoadError;
     };
+    match world.reboot(policy) {
+        Ok(()) => Got::Allowed,
+        Err(_error) => Got::LoadError,
+    }
+}
+
+/// A file of an agent's repository. The security file becomes the policy in force; prose for the model is read by nobody
+/// here, and changes nothing.
+fn parse(world: &mut World, step: &Step) -> Got {
+    if step.text("format") == "agents_md" {
+        return Got::Allowed;
+    }
+    let Ok(text) = step.bytes("text", &world.saved) else { return Got::LoadError };
+    let Ok(text) = String::from_utf8(text) else { return Got::LoadError };
+    let Ok(policy) = security_md::load("security.md", &text) else { return Got::LoadError };
     match world.reboot(policy) {
         Ok(()) => Got::Allowed,
         Err(_error) => Got::LoadError,

@@ -11,4 +11,5 @@ mod host;
 mod recording;
 mod reload;
 mod road;
+mod shadow;
 mod signals;

@@ -4,11 +4,20 @@
 //! the rules allow, and cannot allow what they refuse. Where an engine is to decide alone, let the organisation's policy
 //! allow everything the engine is asked about. An engine that fails denies.
 
+#[cfg(feature = "cedar")]
+mod cedar;
+#[cfg(feature = "rego")]
+mod rego;
+
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use agent_primitives::{Digest, Verdict};
 
+#[cfg(feature = "cedar")]
+pub use self::cedar::CedarEngine;
+#[cfg(feature = "rego")]
+pub use self::rego::{REGO_DEADLINE, RegoEngine};
 use crate::question::{Caller, Question};
 
 /// What an engine says of one question.

@@ -131,14 +131,22 @@ impl PolicySet {
     /// `AK0136` for an organisation's policy that abstains, and as [`Policy::check_tools`], of all layers.
     pub fn check<'t>(&self, known: impl IntoIterator<Item = &'t ToolId>) -> Result<(), PolicyErrors> {
         let known: Vec<&ToolId> = known.into_iter().collect();
-        let organisation = &self.0.organisation;
-        let mut report = Report::new(&organisation.snapshot.file);
-        if let Some(at) = organisation.snapshot.abstains {
+        let tools = self.policies().map(|policy| policy.check_tools(known.iter().copied()));
+        PolicyErrors::all(std::iter::once(self.check_layers()).chain(tools))
+    }
+
+    /// Checks that the organisation's policy does not abstain, where the tools are not known.
+    ///
+    /// # Errors
+    /// `AK0136`, with its line, if it does.
+    pub fn check_layers(&self) -> Result<(), PolicyErrors> {
+        let organisation = &self.0.organisation.snapshot;
+        let mut report = Report::new(&organisation.file);
+        if let Some(at) = organisation.abstains {
             let help = "leave it out: what the organisation's policy does not allow, nobody may do";
             report.add_help(Code::Layer, at, "the organisation's policy cannot abstain", help);
         }
-        let tools = self.policies().map(|policy| policy.check_tools(known.iter().copied()));
-        PolicyErrors::all(std::iter::once(report.finish(Some(()))).chain(tools))
+        report.finish(Some(()))
     }
 
     /// The organisation's policy.
