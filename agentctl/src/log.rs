@@ -68,7 +68,7 @@ pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
 }
 
 /// Tells a recording that does not hold from any other failure: 5 and the finding with its code.
-fn found(result: anyhow::Result<ExitCode>) -> anyhow::Result<ExitCode> {
+pub(crate) fn found(result: anyhow::Result<ExitCode>) -> anyhow::Result<ExitCode> {
     match result.as_ref().err().and_then(|error| error.downcast_ref::<RecordingError>()) {
         Some(error) if error.is_finding() => {
             writeln!(std::io::stderr(), "agentctl: {error} [{}]", error.code())?;
@@ -164,6 +164,7 @@ fn line(stored: &Stored) -> Result<String, RecordingError> {
         "signal" => format!("{} from {}: {}", text("signal"), text("from"), text("reason")),
         "exit" => format!("exit   {}", text("status")),
         "boot" => format!("boot   policy {}", cut(&text("policy"), 16)),
+        "reload" => format!("reload policy {}", cut(&text("policy"), 16)),
         "spawn" => format!("spawn  facts {}", event.get("facts").map(shorten).unwrap_or_default()),
         "host" => format!("host   {}", text("action")),
         "budget" => {
@@ -206,7 +207,7 @@ fn shorten(value: &Value) -> Value {
 
 /// The first characters of a text, with an ellipsis where it goes on. What would steer the terminal, or show in another
 /// order than it stands, is replaced.
-fn cut(text: &str, width: usize) -> String {
+pub(crate) fn cut(text: &str, width: usize) -> String {
     let steers = |char: char| {
         char.is_control()
             || matches!(char, '\u{61C}' | '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{206F}'

@@ -5,6 +5,7 @@
 mod agentdojo;
 mod demo;
 mod log;
+mod policy;
 mod tool;
 
 use std::io::Write as _;
@@ -38,6 +39,9 @@ enum Command {
     /// Look into a recording
     #[command(subcommand)]
     Log(log::Command),
+    /// Check and test policies, and try one on a recording
+    #[command(subcommand)]
+    Policy(policy::Command),
     /// Measure against public data sets
     #[command(subcommand)]
     Bench(Bench),
@@ -75,6 +79,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Demo { out } => runtime()?.block_on(demo::run(out)),
         Command::Log(command) => log::run(command),
+        Command::Policy(command) => policy::run(command),
         Command::Bench(Bench::Agentdojo(options)) => runtime()?.block_on(agentdojo::run(&options)),
         Command::Tool { name } => tool::run(name),
     }

@@ -78,7 +78,8 @@ impl Effect {
 }
 
 /// A set of effects: one bit each, so that a decision can carry it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct EffectSet(u16);
 
 impl EffectSet {
@@ -92,6 +93,11 @@ impl EffectSet {
     #[must_use]
     pub const fn contains(self, effect: Effect) -> bool {
         self.0 & 1 << effect as u16 != 0
+    }
+
+    /// The effects in the set.
+    pub fn iter(self) -> impl Iterator<Item = Effect> {
+        Effect::ALL.into_iter().filter(move |effect| self.contains(*effect))
     }
 
     /// Whether the sets have an effect in common.

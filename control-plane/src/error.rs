@@ -34,6 +34,9 @@ pub enum CallError {
     /// A `SIGINT` was delivered instead of taking this call. The next call is taken.
     #[error("interrupted by SIGINT")]
     Interrupted,
+    /// The call is allowed and was not carried out: the agent is on a dry run.
+    #[error("the call is allowed, and was not done: this is a dry run")]
+    Simulated,
     /// The call did not end in time.
     #[error("the call did not end within its deadline")]
     Timeout,
@@ -80,6 +83,7 @@ impl CallError {
             Self::Dead(_) => "AK0902",
             Self::Interrupted => "AK0903",
             Self::Timeout => "AK0904",
+            Self::Simulated => "AK0921",
             Self::File(error) => error.code(),
             Self::Tool(error) => error.code(),
             Self::Signal(error) => error.code(),
@@ -147,6 +151,7 @@ impl CallError {
                 DenialClass::Limit => ErrorClass::Limit,
             },
             Self::Held { .. } => ErrorClass::Approval,
+            Self::Simulated => ErrorClass::Interrupted,
             Self::TooManyAccounts { .. } => ErrorClass::Limit,
             Self::Invalid(_) => ErrorClass::Mistake,
             Self::Dead(_) => ErrorClass::Gone,
@@ -172,6 +177,7 @@ impl CallError {
             ),
             Self::Tool(error) => error.retryable(),
             Self::Dead(_)
+            | Self::Simulated
             | Self::Signal(_)
             | Self::Labels(_)
             | Self::TooManyAccounts { .. }
@@ -281,7 +287,7 @@ impl InvalidCall {
             Self::Unmaskable { .. } => "AK0907",
             Self::TooMany { .. } => "AK0908",
             Self::NotAQuestion => "AK0909",
-            Self::SourcedTwice => "AK0915",
+            Self::SourcedTwice => "AK0917",
         }
     }
 }

@@ -16,6 +16,8 @@ pub mod recorder;
 mod signal;
 pub mod tree;
 pub mod vfs;
+#[cfg(feature = "watch")]
+pub mod watch;
 
 pub use agent_primitives as primitives;
 pub use agent_tool_registry as atr;

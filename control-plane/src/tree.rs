@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use agent_primitives::{AgentId, TenantId};
 use bytes::Bytes;
 
-use crate::policy::Policy;
+use crate::kernel::Footing;
 use crate::recorder::Trail;
 use crate::vfs::{Access, BadPath, Memory, Mount, Projection, Quota, VfsPath};
 
@@ -12,9 +13,16 @@ use crate::vfs::{Access, BadPath, Memory, Mount, Projection, Quota, VfsPath};
 pub const WORKING_MEMORY: Quota = Quota { bytes: 16 << 20, files: 10_000 };
 
 /// The standard mounts.
-pub(crate) fn standard(policy: &Policy, trail: &Arc<Trail>) -> Result<[Mount; 3], BadPath> {
-    let (policy, trail) = (policy.clone(), Arc::clone(trail));
-    let active = move || Ok(Bytes::from(policy.to_json().to_string()));
+pub(crate) fn standard(
+    agent: &AgentId,
+    tenant: Option<&TenantId>,
+    footing: &Arc<Footing>,
+    trail: &Arc<Trail>,
+) -> Result<[Mount; 3], BadPath> {
+    let (agent, tenant, trail) = (agent.clone(), tenant.cloned(), Arc::clone(trail));
+    let (now, past) = (Arc::clone(footing), Arc::clone(footing));
+    let active = move || Ok(Bytes::from(now.active(&agent, tenant.as_ref()).to_string()));
+    let history = move || Ok(Bytes::from(past.history().to_string()));
     let events = move || Ok(Bytes::from(trail.to_jsonl()));
     Ok([
         Mount::new(
@@ -24,7 +32,7 @@ pub(crate) fn standard(policy: &Policy, trail: &Arc<Trail>) -> Result<[Mount; 3]
         ),
         Mount::new(
             VfsPath::parse("/policy")?,
-            Arc::new(Projection::new().file("active.json", active)?),
+            Arc::new(Projection::new().file("active.json", active)?.file("history.json", history)?),
             Access::ReadOnly,
         ),
         Mount::new(

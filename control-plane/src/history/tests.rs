@@ -108,6 +108,7 @@ fn intent(request: Request<'static>) -> Body<'static> {
         verdict: Verdict::Allow,
         rules: Vec::new(),
         policy: Digest::ZERO,
+        generation: 1,
         labels: LabelSet::EMPTY,
         arguments: Vec::new(),
         reason: None,
@@ -121,12 +122,20 @@ fn intent(request: Request<'static>) -> Body<'static> {
 fn a_recording_makes_the_same_history() {
     let flags = OpenFlags { write: true, ..OpenFlags::default() };
     let exec = Request::Exec {
+        effects: agent_tool_registry::EffectSet::default(),
         tool: "refund",
         contract: Digest::ZERO,
         arguments: br#"{"amount":7,"id":"x"}"#,
         deadline: None,
     };
-    let spawn = || Body::Spawn { facts: b"{}", tenant: "", labels: LabelSet::EMPTY };
+    let spawn = || Body::Spawn {
+        facts: b"{}",
+        tenant: "",
+        labels: LabelSet::EMPTY,
+        under: 1,
+        task: b"",
+        dry_run: false,
+    };
     let mut history = History::EMPTY;
     for event in [
         event("a", 1, spawn()),

@@ -9,10 +9,12 @@ use std::task::Poll;
 
 use agent_primitives::json::{self, Value};
 use agent_primitives::{AgentId, LabelSet, Signal, TenantId};
+use agent_tool_registry::ToolContract;
 use serde_json::Map;
 
 use super::consent::OnAsk;
 use super::files::Files;
+use super::policies::Footing;
 use super::running::{discard, panic_text};
 use super::table::{About, Agent, AgentState, ExitStatus, TableError};
 use super::{Inner, Kernel};
@@ -20,6 +22,7 @@ use crate::agent::AgentHandle;
 use crate::budget::Budget;
 use crate::error::{CallError, SignalError};
 use crate::flow::Provenance;
+use crate::policy::{Policy, PolicyErrors};
 use crate::recorder::{Actor, Body, Trail};
 use crate::tree;
 use crate::vfs::{BadPath, Mount, PathError, VfsPath};
@@ -39,16 +42,27 @@ pub struct AgentSpec {
     on_ask: OnAsk,
     budget: Budget,
     task_budget: Budget,
+    task: Option<Policy>,
+    dry_run: bool,
 }
 
 impl AgentSpec {
     /// An agent of this name, with memory under `/mem/working` and nothing else to write to.
     #[must_use]
     pub fn new(id: impl Into<String>) -> Self {
-        let (tenant, labels, provenance) = (None, LabelSet::EMPTY, Provenance::default());
-        let (facts, mounts, on_ask) = (Map::new(), Vec::new(), OnAsk::default());
-        let (budget, task_budget) = (Budget::new(), Budget::new());
-        Self { id: id.into(), tenant, labels, provenance, facts, mounts, on_ask, budget, task_budget }
+        Self {
+            id: id.into(),
+            tenant: None,
+            labels: LabelSet::EMPTY,
+            provenance: Provenance::default(),
+            facts: Map::new(),
+            mounts: Vec::new(),
+            on_ask: OnAsk::default(),
+            budget: Budget::new(),
+            task_budget: Budget::new(),
+            task: None,
+            dry_run: false,
+        }
     }
 
     /// Whose agent it is. Policies select on it, and what a tenant may use is shared by all its agents.
@@ -100,6 +114,23 @@ impl AgentSpec {
         self
     }
 
+    /// A policy for what the agent is to do in this life: one more layer, which can only tighten. Where it says
+    /// `unmatched: abstain`, what it does not mention is left to the other layers.
+    #[must_use]
+    pub fn task_policy(mut self, policy: Policy) -> Self {
+        self.task = Some(policy);
+        self
+    }
+
+    /// Whether the agent is on a dry run. Its calls are judged and recorded as always, and a refusal has its consequences;
+    /// but what is allowed and has side effects is not done: the outcome on record is `simulated`, and the agent gets
+    /// [`CallError::Simulated`]. What only reads is done.
+    #[must_use]
+    pub fn dry_run(mut self, dry_run: bool) -> Self {
+        self.dry_run = dry_run;
+        self
+    }
+
     /// Mounts a store in the agent's tree. At the point of a standard mount it takes that one's place.
     #[must_use]
     pub fn mount(mut self, mount: Mount) -> Self {
@@ -126,6 +157,9 @@ pub enum SpawnError {
     /// The facts are too large, or have no canonical form.
     #[error("the facts about the agent cannot be recorded: {0}")]
     Facts(json::JsonError),
+    /// The policy of its task names tools that are not registered.
+    #[error(transparent)]
+    Policy(#[from] PolicyErrors),
     /// A mount does not fit.
     #[error("cannot mount: {0}")]
     Mount(PathError),
@@ -151,6 +185,7 @@ impl SpawnError {
             Self::Name { .. } => "AK0905",
             Self::AlreadyExists(_) => "AK0912",
             Self::Facts(_) => "AK0913",
+            Self::Policy(errors) => errors.code(),
             Self::Mount(error) => error.code(),
             Self::Tree(_) => "AK9904",
             Self::Full { .. } => "AK0914",
@@ -179,21 +214,28 @@ impl Kernel {
     pub fn spawn(&self, spec: AgentSpec) -> Result<AgentHandle, SpawnError> {
         let inner = &self.inner;
         inner.starting()?;
-        let AgentSpec { id, tenant, labels, provenance, facts, mounts, on_ask, budget, task_budget } = spec;
+        let AgentSpec { id, tenant, labels, provenance, facts, mounts, on_ask, .. } = spec;
+        let AgentSpec { budget, task_budget, task, dry_run, .. } = spec;
         let id: AgentId = id.parse().map_err(|source| SpawnError::Name { name: id, source })?;
         let canonical = json::canonical(&Value::Object(facts.clone())).map_err(SpawnError::Facts)?;
         if MAX_FACTS < canonical.len() {
             return Err(SpawnError::Facts(json::JsonError::TooLarge { limit: MAX_FACTS }));
         }
-        let trail = Arc::new(Trail::default());
-        let standard = tree::standard(&inner.policy, &trail).map_err(SpawnError::Tree)?;
+        let document = task.as_ref().map(|task| json::canonical(&task.to_json())).transpose();
+        let document = document.map_err(SpawnError::Facts)?.unwrap_or_default();
+        if let Some(task) = &task {
+            task.check_tools(inner.tools.iter().map(ToolContract::id))?;
+        }
+        let (trail, footing) = (Arc::new(Trail::default()), Arc::new(Footing::new(&inner.policies, task)));
+        let standard = tree::standard(&id, tenant.as_ref(), &footing, &trail).map_err(SpawnError::Tree)?;
         let taken = |mount: &Mount| mounts.iter().any(|own| own.point() == mount.point());
         let standard: Vec<Mount> = standard.into_iter().filter(|mount| !taken(mount)).collect();
         let files = Files::new(standard.into_iter().chain(mounts)).map_err(SpawnError::Mount)?;
         let (shown, starts_with) = (tenant.clone(), labels.clone());
         let accounts = inner.accounts.of(&id, tenant.as_ref(), inner.timer.monotonic());
         let accounts = accounts.map_err(|_full| CallError::TooManyAccounts { limit: super::MAX_ACCOUNTS })?;
-        let about = About { accounts, tenant, facts, labels, provenance, on_ask };
+        let dry_run = dry_run || inner.dry_run;
+        let about = About { accounts, tenant, facts, labels, provenance, on_ask, footing, dry_run };
         let agent = Arc::new(Agent::new(id, inner.next_number(), files, trail, about));
         inner.table.add(&agent).map_err(|error| match error {
             TableError::Exists => SpawnError::AlreadyExists(agent.id.clone()),
@@ -206,6 +248,9 @@ impl Kernel {
                 facts: &canonical,
                 tenant: shown.as_ref().map_or("", |tenant| tenant.as_str()),
                 labels: starts_with,
+                under: agent.footing.generation(),
+                task: &document,
+                dry_run: agent.dry_run,
             },
         )?;
         // After the name was taken, so that a spawn that is refused changes nobody's budget.

@@ -6,15 +6,17 @@ use std::time::Duration;
 
 use agent_primitives::{TenantId, Timer, TooManyLabels, json};
 use agent_tool_registry::{Registry, TokioTimer, ToolContract};
+use arc_swap::ArcSwapOption;
 
 use super::accounts::AccountTable;
 use super::flow::ToolLabels;
+use super::policies::Policies;
 use super::table::Table;
 use super::{Inner, Kernel};
 use crate::approval::{Approvals, StoreError};
 use crate::budget::{AccountId, Budget};
 use crate::error::CallError;
-use crate::policy::{Policy, PolicyErrors};
+use crate::policy::{PolicyErrors, PolicySet};
 use crate::recorder::{Body, FlightRecorder, RecorderError, Source};
 
 /// How long an agent has to end in order after `SIGTERM`, unless the host says otherwise.
@@ -27,7 +29,7 @@ pub struct NeedsPolicy(());
 /// The builder has a policy.
 #[derive(Debug)]
 pub struct Ready {
-    policy: Policy,
+    policy: PolicySet,
 }
 
 /// Builds a [`Kernel`].
@@ -41,13 +43,14 @@ pub struct KernelBuilder<State> {
     grace: Duration,
     approvals: Option<Approvals>,
     budgets: Vec<(AccountId, Budget)>,
+    dry_run: bool,
 }
 
 /// Why a kernel could not be built.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BuildError {
-    /// The policy names tools that are not registered.
+    /// The organisation's policy abstains, or a policy names tools that are not registered.
     #[error(transparent)]
     Policy(#[from] PolicyErrors),
     /// The start could not be recorded.
@@ -77,13 +80,16 @@ impl KernelBuilder<NeedsPolicy> {
             grace: DEFAULT_GRACE,
             approvals: None,
             budgets: Vec::new(),
+            dry_run: false,
         }
     }
 
-    /// The policy every call is judged by. [`Policy::deny_all`] is the least one.
-    pub fn policy(self, policy: Policy) -> KernelBuilder<Ready> {
-        let Self { state: NeedsPolicy(()), tools, recorder, timer, grace, approvals, budgets } = self;
-        KernelBuilder { state: Ready { policy }, tools, recorder, timer, grace, approvals, budgets }
+    /// The policy every call is judged by, or a set of them. [`Policy::deny_all`](crate::Policy::deny_all) is the least.
+    pub fn policy(self, policy: impl Into<PolicySet>) -> KernelBuilder<Ready> {
+        let policy = policy.into();
+        let Self { state: NeedsPolicy(()), tools, recorder, timer, grace, approvals, budgets, dry_run } =
+            self;
+        KernelBuilder { state: Ready { policy }, tools, recorder, timer, grace, approvals, budgets, dry_run }
     }
 }
 
@@ -129,6 +135,12 @@ impl<State> KernelBuilder<State> {
         self.approvals = Some(approvals);
         self
     }
+
+    /// Puts every agent on a dry run: see [`AgentSpec::dry_run`](super::AgentSpec::dry_run).
+    pub fn dry_run(mut self, dry_run: bool) -> Self {
+        self.dry_run = dry_run;
+        self
+    }
 }
 
 impl KernelBuilder<Ready> {
@@ -137,8 +149,11 @@ impl KernelBuilder<Ready> {
     /// # Errors
     /// A rule names a tool that is not registered, the start cannot be recorded, or the approvals kept cannot be read.
     pub fn build(self) -> Result<Kernel, BuildError> {
-        let Self { state: Ready { policy }, tools, recorder, timer, grace, approvals, budgets } = self;
-        policy.check_tools(tools.iter().map(ToolContract::id))?;
+        let Self { state: Ready { policy }, tools, recorder, timer, grace, approvals, budgets, dry_run } =
+            self;
+        policy.check(tools.iter().map(ToolContract::id))?;
+        let document = json::canonical(&policy.to_json()).map_err(BuildError::Document)?;
+        let digest = policy.digest();
         let recorder = match recorder {
             Some(recorder) => recorder,
             None => FlightRecorder::memory().map_err(BuildError::Memory)?,
@@ -147,11 +162,13 @@ impl KernelBuilder<Ready> {
         let desk = approvals.map(|approvals| approvals.open(Arc::clone(&timer))).transpose()?;
         let numbers = AtomicU64::new(recorder.head().count + 1);
         let inner = Inner {
-            policy,
+            policies: Arc::new(Policies::new(policy, timer.now())),
+            shadow: ArcSwapOption::empty(),
             tool_labels: ToolLabels::of(&tools)?,
             tools,
             recorder,
             timer,
+            dry_run,
             desk: desk.map(Arc::new),
             grace,
             table: Table::default(),
@@ -161,8 +178,7 @@ impl KernelBuilder<Ready> {
             closing: AtomicBool::new(false),
             down: OnceLock::new(),
         };
-        let document = json::canonical(&inner.policy.to_json()).map_err(BuildError::Document)?;
-        inner.append(Source::KERNEL, 0, Body::Boot { policy: inner.policy.digest(), document: &document })?;
+        inner.append(Source::KERNEL, 0, Body::Boot { policy: digest, document: &document })?;
         inner.publish();
         let kernel = Kernel { inner: Arc::new(inner) };
         for (account, budget) in budgets {

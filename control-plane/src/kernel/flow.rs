@@ -12,6 +12,7 @@ use super::table::Agent;
 use crate::call::Reply;
 use crate::error::CallError;
 use crate::flow::{Argument, Provenance};
+use crate::policy::Looks;
 use crate::policy::request::Request;
 
 /// What the output of each tool carries at the least: its name as a label, and what its contract says of the whole.
@@ -52,7 +53,7 @@ impl ToolLabels {
 impl Inner {
     /// Finds out what the arguments of a call carry. Nothing, if the agent has read nothing that carries a label.
     pub(crate) fn find_out(&self, agent: &Agent, turn: &State, request: &mut Request) {
-        if turn.labels.is_empty() || !self.policy.looks_at_arguments() {
+        if turn.labels.is_empty() {
             return;
         }
         let Some(run) = request.tool_call() else { return };
@@ -89,7 +90,7 @@ impl Inner {
                 turn.labels = turn.labels.join(&labels)?;
                 match agent.provenance {
                     Provenance::Coarse => {}
-                    Provenance::Traced if self.policy.looks_at_arguments() => {
+                    Provenance::Traced if self.looks(agent).at_arguments => {
                         hear_output(&mut turn, contract, output.value(), &labels);
                     }
                     Provenance::Traced => {}
@@ -114,7 +115,7 @@ impl Inner {
         result: Result<Reply, CallError>,
     ) -> Result<Reply, CallError> {
         if let Ok(Reply::Data { data, labels, .. }) = &result {
-            let traced = agent.provenance == Provenance::Traced && self.policy.looks_at_arguments();
+            let traced = agent.provenance == Provenance::Traced && self.looks(agent).at_arguments;
             let text = if traced { std::str::from_utf8(data).ok() } else { None };
             if text.is_some() || !labels.is_empty() {
                 let mut turn = agent.turn.lock();
@@ -125,6 +126,11 @@ impl Inner {
             }
         }
         result
+    }
+
+    /// What decisions about the agent look at.
+    fn looks(&self, agent: &Agent) -> Looks {
+        agent.footing.with(|standing| standing.looks()).and(self.candidate_looks())
     }
 
     /// What the agent's own words carry.

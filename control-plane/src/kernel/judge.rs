@@ -90,16 +90,19 @@ impl Inner {
         let agent = passage.agent;
         let mut turn = agent.turn.lock();
         let state = &mut *turn;
-        if let Some(recalled) = state.refusals.recall(&self.policy, &request) {
+        let (digest, looks) = agent.footing.with(|standing| (standing.digest(), standing.looks()));
+        if let Some(recalled) = state.refusals.recall(digest, &request) {
             let repeated = self.repeated(passage, &request, &recalled);
             drop(turn);
             repeated?;
             return Err(self.deny(passage, recalled.denial));
         }
-        self.find_out(agent, state, &mut request);
-        let policy = &self.policy;
-        let mode = policy.looks_at_mode().then(|| self.mode());
-        let budgets = if policy.looks_at_budgets() { agent.accounts.states() } else { Vec::new() };
+        let looks = looks.and(self.candidate_looks());
+        if looks.at_arguments {
+            self.find_out(agent, state, &mut request);
+        }
+        let mode = looks.at_mode.then(|| self.mode());
+        let budgets = if looks.at_budgets { agent.accounts.states() } else { Vec::new() };
         let caller = Caller {
             agent: &agent.id,
             tenant: agent.tenant.as_ref(),
@@ -110,7 +113,8 @@ impl Inner {
             mode: mode.as_ref().map_or("", Mode::as_str),
             budgets: &budgets,
         };
-        let mut judged = Judged::by(policy, &caller, request);
+        let mut judged = agent.footing.with(|standing| Judged::by(standing, &caller, request));
+        self.compare(&agent.footing, passage.number, &caller, &judged);
         let hold = match hold {
             Some(hold) => Some(hold),
             None => self.reserve(agent, passage.number, &judged).unwrap_or_else(|no_room| {
@@ -133,16 +137,16 @@ impl Inner {
         }
         judged.consent(consent);
         let recorded = self.record(passage, judged.as_event(&caller))?;
-        self.take_in(passage, state, &judged);
+        self.take_in(passage, state, &judged, looks.back);
         Ok(Ruled::Decided(Decided { judged, recorded, consent, hold }))
     }
 
     /// What a decision that is on record changes for the next one.
-    fn take_in(&self, passage: Passage<'_>, state: &mut State, judged: &Judged) {
+    fn take_in(&self, passage: Passage<'_>, state: &mut State, judged: &Judged, looks_back: bool) {
         let request = judged.request();
         let questions = || request.question().into_iter().chain(request.second_question());
         match judged.denial() {
-            None if self.policy.looks_back() => {
+            None if looks_back => {
                 for deed in questions() {
                     state.history.note(&deed, passage.now);
                 }
@@ -153,9 +157,15 @@ impl Inner {
                 }
             }
             Some(denial) => {
-                let agent = &passage.agent.id;
-                if questions().all(|question| self.policy.is_timeless(agent, &question)) {
-                    state.refusals.remember(&self.policy, request, &denial, passage.number);
+                let agent = passage.agent;
+                let (timeless, policy) = agent.footing.with(|standing| {
+                    let timeless =
+                        |question| standing.is_timeless(&agent.id, agent.tenant.as_ref(), &question);
+                    (questions().all(timeless), standing.digest())
+                });
+                // What came into force since would make the memory speak for another policy.
+                if timeless && policy == judged.decision().policy_digest() {
+                    state.refusals.remember(policy, request, &denial, passage.number);
                 }
             }
         }

@@ -12,10 +12,12 @@ mod flow;
 mod gate;
 mod inspect;
 mod judge;
+mod policies;
 mod record;
 mod refusals;
 mod running;
 mod service;
+mod shadow;
 mod syscall;
 pub(crate) mod table;
 
@@ -29,22 +31,28 @@ use std::time::Duration;
 
 use agent_primitives::{AgentId, Monotonic, Signal, Timer, Timestamp};
 use agent_tool_registry::Registry;
+use arc_swap::ArcSwapOption;
 
 pub use accounts::MAX_ACCOUNTS;
 pub use agents::{AgentInfo, AgentSpec, MAX_FACTS, SpawnError};
 pub use builder::{BuildError, DEFAULT_GRACE, KernelBuilder, NeedsPolicy, Ready};
 pub use consent::OnAsk;
+pub(crate) use policies::Footing;
+pub use policies::{MAX_HISTORY, ReloadError, Widening};
 pub use refusals::{LOOP_AT, LOOP_WINDOW, MAX_REFUSALS};
+pub(crate) use running::panic_text;
 pub use service::{FILE_DEADLINE, MAX_AWAIT};
+pub use shadow::{Divergence, MAX_DIVERGENCES, ShadowReport};
 pub use table::{AgentState, ExitStatus, MAX_AGENTS, MAX_ZOMBIES};
 
 use self::accounts::AccountTable;
 use self::flow::ToolLabels;
+use self::policies::Policies;
+use self::shadow::Shadow;
 use self::table::{Agent, Table};
 use crate::approval::Desk;
 use crate::error::{CallError, SignalError};
 use crate::mode::Mode;
-use crate::policy::Policy;
 use crate::recorder::{Actor, Body, FlightRecorder, Outcome, Recorded, Source};
 pub use crate::signal::MAX_IN_FLIGHT;
 
@@ -62,7 +70,9 @@ pub struct Kernel {
 
 /// What every call shares.
 pub(crate) struct Inner {
-    policy: Policy,
+    policies: Arc<Policies>,
+    /// The candidate that is judged beside them.
+    shadow: ArcSwapOption<Shadow>,
     tools: Registry,
     tool_labels: ToolLabels,
     recorder: FlightRecorder,
@@ -70,6 +80,8 @@ pub(crate) struct Inner {
     grace: Duration,
     /// `None` when nobody can be asked.
     desk: Option<Arc<Desk>>,
+    /// Whether every agent is on a dry run.
+    dry_run: bool,
     table: Table,
     accounts: AccountTable,
     mode: Mutex<Mode>,
@@ -115,12 +127,6 @@ impl Kernel {
     #[must_use]
     pub fn state(&self) -> State {
         self.inner.state()
-    }
-
-    /// The policy in force.
-    #[must_use]
-    pub fn policy(&self) -> &Policy {
-        &self.inner.policy
     }
 
     /// The mode the kernel is in.
@@ -216,7 +222,10 @@ impl fmt::Debug for Kernel {
 
 impl fmt::Debug for Inner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Kernel").field("state", &self.state()).field("policy", &self.policy.digest()).finish()
+        f.debug_struct("Kernel")
+            .field("state", &self.state())
+            .field("policy", &self.policies.current())
+            .finish()
     }
 }
 

@@ -34,6 +34,8 @@ pub(crate) struct OpenIntent<'a> {
     pub(crate) intent: Arc<Intent>,
     /// Dropped after the outcome is recorded, which settles it.
     _hold: Option<Hold<'a>>,
+    /// Whether the call is not carried out, because its agent is on a dry run.
+    pub(crate) simulated: bool,
     /// Which tool runs on which arguments, if one does.
     run: Option<(ToolId, Digest)>,
 }
@@ -67,7 +69,8 @@ impl Inner {
         // From here on the intent is on record: if the wait for the disk is given up, it is closed as cancelled.
         let intent = Arc::new(Intent::new(passage.number, passage.called, passage.started, hold.is_some()));
         let run = judged.request().run();
-        let open = OpenIntent { kernel: self, agent: passage.agent, intent, _hold: hold, run };
+        let simulated = passage.agent.dry_run && judged.has_side_effects();
+        let open = OpenIntent { kernel: self, agent: passage.agent, intent, _hold: hold, simulated, run };
         if judged.has_side_effects() {
             self.durable(&recorded).await?;
         }
@@ -87,6 +90,7 @@ impl Inner {
         let outcome = match &result {
             Ok(_) => Outcome::Done { result: digest, bytes, labels },
             Err(CallError::Dead(_)) => Outcome::Cancelled,
+            Err(CallError::Simulated) => Outcome::Simulated,
             Err(error) => {
                 text = error.to_string();
                 Outcome::Failed { code: error.code(), error: &text }

@@ -11,7 +11,6 @@ use agent_primitives::{Digest, Timestamp, Verdict};
 
 use crate::denial::{Denial, DenialClass};
 use crate::history::window;
-use crate::policy::Policy;
 use crate::policy::request::Request;
 
 /// Most refused calls remembered for one agent; the oldest are forgotten first.
@@ -63,7 +62,7 @@ pub(crate) struct Recalled {
 
 impl Refusals {
     /// The refusal that this request has met before and would meet again, counted once more.
-    pub(crate) fn recall(&mut self, policy: &Policy, request: &Request) -> Option<Recalled> {
+    pub(crate) fn recall(&mut self, policy: Digest, request: &Request) -> Option<Recalled> {
         let kept = self.0.as_deref_mut()?;
         // What is looked for has the same words; only then is it worth a digest.
         if kept.remembered.is_empty() {
@@ -74,15 +73,14 @@ impl Refusals {
             return None;
         }
         let identity = request.identity()?;
-        let under = policy.digest();
-        let same = |refusal: &&mut Refusal| refusal.identity == identity && refusal.policy == under;
+        let same = |refusal: &&mut Refusal| refusal.identity == identity && refusal.policy == policy;
         let refusal = kept.remembered.iter_mut().find(same)?;
         refusal.denial.repeats = refusal.denial.repeats.saturating_add(1);
         Some(Recalled { denial: refusal.denial.clone(), of: refusal.number })
     }
 
     /// Remembers a refusal that stands for as long as the policy does.
-    pub(crate) fn remember(&mut self, policy: &Policy, request: &Request, denial: &Denial, number: u64) {
+    pub(crate) fn remember(&mut self, policy: Digest, request: &Request, denial: &Denial, number: u64) {
         let stands = denial.verdict == Verdict::Deny && denial.class() == DenialClass::Forbidden;
         if !stands || denial.retryable() || MAX_WHAT < denial.what.len() {
             return;
@@ -92,7 +90,6 @@ impl Refusals {
         if kept.remembered.len() == MAX_REFUSALS {
             kept.remembered.pop_front();
         }
-        let policy = policy.digest();
         kept.remembered.push_back(Refusal { identity, policy, number, denial: denial.clone() });
     }
 

@@ -61,6 +61,8 @@ impl Inner {
 
         // Service, watched: a kill or a deadline drops it. Then what came back is inspected and its outcome recorded.
         let result = match self.checkpoint(agent).await {
+            // A dry run ends here: the permit is dropped, and with it the right to the effect.
+            Ok(()) if open.simulated => Err(CallError::Simulated),
             Ok(()) => {
                 self.begin(agent, &open.intent);
                 self.dispatch(agent, &open.intent, permitted).await

@@ -17,6 +17,7 @@ use super::charge::Charges;
 use super::consent::{OnAsk, Waiting};
 use super::files::Files;
 use super::judge::Turn;
+use super::policies::Footing;
 use super::running::Running;
 use crate::budget::Accounts;
 use crate::flow::Provenance;
@@ -92,6 +93,8 @@ pub(crate) struct About {
     pub(crate) labels: LabelSet,
     pub(crate) provenance: Provenance,
     pub(crate) on_ask: OnAsk,
+    pub(crate) footing: Arc<Footing>,
+    pub(crate) dry_run: bool,
 }
 
 /// One life of one agent.
@@ -101,6 +104,10 @@ pub(crate) struct Agent {
     pub(crate) generation: u64,
     pub(crate) tenant: Option<TenantId>,
     pub(crate) facts: Map<String, Value>,
+    /// What it is judged by.
+    pub(crate) footing: Arc<Footing>,
+    /// Whether what it may do is not done.
+    pub(crate) dry_run: bool,
     pub(crate) files: Files,
     pub(crate) turn: Turn,
     pub(crate) provenance: Provenance,
@@ -129,11 +136,13 @@ pub(crate) struct Agent {
 
 impl Agent {
     pub(crate) fn new(id: AgentId, generation: u64, files: Files, trail: Arc<Trail>, about: About) -> Self {
-        let About { accounts, tenant, facts, labels, provenance, on_ask } = about;
+        let About { accounts, tenant, facts, labels, provenance, on_ask, footing, dry_run } = about;
         Self {
             provenance,
             turn: Turn::new(labels),
             tenant,
+            footing,
+            dry_run,
             running: Running::default(),
             on_ask,
             waiting: Waiting::default(),

@@ -57,6 +57,18 @@ pub struct Decision {
     matched: usize,
     /// Every rule that made the verdict and obliges, however many; nothing is allocated while there are few.
     obliging: SmallVec<[u32; 2]>,
+    /// What answered instead of the rules of the snapshot.
+    engine: Option<Box<ByEngine>>,
+    policy: Digest,
+    generation: u64,
+    with: Vec<Decision>,
+}
+
+/// The answer of a policy engine.
+#[derive(Clone, Debug)]
+struct ByEngine {
+    name: Box<str>,
+    rules: Box<[Box<str>]>,
 }
 
 impl Decision {
@@ -71,14 +83,21 @@ impl Decision {
     /// always allowed.
     #[must_use]
     pub fn rules(&self) -> impl ExactSizeIterator<Item = &str> {
-        let kept = self.kept.iter().take(self.matched);
-        kept.map(|rule| self.snapshot.rule(*rule).map_or("", |rule| &*rule.id))
+        let kept = self.rule_count().min(MAX_DECIDING_RULES);
+        (0..kept).map(|index| self.rule_id(index).unwrap_or_default())
+    }
+
+    fn rule_id(&self, index: usize) -> Option<&str> {
+        match &self.engine {
+            Some(engine) => engine.rules.get(index).map(|rule| &**rule),
+            None => Some(&*self.snapshot.rule(*self.kept.get(index)?)?.id),
+        }
     }
 
     /// How many rules made the verdict, those included that [`Decision::rules`] leaves out.
     #[must_use]
     pub fn rule_count(&self) -> usize {
-        self.matched
+        self.engine.as_ref().map_or(self.matched, |engine| engine.rules.len())
     }
 
     /// The first of the rules that made the verdict; `None` when nothing matched.
@@ -94,30 +113,40 @@ impl Decision {
         self.on_violation
     }
 
-    /// The rules that made the verdict and oblige the kernel to something, all of them, in the order of the document.
+    /// The rules that made the verdict and oblige the kernel to something, all of them, in the order of the document; and
+    /// those of the other layers, since what each demands has to be met.
     pub(crate) fn obliging(&self) -> impl Iterator<Item = &Rule> + Clone {
+        self.own_obliging().chain(self.with.iter().flat_map(Self::own_obliging))
+    }
+
+    fn own_obliging(&self) -> impl Iterator<Item = &Rule> + Clone {
         self.obliging.iter().filter_map(|rule| self.snapshot.rule(*rule))
     }
 
-    /// The stricter of two answers about one call. If they are equal the first stands, with the obligations of both.
-    pub(crate) fn and(mut self, other: Self) -> Self {
-        if self.verdict < other.verdict {
-            return other;
-        }
-        if self.verdict == other.verdict {
-            for rule in other.obliging {
-                if !self.obliging.contains(&rule) {
-                    self.obliging.push(rule);
-                }
-            }
-        }
-        self
-    }
-
-    /// The digest of the policy that answered.
+    /// The digest of everything that answered: the whole set of layers, those that had nothing to say included.
     #[must_use]
     pub fn policy_digest(&self) -> Digest {
-        self.snapshot.digest
+        self.policy
+    }
+
+    /// The name of the policy, or of the engine, whose rules these are.
+    #[must_use]
+    pub fn policy_name(&self) -> &str {
+        self.engine.as_ref().map_or(&*self.snapshot.name, |engine| &*engine.name)
+    }
+
+    /// The generation of the policy set that answered, as [`crate::Kernel::reload`] counts them; zero outside of a
+    /// kernel.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// What the other layers said. Of a denied call those that deny it too; of any other all of them, since what each
+    /// demands has to be met.
+    #[must_use]
+    pub fn with(&self) -> &[Self] {
+        &self.with
     }
 }
 
@@ -140,23 +169,32 @@ pub(super) fn own_business(snapshot: &Arc<Snapshot>) -> Decision {
         kept: [0; MAX_DECIDING_RULES],
         matched: 0,
         obliging: SmallVec::new(),
+        engine: None,
+        policy: snapshot.digest,
+        generation: 0,
+        with: Vec::new(),
     }
+}
+
+/// The answer of an engine, on behalf of the organisation whose snapshot this is.
+pub(super) fn by_engine(
+    snapshot: &Arc<Snapshot>,
+    name: &str,
+    verdict: Verdict,
+    rules: Vec<String>,
+) -> Decision {
+    let rules = rules.into_iter().map(String::into_boxed_str).collect();
+    let engine = Some(Box::new(ByEngine { name: name.into(), rules }));
+    Decision { verdict, engine, ..own_business(snapshot) }
 }
 
 /// Answers a question: deny over ask over allow, and deny when nothing matched.
 pub(super) fn decide(snapshot: &Arc<Snapshot>, caller: &Caller<'_>, question: &Question<'_>) -> Decision {
-    let mut decision = Decision {
-        snapshot: Arc::clone(snapshot),
-        verdict: Verdict::Deny,
-        on_violation: snapshot.on_violation,
-        kept: [0; MAX_DECIDING_RULES],
-        matched: 0,
-        obliging: SmallVec::new(),
-    };
+    let mut decision = own_business(snapshot);
     if snapshot.always_allowed(question.call) {
-        decision.verdict = Verdict::Allow;
         return decision;
     }
+    decision.verdict = Verdict::Deny;
     let Some((index, text)) = snapshot.index_for(question) else { return decision };
     for number in index.candidates(text, caller.agent.as_str()) {
         let Some(rule) = snapshot.rule(number) else { continue };
@@ -177,6 +215,40 @@ pub(super) fn is_timeless(snapshot: &Snapshot, agent: &AgentId, question: &Quest
 }
 
 impl Decision {
+    /// The stricter of two answers to one question. Which of the two comes first changes no verdict.
+    pub(super) fn meet(self, other: Self) -> Self {
+        let rank = |decision: &Self| (decision.verdict, decision.on_violation, 0 < decision.rule_count());
+        let (mut head, mut tail) = if rank(&self) < rank(&other) { (other, self) } else { (self, other) };
+        if head.verdict == tail.verdict || head.verdict != Verdict::Deny {
+            let with = std::mem::take(&mut tail.with);
+            for mut more in with.into_iter().chain([tail]) {
+                // What one rule demands has to be met once, however many answers it has made.
+                let digest = more.snapshot.digest;
+                more.obliging.retain(|rule| !head.obliges(digest, *rule));
+                head.with.push(more);
+            }
+        }
+        head
+    }
+
+    /// Whether a rule of the policy with this digest is among those that oblige.
+    fn obliges(&self, policy: Digest, rule: u32) -> bool {
+        let own = |decision: &Self| decision.snapshot.digest == policy && decision.obliging.contains(&rule);
+        own(self) || self.with.iter().any(own)
+    }
+
+    /// The same answer, as that of a whole set.
+    pub(super) fn of_set(mut self, policy: Digest) -> Self {
+        self.policy = policy;
+        self
+    }
+
+    /// The same answer, given under this generation.
+    pub(super) fn in_generation(mut self, generation: u64) -> Self {
+        self.generation = generation;
+        self
+    }
+
     /// Counts a rule that matched; a stricter effect than before starts over.
     fn take(&mut self, number: u32, rule: &Rule) {
         if self.matched == 0 || self.verdict < rule.effect {
@@ -378,9 +450,11 @@ mod tests {
         for (path, verdict, obliging) in
             [("/a", Verdict::Allow, &["r", "rw", "w"][..]), ("/no", Verdict::Deny, &[])]
         {
-            let both = decide(CallKind::Open, path).and(decide(CallKind::Write, path));
+            let both = decide(CallKind::Open, path).meet(decide(CallKind::Write, path));
             assert_eq!(both.verdict(), verdict);
-            assert_eq!(both.obliging().map(|rule| &*rule.id).collect::<Vec<_>>(), obliging);
+            let mut found: Vec<&str> = both.obliging().map(|rule| &*rule.id).collect();
+            found.sort_unstable();
+            assert_eq!(found, obliging);
         }
     }
 

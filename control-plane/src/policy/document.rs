@@ -18,7 +18,7 @@ use super::limits::{self, RuleLimit};
 use super::pack::{PACKS, Pack};
 use super::pattern::{Kind, Pattern, Patterns};
 use super::rule::Rule;
-use super::snapshot::{Indexes, Snapshot};
+use super::snapshot::{Indexes, Looks, Snapshot};
 use super::source::{self, Node, Tree};
 use crate::question::CallKind;
 
@@ -27,7 +27,7 @@ pub const MAX_POLICY_BYTES: usize = 1 << 20;
 /// Most rules in one policy, packs included.
 pub const MAX_RULES: usize = 20_000;
 
-const FIELDS: [&str; 5] = ["version", "name", "packs", "on_violation", "rules"];
+const FIELDS: [&str; 6] = ["version", "name", "packs", "on_violation", "unmatched", "rules"];
 const RULE_FIELDS: [&str; 13] = [
     "id",
     "effect",
@@ -73,16 +73,14 @@ pub(super) fn deny_all() -> Snapshot {
         document,
         on_violation: OnViolation::Kill,
         rules: Box::default(),
-        looks_at_arguments: false,
-        looks_at_mode: false,
-        looks_at_budgets: false,
+        looks: Looks::default(),
         indexes: Indexes::default(),
         named_tools: Box::default(),
-        looks_back: false,
+        abstains: None,
     }
 }
 
-fn compile(file: &Arc<str>, root: &Node, report: &mut Report) -> Option<Snapshot> {
+pub(super) fn compile(file: &Arc<str>, root: &Node, report: &mut Report) -> Option<Snapshot> {
     let fields = Fields::of(root, "the policy", &FIELDS, report)?;
     version(&fields, report);
     let name = fields.get("name").and_then(|entry| fields::name(&entry.value, "the policy's name", report));
@@ -90,6 +88,7 @@ fn compile(file: &Arc<str>, root: &Node, report: &mut Report) -> Option<Snapshot
         Some(entry) => fields::word(&entry.value, "on_violation", &OnViolation::NAMES, report),
         None => Some(OnViolation::Kill),
     };
+    let abstains = abstains(&fields, report);
     let packs = fields.get("packs").and_then(|entry| packs(&entry.value, report)).unwrap_or_default();
     let rules = fields.get("rules").and_then(|entry| fields::list(&entry.value, "`rules`", report));
     if fields.get("rules").is_none() && fields.get("packs").is_none() {
@@ -114,14 +113,24 @@ fn compile(file: &Arc<str>, root: &Node, report: &mut Report) -> Option<Snapshot
         digest,
         document,
         on_violation: on_violation?,
-        looks_at_arguments: any(Condition::looks_at_arguments),
-        looks_at_mode: any(Condition::looks_at_mode),
-        looks_at_budgets: any(Condition::looks_at_budgets),
-        looks_back: any(Condition::looks_back),
+        looks: Looks {
+            at_arguments: any(Condition::looks_at_arguments),
+            at_mode: any(Condition::looks_at_mode),
+            at_budgets: any(Condition::looks_at_budgets),
+            back: any(Condition::looks_back),
+        },
         rules: rules.into(),
         indexes,
         named_tools: named_tools.into(),
+        abstains,
     })
+}
+
+/// Where the document says that it abstains when nothing in it matches, if it does.
+fn abstains(fields: &Fields<'_>, report: &mut Report) -> Option<Mark> {
+    let entry = fields.get("unmatched")?;
+    let known = [("deny", false), ("abstain", true)];
+    fields::word(&entry.value, "word for `unmatched`", &known, report)?.then_some(entry.at)
 }
 
 /// Covers what the document says and what its packs meant when it was loaded, not how it is laid out.

@@ -101,6 +101,23 @@ impl PolicyErrors {
     }
 }
 
+impl PolicyErrors {
+    /// The errors of several documents as those of one; `Ok` when there are none.
+    pub(super) fn all(results: impl IntoIterator<Item = Result<(), Self>>) -> Result<(), Self> {
+        let mut together: Option<Self> = None;
+        for more in results.into_iter().filter_map(Result::err) {
+            let Some(all) = &mut together else {
+                together = Some(more);
+                continue;
+            };
+            let room = MAX_ERRORS.saturating_sub(all.errors.len());
+            all.left_out += more.left_out + more.errors.len().saturating_sub(room);
+            all.errors.extend(more.errors.into_iter().take(room));
+        }
+        together.map_or(Ok(()), Err)
+    }
+}
+
 impl fmt::Display for PolicyErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, error) in self.errors.iter().enumerate() {
@@ -123,6 +140,14 @@ pub(super) struct Mark {
 impl Mark {
     /// The document as a whole.
     pub(super) const NOWHERE: Self = Self { line: 0, column: 0 };
+
+    /// The place of a byte of `text`.
+    pub(super) fn of_offset(text: &str, offset: usize) -> Self {
+        let before = text.get(..offset).unwrap_or(text);
+        let line = before.rsplit('\n').next().unwrap_or(before);
+        let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX - 1) + 1;
+        Self { line: count(before.matches('\n').count()), column: count(line.chars().count()) }
+    }
 }
 
 /// The stable codes. Numbers are never reused.
@@ -151,6 +176,11 @@ pub(super) enum Code {
     BadSubject,
     UnknownTool,
     Misplaced,
+    Layer,
+    #[cfg(any(feature = "cedar", feature = "rego"))]
+    Engine,
+    Unenforceable,
+    Case,
 }
 
 impl Code {
@@ -179,6 +209,11 @@ impl Code {
             Self::BadSubject => "AK0130",
             Self::UnknownTool => "AK0131",
             Self::Misplaced => "AK0132",
+            Self::Layer => "AK0136",
+            #[cfg(any(feature = "cedar", feature = "rego"))]
+            Self::Engine => "AK0137",
+            Self::Unenforceable => "AK0138",
+            Self::Case => "AK0139",
         }
     }
 }

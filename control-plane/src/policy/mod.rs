@@ -247,6 +247,7 @@ mod budget;
 mod condition;
 mod decision;
 mod document;
+pub mod engine;
 mod error;
 mod fields;
 mod guard;
@@ -257,9 +258,13 @@ mod pattern;
 pub(crate) mod permit;
 pub(crate) mod request;
 mod rule;
+pub mod security_md;
+mod set;
+pub mod simulate;
 mod snapshot;
 mod source;
 mod subject;
+pub mod test;
 
 use std::fmt;
 use std::io::Read;
@@ -273,13 +278,17 @@ pub use self::ask::{MAX_APPROVERS, MAX_ASK_TIMEOUT};
 pub use self::budget::{MAX_GLOB_BYTES, MAX_REGEX_COST, MAX_REGEXES};
 pub use self::decision::{Decision, MAX_DECIDING_RULES, OnViolation};
 pub use self::document::{MAX_POLICY_BYTES, MAX_RULES};
+pub use self::engine::{Opinion, PolicyEngine};
 pub use self::error::{MAX_ERRORS, PolicyError, PolicyErrors};
 pub use self::guard::DEFAULT_SQL_FUNCTIONS;
 pub(crate) use self::limits::{RuleLimit, Scope};
 pub use self::rule::RuleInfo;
+pub(crate) use self::set::Standing;
+pub use self::set::{MAX_LAYERS, MAX_PATTERN_LAYERS, PolicySet, PolicySetBuilder};
 pub use self::source::MAX_DEPTH;
 
 use self::error::{Code, Mark, Report, quoted};
+pub(crate) use self::snapshot::Looks;
 use self::snapshot::Snapshot;
 use crate::question::{Caller, Question};
 
@@ -373,21 +382,6 @@ impl Policy {
         decision::decide(&self.snapshot, caller, question)
     }
 
-    /// Whether the answer to a question of this agent depends on nothing that changes while it lives.
-    pub(crate) fn is_timeless(&self, agent: &AgentId, question: &Question<'_>) -> bool {
-        decision::is_timeless(&self.snapshot, agent, question)
-    }
-
-    /// Whether some rule depends on what an agent has done, so that it has to be kept.
-    pub(crate) fn looks_back(&self) -> bool {
-        self.snapshot.looks_back
-    }
-
-    /// The answer to what no rule can speak about: see [`crate::question::CallKind`].
-    pub(crate) fn own_business(&self) -> Decision {
-        decision::own_business(&self.snapshot)
-    }
-
     /// Checks that each tool a rule names one by one is among `known`; patterns are not checked.
     ///
     /// # Errors
@@ -414,9 +408,14 @@ impl Policy {
         report.finish(Some(()))
     }
 
-    /// Whether some rule looks at what the arguments of a call carry, so that it has to be found out.
-    pub(crate) fn looks_at_arguments(&self) -> bool {
-        self.snapshot.looks_at_arguments
+    /// Whether the answer to a question of this agent depends on nothing that changes while it lives.
+    pub(crate) fn is_timeless(&self, agent: &AgentId, question: &Question<'_>) -> bool {
+        decision::is_timeless(&self.snapshot, agent, question)
+    }
+
+    /// What the rules look at besides the call.
+    pub(crate) fn looks(&self) -> Looks {
+        self.snapshot.looks
     }
 
     /// The policy's name; `unnamed` if the document gives none.
@@ -441,16 +440,6 @@ impl Policy {
     #[must_use]
     pub fn to_json(&self) -> Value {
         self.snapshot.document.clone()
-    }
-
-    /// Whether a decision may depend on [`Caller::mode`].
-    pub(crate) fn looks_at_mode(&self) -> bool {
-        self.snapshot.looks_at_mode
-    }
-
-    /// Whether a decision may depend on [`Caller::budgets`].
-    pub(crate) fn looks_at_budgets(&self) -> bool {
-        self.snapshot.looks_at_budgets
     }
 
     fn of(snapshot: Snapshot) -> Self {

@@ -14,7 +14,7 @@ use super::request::{
     AwaitSignal, ChangeMask, CloseFile, ExitWith, Needs, OpenFile, ReadFile, Request, RunTool, SendSignal,
     WriteFile,
 };
-use super::{Decision, OnViolation, Policy, RuleLimit};
+use super::{Decision, OnViolation, RuleLimit, Standing};
 use crate::approval::Consent;
 use crate::budget::NoRoom;
 use crate::denial::{Denial, Reason};
@@ -93,15 +93,9 @@ pub(crate) enum Permitted {
 
 impl Judged {
     /// Judges a request.
-    pub(crate) fn by(policy: &Policy, caller: &Caller<'_>, request: Request) -> Self {
-        let judge = |request: &Request| {
-            let Some(question) = request.question() else { return policy.own_business() };
-            let first = policy.decide(caller, &question);
-            match request.second_question() {
-                Some(question) => first.and(policy.decide(caller, &question)),
-                None => first,
-            }
-        };
+    pub(crate) fn by(standing: &Standing<'_>, caller: &Caller<'_>, request: Request) -> Self {
+        let judge =
+            |request: &Request| judge(standing, caller, request).unwrap_or_else(|| standing.own_business());
         let decision = judge(&request);
         let answer = match &request {
             Request::CheckPolicy(asked) => Some(judge(asked)),
@@ -129,6 +123,15 @@ impl Judged {
     /// What was judged.
     pub(crate) fn request(&self) -> &Request {
         &self.request
+    }
+
+    /// What another policy says to the same call; `None` when it is no call that policies can speak about.
+    pub(crate) fn as_judged_by(&self, standing: &Standing<'_>, caller: &Caller<'_>) -> Option<Decision> {
+        judge(standing, caller, &self.request)
+    }
+
+    pub(crate) fn describe(&self) -> String {
+        self.request.describe()
     }
 
     pub(crate) fn has_side_effects(&self) -> bool {
@@ -160,8 +163,8 @@ impl Judged {
     /// The call as an approval is bound to it.
     pub(crate) fn bound_event(&self) -> recorder::Request<'_> {
         match self.request.as_event() {
-            recorder::Request::Exec { tool, contract, arguments, deadline: _ } => {
-                recorder::Request::Exec { tool, contract, arguments, deadline: None }
+            recorder::Request::Exec { tool, contract, effects, arguments, deadline: _ } => {
+                recorder::Request::Exec { tool, contract, effects, arguments, deadline: None }
             }
             event => event,
         }
@@ -216,8 +219,11 @@ impl Judged {
             verdict: decision.verdict(),
             rules: decision.rules().collect(),
             policy: decision.policy_digest(),
+            generation: decision.generation(),
             labels: caller.labels.clone(),
-            arguments: carried.map(|argument| (argument.name.as_str(), argument.labels.clone())).collect(),
+            arguments: carried
+                .map(|argument| (argument.name.as_str(), argument.role, argument.labels.clone()))
+                .collect(),
             reason,
             mode: caller.mode,
             budgets: caller.budgets.to_vec(),
@@ -286,4 +292,13 @@ impl Judged {
             Request::Exit(request) => Permitted::Exit(Permit { request }),
         })
     }
+}
+
+/// The stricter of the answers to what a request asks; `None` when it asks nothing. What either obliges to has to be met.
+fn judge(standing: &Standing<'_>, caller: &Caller<'_>, request: &Request) -> Option<Decision> {
+    let first = standing.decide(caller, &request.question()?);
+    Some(match request.second_question() {
+        Some(question) => first.meet(standing.decide(caller, &question)),
+        None => first,
+    })
 }

@@ -303,6 +303,7 @@ impl Request {
             Self::Exec(run) => recorder::Request::Exec {
                 tool: run.id.as_str(),
                 contract: run.contract,
+                effects: run.effects,
                 arguments: run.arguments.canonical(),
                 deadline: run.deadline.map(micros),
             },

@@ -20,16 +20,38 @@ pub(super) struct Snapshot {
     pub(super) document: Value,
     pub(super) on_violation: OnViolation,
     pub(super) rules: Box<[Rule]>,
-    /// Whether some rule looks at what arguments carry.
-    pub(super) looks_at_arguments: bool,
-    /// Whether some condition looks at the mode, or at budgets: only then is there need to know them.
-    pub(super) looks_at_mode: bool,
-    pub(super) looks_at_budgets: bool,
     pub(super) indexes: Indexes,
     /// The tools that rules name one by one, and where.
     pub(super) named_tools: Box<[(Box<str>, Mark)]>,
-    /// Whether some rule depends on what an agent has done.
-    pub(super) looks_back: bool,
+    /// What some rule looks at.
+    pub(super) looks: Looks,
+    /// Where the document says that a layer of it abstains when nothing matches; `None` when it denies.
+    pub(super) abstains: Option<Mark>,
+}
+
+/// What decisions look at besides the call and the host's facts. What no rule looks at need not be found out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Looks {
+    /// At what the arguments carry.
+    pub(crate) at_arguments: bool,
+    pub(crate) at_mode: bool,
+    pub(crate) at_budgets: bool,
+    /// At what the agent has done.
+    pub(crate) back: bool,
+}
+
+impl Looks {
+    pub(crate) const AT_ALL: Self = Self { at_arguments: true, at_mode: true, at_budgets: true, back: true };
+
+    /// What either looks at.
+    pub(crate) const fn and(self, other: Self) -> Self {
+        Self {
+            at_arguments: self.at_arguments | other.at_arguments,
+            at_mode: self.at_mode | other.at_mode,
+            at_budgets: self.at_budgets | other.at_budgets,
+            back: self.back | other.back,
+        }
+    }
 }
 
 /// One index for each call that rules can be about.

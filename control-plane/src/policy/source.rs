@@ -48,8 +48,27 @@ pub(super) struct Entry {
 }
 
 impl Node {
-    fn new(at: Mark, tree: Tree) -> Self {
+    pub(super) fn new(at: Mark, tree: Tree) -> Self {
         Self { at, tree, unquoted: false }
+    }
+
+    /// The same once more, places included.
+    pub(super) fn copied(&self) -> Self {
+        let tree = match &self.tree {
+            Tree::Null => Tree::Null,
+            Tree::Bool(value) => Tree::Bool(*value),
+            Tree::Number(value) => Tree::Number(value.clone()),
+            Tree::Text(text) => Tree::Text(text.clone()),
+            Tree::List(items) => Tree::List(items.iter().map(Self::copied).collect()),
+            Tree::Map(entries) => Tree::Map(
+                entries
+                    .iter()
+                    .map(|entry| Entry { key: entry.key.clone(), at: entry.at, value: entry.value.copied() })
+                    .collect(),
+            ),
+            Tree::Reported => Tree::Reported,
+        };
+        Self { at: self.at, tree, unquoted: self.unquoted }
     }
 
     /// Reports each text in here, keys aside, that should have been quoted because other readers of YAML take it for a

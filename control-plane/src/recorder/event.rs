@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use agent_primitives::{Digest, LabelSet, Signal, TicketId, Timestamp, Verdict};
+use agent_tool_registry::{ArgumentRole, Effect, EffectSet};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -42,9 +43,9 @@ pub struct Event<'a> {
 pub enum Body<'a> {
     /// The kernel started under this policy.
     Boot {
-        /// Digest of the policy.
+        /// Digest of the policy set, the first generation.
         policy: Digest,
-        /// The policy document, as canonical JSON.
+        /// The documents of all its layers, as canonical JSON.
         document: &'a [u8],
     },
     /// An agent was created.
@@ -55,6 +56,12 @@ pub enum Body<'a> {
         tenant: &'a str,
         /// What is known of everything it starts out with.
         labels: LabelSet,
+        /// Generation of the policy set it is spawned under.
+        under: u64,
+        /// The document of its task's policy, as canonical JSON; empty when it has none.
+        task: &'a [u8],
+        /// Whether what it is allowed to do is not done.
+        dry_run: bool,
     },
     /// A call was allowed and is about to be carried out.
     Intent {
@@ -195,6 +202,17 @@ pub enum Body<'a> {
         /// Stable code of the refusal.
         code: &'a str,
     },
+    /// Another policy set came into force.
+    Reload {
+        /// Its generation.
+        generation: u64,
+        /// Digest of the set.
+        policy: Digest,
+        /// The documents of all its layers, as canonical JSON.
+        document: &'a [u8],
+        /// Whether agents that were alive may do what it allows beyond the set before.
+        forced: bool,
+    },
 }
 
 /// What can happen to an approval.
@@ -302,6 +320,8 @@ pub enum Request<'a> {
         tool: &'a str,
         /// Digest of the tool's contract.
         contract: Digest,
+        /// What the contract says it may do to the world.
+        effects: EffectSet,
         /// The arguments that were judged, in canonical form; these bytes are what the tool gets.
         arguments: &'a [u8],
         /// The caller's own limit, in microseconds, if it set one.
@@ -348,13 +368,16 @@ pub struct Decided<'a> {
     /// The rules that made it; empty when nothing matched, or when the call is always the agent's own business.
     #[serde(borrow)]
     pub rules: Vec<&'a str>,
-    /// Digest of the policy that decided.
+    /// Digest of everything that decided: the layers in force, those the agent was spawned under, its task's.
     pub policy: Digest,
+    /// Generation of the policy set in force.
+    pub generation: u64,
     /// What was known of everything the agent had read when the decision was made.
     pub labels: LabelSet,
-    /// What each argument of a tool call carried, where that was found out; otherwise all that the agent did.
+    /// What each argument of a tool call decides and what it carried, where that was found out; otherwise each is taken to
+    /// have carried all that the agent did.
     #[serde(borrow)]
-    pub arguments: Vec<(&'a str, LabelSet)>,
+    pub arguments: Vec<(&'a str, ArgumentRole, LabelSet)>,
     /// Stable code of the refusal; `None` when the call was not refused. A call that the verdict allows is refused when
     /// a limit or budget leaves no room for it.
     pub reason: Option<&'a str>,
@@ -386,6 +409,8 @@ pub enum Outcome<'a> {
     },
     /// The agent was ended, or gave the call up, while it ran.
     Cancelled,
+    /// It was not carried out: the agent is on a dry run.
+    Simulated,
 }
 
 impl Event<'_> {
@@ -396,8 +421,10 @@ impl Event<'_> {
             Body::Boot { policy, document } => {
                 json!({"kind": "boot", "policy": policy.to_string(), "document": embedded(document)})
             }
-            Body::Spawn { facts, tenant, labels } => {
-                json!({"kind": "spawn", "facts": embedded(facts), "tenant": tenant, "labels": labels})
+            Body::Spawn { facts, tenant, labels, under, task, dry_run } => {
+                let task = if task.is_empty() { Value::Null } else { embedded(task) };
+                json!({"kind": "spawn", "facts": embedded(facts), "tenant": tenant, "labels": labels,
+                    "policy_generation": under, "task_policy": task, "dry_run": dry_run})
             }
             Body::Intent { request, decision, ticket } => {
                 let mut line = judged("intent", request, decision);
@@ -430,6 +457,7 @@ impl Event<'_> {
                         json!({"outcome": "failed", "code": code, "error": error})
                     }
                     Outcome::Cancelled => json!({"outcome": "cancelled"}),
+                    Outcome::Simulated => json!({"outcome": "simulated"}),
                 };
                 extend(&mut line, json!({"kind": "outcome", "micros": micros}));
                 line
@@ -453,6 +481,10 @@ impl Event<'_> {
             Body::Repeated { syscall, what, of, code } => {
                 let call = call_name(*syscall);
                 json!({"kind": "repeated", "syscall": call, "what": what, "repeats": of, "code": code})
+            }
+            Body::Reload { generation, policy, document, forced } => {
+                json!({"kind": "reload", "policy_generation": generation, "policy": policy.to_string(),
+                    "document": embedded(document), "forced": forced})
             }
         };
         extend(
@@ -485,6 +517,7 @@ impl Event<'_> {
             Body::Approval { .. } => "approval",
             Body::Budget { .. } => "budget",
             Body::Repeated { .. } => "repeated",
+            Body::Reload { .. } => "reload",
         }
     }
 }
@@ -516,8 +549,9 @@ impl Request<'_> {
             }
             Self::Open { path, flags } => json!({"path": path, "flags": flags}),
             Self::Close { descriptor } => json!({"descriptor": descriptor}),
-            Self::Exec { tool, contract, arguments, deadline } => {
-                json!({"tool": tool, "contract": contract.to_string(), "arguments": embedded(arguments),
+            Self::Exec { tool, contract, effects, arguments, deadline } => {
+                let effects: Vec<&str> = effects.iter().map(Effect::as_str).collect();
+                json!({"tool": tool, "contract": contract.to_string(), "effects": effects, "arguments": embedded(arguments),
                     "deadline_micros": deadline})
             }
             Self::Signal { to, signal, reason } => {
@@ -537,8 +571,13 @@ fn call_name(number: u8) -> Option<&'static str> {
 fn judged(kind: &str, request: &Request<'_>, decision: &Decided<'_>) -> Value {
     json!({"kind": kind, "syscall": request.call().name(), "request": request.to_json(),
         "verdict": decision.verdict.to_string(), "rules": decision.rules, "policy": decision.policy.to_string(),
-        "labels": decision.labels, "argument_labels": decision.arguments.iter().cloned().collect::<BTreeMap<_, _>>(),
+        "policy_generation": decision.generation, "labels": decision.labels,
+        "argument_labels": argument_labels(decision),
         "reason": decision.reason, "mode": decision.mode, "budgets": decision.budgets})
+}
+
+fn argument_labels<'d>(decision: &'d Decided<'_>) -> BTreeMap<&'d str, &'d LabelSet> {
+    decision.arguments.iter().map(|(name, _, labels)| (*name, labels)).collect()
 }
 
 /// Canonical JSON kept inside an event, as the value it stands for; anything else as text.
@@ -573,6 +612,7 @@ mod tests {
                 request: Request::Exec {
                     tool: "echo",
                     contract: Digest::ZERO,
+                    effects: EffectSet::default(),
                     arguments: br#"{"text":"x\n{\"seq\":99}"}"#,
                     deadline: None,
                 },
@@ -580,8 +620,9 @@ mod tests {
                     verdict: Verdict::Allow,
                     rules: vec!["r1"],
                     policy: Digest::ZERO,
+                    generation: 1,
                     labels: LabelSet::EMPTY,
-                    arguments: vec![("text", LabelSet::EMPTY)],
+                    arguments: vec![("text", ArgumentRole::Content, LabelSet::EMPTY)],
                     reason: None,
                     mode: "",
                     budgets: Vec::new(),

@@ -13,6 +13,7 @@ use agent_control_plane::atr::{CallContext, Effect, PathRoot, Registry, Registry
 use agent_control_plane::budget::Budget;
 use agent_control_plane::call::Syscall;
 use agent_control_plane::kernel::OnAsk;
+use agent_control_plane::policy::PolicySet;
 use agent_control_plane::primitives::{AgentId, ManualClock, TenantId};
 use agent_control_plane::vfs::{Access, Memory, MemoryBackend, Mount, Page, Quota, RelPath, VfsPath};
 use agent_control_plane::{AgentHandle, AgentSpec, Approvals, FlightRecorder, Kernel, Policy};
@@ -114,6 +115,8 @@ pub(crate) struct World {
     /// Calls that were held, by the ticket they wait for.
     pub(crate) held: BTreeMap<String, Syscall>,
     tickets: Tickets,
+    /// Whether what is allowed is not done.
+    dry_run: bool,
     /// Calls that run while later steps are taken.
     pub(crate) tasks: Vec<Task>,
     /// Index of the step that is being taken.
@@ -151,7 +154,7 @@ impl World {
         let tools = tools(&data, &counts, &worker);
         let recorder = Breakable::open(&recording, &recorder_fails).map_err(|error| error.to_string())?;
         let tickets = Tickets::default();
-        let kernel = boot(policy, tools, recorder, &clock, quotas, &tickets)?;
+        let kernel = boot(policy, tools, recorder, &clock, quotas, &tickets, false)?;
         let mut world = Self {
             folder,
             clock,
@@ -166,6 +169,7 @@ impl World {
             saved: BTreeMap::new(),
             held: BTreeMap::new(),
             tickets,
+            dry_run: false,
             tasks: Vec::new(),
             step: 0,
             quotas,
@@ -177,18 +181,24 @@ impl World {
     }
 
     /// Puts another policy in force: a new kernel, since a kernel's policy does not change under it.
-    pub(crate) fn reboot(&mut self, policy: Policy) -> Result<(), String> {
+    pub(crate) fn reboot(&mut self, policy: impl Into<PolicySet>) -> Result<(), String> {
         let recording = self.fresh_path("recording");
         self.boot_on(policy, recording)
     }
 
+    /// Puts every agent on a dry run, or on no dry run any more.
+    pub(crate) fn set_dry_run(&mut self, dry_run: bool) -> Result<(), String> {
+        self.dry_run = dry_run;
+        self.reboot(self.kernel.policy())
+    }
+
     /// Starts a new kernel on a recording, which it goes on with when there is one.
-    pub(crate) fn boot_on(&mut self, policy: Policy, recording: PathBuf) -> Result<(), String> {
+    pub(crate) fn boot_on(&mut self, policy: impl Into<PolicySet>, recording: PathBuf) -> Result<(), String> {
         let recorder =
             Breakable::open(&recording, &self.recorder_fails).map_err(|error| error.to_string())?;
         let worker = Arc::new(OnceLock::new());
         let tools = tools(&self.data(), &self.counts, &worker);
-        self.kernel = boot(policy, tools, recorder, &self.clock, self.quotas, &self.tickets)?;
+        self.kernel = boot(policy, tools, recorder, &self.clock, self.quotas, &self.tickets, self.dry_run)?;
         (self.recording, self.worker, self.tampered) = (recording, worker, false);
         self.agents.clear();
         self.descriptors.clear();
@@ -319,12 +329,13 @@ fn owner_id() -> TenantId {
 }
 
 fn boot(
-    policy: Policy,
+    policy: impl Into<PolicySet>,
     tools: Registry,
     recorder: FlightRecorder,
     clock: &ManualClock,
     quotas: bool,
     tickets: &Tickets,
+    dry_run: bool,
 ) -> Result<Kernel, String> {
     let owner = if quotas { Budget::new().rate("60/min".parse().unwrap()) } else { Budget::new() };
     let approvals = Approvals::new().store(tickets.clone()).timeout(APPROVALS_VALID);
@@ -334,7 +345,8 @@ fn boot(
         .tools(tools)
         .recorder(recorder)
         .timer(Arc::new(clock.clone()))
-        .approvals(approvals);
+        .approvals(approvals)
+        .dry_run(dry_run);
     kernel.build().map_err(|error| error.to_string())
 }
 

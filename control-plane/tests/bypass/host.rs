@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use agent_control_plane::approval::{ApprovalError, Scope};
+use agent_control_plane::policy::{PolicySet, security_md};
 use agent_control_plane::primitives::{AgentId, Signal};
 use agent_control_plane::vfs::VfsPath;
 use agent_control_plane::{AgentSpec, ExitStatus, Policy};
@@ -22,12 +23,19 @@ pub(crate) async fn carry_out(world: &mut World, step: &Step) -> Result<Got, Str
         "forge_context" | "self_grant" | "reach" => Got::Denied,
         "revoke" if !by_host => Got::Denied,
         "approve" | "reject" | "revoke" => answer(world, step),
-        "load_policy" | "destroy" | "mount" | "kernel_shutdown" | "audit" | "unmount" | "clock"
+        "load_policy" | "compose" | "parse" | "mode" | "destroy" | "mount" | "kernel_shutdown" | "audit"
+        | "unmount" | "clock"
             if !by_host =>
         {
             Got::Denied
         }
         "load_policy" => load_policy(world, step),
+        "compose" => compose(world, step),
+        "parse" => parse(world, step),
+        "mode" => match world.set_dry_run(step.text("value") == "dry_run") {
+            Ok(()) => Got::Allowed,
+            Err(error) => Got::Failed(error),
+        },
         "spawn" => spawn(world, step)?,
         "exec_as_fresh_child" => exec_as_fresh_child(world, step).await?,
         "destroy" => destroy(world, step).await,
@@ -86,6 +94,34 @@ fn load_policy(world: &mut World, step: &Step) -> Got {
         return Got::LoadError;
     };
     match world.reboot(policy) {
+        Ok(()) => Got::Allowed,
+        Err(_error) => Got::LoadError,
+    }
+}
+
+/// A file of an agent's repository. The security file becomes the policy in force; prose for the model is read by nobody
+/// here, and changes nothing.
+fn parse(world: &mut World, step: &Step) -> Got {
+    if step.text("format") == "agents_md" {
+        return Got::Allowed;
+    }
+    let Ok(text) = step.bytes("text", &world.saved) else { return Got::LoadError };
+    let Ok(text) = String::from_utf8(text) else { return Got::LoadError };
+    let Ok(policy) = security_md::load("security.md", &text) else { return Got::LoadError };
+    match world.reboot(policy) {
+        Ok(()) => Got::Allowed,
+        Err(_error) => Got::LoadError,
+    }
+}
+
+/// Several documents in force together: all of them for everybody, or the first and what extends it. Both are layers, and
+/// a layer only tightens.
+fn compose(world: &mut World, step: &Step) -> Got {
+    let documents = step.value("docs").as_array().into_iter().flatten();
+    let policies: Result<Vec<Policy>, _> =
+        documents.map(|document| Policy::from_yaml("case.yaml", &policy::translate(document))).collect();
+    let Ok(set) = policies.and_then(PolicySet::all) else { return Got::LoadError };
+    match world.reboot(set) {
         Ok(()) => Got::Allowed,
         Err(_error) => Got::LoadError,
     }

@@ -47,6 +47,9 @@ pub(crate) async fn check(
             let sent = done.iter().find(by_agent).unwrap_or(&done[0]);
             holds(sent.got == Got::Denied, format!("{:?}", sent.got))
         }
+        "marked_simulated" => {
+            holds(judged.simulated, "neither the reply nor the record says that nothing was done".to_owned())
+        }
         "mask_refused" => holds(first("mask").got == Got::Denied, format!("{:?}", first("mask").got)),
         "delivery_reported_true" => {
             let signal = done[..=at].iter().rev().find(|done| done.op == "signal").unwrap_or(judged);

@@ -8,7 +8,7 @@ use agent_control_plane::emk::store::{Batch, LedgerReader};
 use agent_control_plane::emk::{
     Head, Ledger, LedgerError, LedgerId, LedgerOptions, SegmentOptions, SegmentStore, store::LedgerStore,
 };
-use agent_control_plane::recorder::{Body, LEDGER_NAME, RecorderError, Recording, RecordingError};
+use agent_control_plane::recorder::{Body, LEDGER_NAME, Outcome, RecorderError, Recording, RecordingError};
 use agent_control_plane::{FlightRecorder, Kernel, KernelState};
 use serde_json::Value;
 
@@ -74,6 +74,7 @@ pub(crate) struct Tally {
     pub(crate) verdicts: u64,
     pub(crate) violations: u64,
     pub(crate) intents: u64,
+    pub(crate) simulated: u64,
 }
 
 /// Events to count: a flood of signals in a case is not read again after every step.
@@ -89,6 +90,7 @@ pub(crate) fn tally(kernel: &Kernel) -> Tally {
                 tally.verdicts += 1;
                 tally.intents += 1;
             }
+            Body::Outcome { outcome: Outcome::Simulated, .. } => tally.simulated += 1,
             Body::Refused { .. } | Body::Repeated { .. } => {
                 tally.verdicts += 1;
                 tally.violations += 1;
@@ -165,7 +167,7 @@ fn reopen(world: &mut World) -> Result<Got, String> {
         Err(error) => return Ok(refused(&error)),
         Ok(()) if world.tampered => world.recording = files,
         Ok(()) => {
-            let policy = world.kernel.policy().clone();
+            let policy = world.kernel.policy();
             world.boot_on(policy, files)?;
         }
     }

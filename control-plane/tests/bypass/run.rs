@@ -89,6 +89,8 @@ pub(crate) struct Done {
     pub(crate) tool_runs: u64,
     pub(crate) verdicts: u64,
     pub(crate) violations: u64,
+    /// Whether it was allowed to do something and the record says of all of it that it was not done.
+    pub(crate) simulated: bool,
     /// Whether files, memory or policy changed.
     pub(crate) changed: bool,
     pub(crate) took: Duration,
@@ -194,6 +196,8 @@ async fn take(world: &mut World, step: &Step, before: Option<&Done>) -> Result<D
         tool_runs: world.counts.total() - runs,
         verdicts: after.verdicts.saturating_sub(tally.verdicts),
         violations: after.violations.saturating_sub(tally.violations),
+        simulated: tally.intents < after.intents
+            && after.simulated.saturating_sub(tally.simulated) == after.intents - tally.intents,
         changed: world.state() != state,
         took: world.clock.monotonic().since(began),
     })

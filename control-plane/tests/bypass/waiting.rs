@@ -70,11 +70,18 @@ fn operation(step: &Step) -> Option<String> {
         "exec_as_fresh_child" => return None,
         "spawn" => "child agents",
         "scan" => "detectors",
-        "parse" => "security.md",
-        "compose" => "policy layers",
+        "parse" => {
+            return (!matches!(step.text("format"), "security_md" | "agents_md"))
+                .then(|| format!("{UNKNOWN_OPERATION} (parse `{}`)", step.text("format")));
+        }
+        "compose" => {
+            return (!matches!(step.text("mode"), "all" | "extend"))
+                .then(|| format!("{UNKNOWN_OPERATION} (compose `{}`)", step.text("mode")));
+        }
         "adapter" => "adapters for tool-call messages and MCP",
         "handler" => "signal handlers",
         "checkpoint" | "restore" => "checkpoints and diagnostics",
+        "mode" if matches!(step.text("value"), "dry_run" | "live") => return None,
         "mode" => "shadow policies",
         other => return Some(format!("{UNKNOWN_OPERATION} (`{other}`)")),
     };
@@ -142,7 +149,8 @@ fn invariant(name: &str) -> Option<String> {
         | "chain_valid"
         | "count_matches"
         | "one_line_per_record"
-        | "tool_invoked_exactly_once" => None,
+        | "tool_invoked_exactly_once"
+        | "marked_simulated" => None,
         name if counted(name).is_some() => None,
         other => Some(format!("an invariant this harness does not know (`{other}`)")),
     }

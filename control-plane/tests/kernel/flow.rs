@@ -215,7 +215,7 @@ async fn the_record_says_what_was_carried() {
     let intent = events.iter().rev().find_map(|stored| match stored.event().unwrap().body {
         Body::Intent { decision, .. } => {
             let arguments =
-                decision.arguments.iter().map(|(name, labels)| ((*name).to_owned(), labels.clone()));
+                decision.arguments.iter().map(|(name, _role, labels)| ((*name).to_owned(), labels.clone()));
             Some((decision.labels, arguments.collect::<Vec<_>>()))
         }
         _ => None,

@@ -130,3 +130,12 @@ enum Kind {
     Flood,
     Fails,
 }
+
+/// The digest of the policy the kernel booted with.
+pub(crate) fn digest_of_boot(host: &Host) -> agent_control_plane::primitives::Digest {
+    let first = host.kernel.recorder().events(0).next().unwrap().unwrap();
+    let agent_control_plane::recorder::Body::Boot { policy, .. } = first.event().unwrap().body else {
+        panic!()
+    };
+    policy
+}

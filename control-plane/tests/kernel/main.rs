@@ -13,5 +13,7 @@ mod host;
 mod limits;
 mod loops;
 mod recording;
+mod reload;
 mod road;
+mod shadow;
 mod signals;

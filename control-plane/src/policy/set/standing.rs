@@ -1,0 +1,87 @@
+//! What one agent is judged by at one moment.
+
+use agent_primitives::{AgentId, Digest, TenantId};
+use serde_json::{Value, json};
+
+use super::super::{Decision, Looks, Policy};
+use super::PolicySet;
+use crate::question::{Caller, Question};
+
+/// The set in force, the one the agent was spawned under if that is another, and the policy of its task.
+///
+/// All of them have to agree, so an agent never has more than it was spawned with and never more than is in force now.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Standing<'a> {
+    pub(crate) generation: u64,
+    pub(crate) current: &'a PolicySet,
+    pub(crate) spawned_under: Option<&'a PolicySet>,
+    pub(crate) task: Option<&'a Policy>,
+}
+
+impl Standing<'_> {
+    /// Answers a question, as [`PolicySet::decide`] does.
+    pub(crate) fn decide(&self, caller: &Caller<'_>, question: &Question<'_>) -> Decision {
+        let mut decision = self.current.decide(caller, question);
+        if let Some(earlier) = self.spawned_under {
+            decision = decision.meet(earlier.decide(caller, question));
+        }
+        if let Some(opinion) = self.task.and_then(|task| task.opinion(caller, question)) {
+            decision = decision.meet(opinion);
+        }
+        decision.of_set(self.digest()).in_generation(self.generation)
+    }
+
+    /// What the decisions look at.
+    pub(crate) fn looks(&self) -> Looks {
+        let earlier = self.spawned_under.map_or(Looks::default(), PolicySet::looks);
+        let task = self.task.map_or(Looks::default(), Policy::looks);
+        self.current.looks().and(earlier).and(task)
+    }
+
+    /// Whether the answer to a question of this agent depends on nothing that changes while it lives.
+    pub(crate) fn is_timeless(
+        &self,
+        agent: &AgentId,
+        tenant: Option<&TenantId>,
+        question: &Question<'_>,
+    ) -> bool {
+        let sets = std::iter::once(self.current).chain(self.spawned_under);
+        sets.into_iter().all(|set| set.is_timeless(agent, tenant, question))
+            && self.task.is_none_or(|task| task.is_timeless(agent, question))
+    }
+
+    /// The answer to what no rule can speak about.
+    pub(crate) fn own_business(&self) -> Decision {
+        self.current.own_business().of_set(self.digest()).in_generation(self.generation)
+    }
+
+    /// The documents that apply to an agent: the one document where there is only one, otherwise an object whose `layers`
+    /// holds each. What applies to others is not shown.
+    pub(crate) fn shown_to(&self, agent: &AgentId, tenant: Option<&TenantId>) -> Value {
+        let mut layers = self.current.layers_for(agent, tenant);
+        for mut layer in self.spawned_under.into_iter().flat_map(|set| set.layers_for(agent, tenant)) {
+            if let Value::Object(fields) = &mut layer {
+                fields.insert("since".to_owned(), "spawn".into());
+            }
+            layers.push(layer);
+        }
+        layers.extend(self.task.map(|task| json!({ "layer": "task", "policy": task.to_json() })));
+        if layers.len() == 1 { self.current.organisation().to_json() } else { json!({ "layers": layers }) }
+    }
+
+    /// Covers everything that answers. The set's own digest where that is all there is.
+    pub(crate) fn digest(&self) -> Digest {
+        let mut digest = self.current.digest();
+        let further = [self.spawned_under.map(PolicySet::digest), self.task.map(Policy::digest)];
+        for (domain, more) in DOMAINS.into_iter().zip(further) {
+            if let Some(more) = more {
+                let both: Vec<u8> = digest.as_bytes().iter().chain(more.as_bytes()).copied().collect();
+                digest = Digest::of(domain, &both);
+            }
+        }
+        digest
+    }
+}
+
+/// Under what the digest of an earlier set, and that of a task's policy, join the digest of the set in force.
+const DOMAINS: [&str; 2] = ["agent-os policy of two generations v1", "agent-os policy with task v1"];
