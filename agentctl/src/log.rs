@@ -138,7 +138,12 @@ fn line(stored: &Stored) -> Result<String, RecordingError> {
                 .map(|rules| rules.iter().filter_map(Value::as_str).collect())
                 .unwrap_or_default();
             let rules = if rules.is_empty() { "no rule".to_owned() } else { rules.join(", ") };
-            format!("{:<6} {:<7} {}  [{rules}]", text("verdict"), text("syscall"), brief(&request))
+            // What policy allows and a limit refuses must not look as if it had been done.
+            let reason = text("reason");
+            let limited = text("kind") == "refused" && text("verdict") == "allow";
+            let verdict = if limited { "limit".to_owned() } else { text("verdict") };
+            let why = if reason.is_empty() { rules } else { format!("{rules}; {reason}") };
+            format!("{verdict:<6} {:<7} {}  [{why}]", text("syscall"), brief(&request))
         }
         "outcome" => {
             let detail = match text("outcome").as_str() {
@@ -157,6 +162,11 @@ fn line(stored: &Stored) -> Result<String, RecordingError> {
         "boot" => format!("boot   policy {}", cut(&text("policy"), 16)),
         "spawn" => format!("spawn  facts {}", event.get("facts").map(shorten).unwrap_or_default()),
         "host" => format!("host   {}", text("action")),
+        "budget" => {
+            let number = |key: &str| event.get(key).cloned().unwrap_or_default();
+            let (used, limit) = (number("used"), number("limit"));
+            format!("budget {} of {}: {used} of {limit} used", text("resource"), text("account"))
+        }
         "recovered" => {
             format!("recovered, {} bytes cut off", event.get("dropped_bytes").unwrap_or(&Value::Null))
         }

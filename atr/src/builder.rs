@@ -5,13 +5,14 @@ use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 
-use agent_primitives::ToolId;
 use agent_primitives::json::Value;
+use agent_primitives::{Resource, ToolId};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::CallContext;
+use crate::context::MAX_RESOURCES;
 use crate::contract::{Effect, Endpoint, Limits, MAX_DESCRIPTION, Terms, ToolContract};
 use crate::error::{RegistryError, ToolError, one_line};
 use crate::executor::process::Command;
@@ -64,6 +65,7 @@ impl RegistryBuilder {
             content: Vec::new(),
             output_labels: Vec::new(),
             field_labels: Vec::new(),
+            cost: BTreeMap::new(),
         }
     }
 
@@ -95,6 +97,7 @@ pub struct ToolBuilder<'a> {
     content: Vec<String>,
     output_labels: Vec<String>,
     field_labels: Vec<(String, Vec<String>)>,
+    cost: BTreeMap<Resource, u64>,
 }
 
 impl ToolBuilder<'_> {
@@ -119,6 +122,13 @@ impl ToolBuilder<'_> {
     /// How much one call may use. [`Limits::DEFAULT`] unless said.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
+        self
+    }
+
+    /// The most that one call uses of a resource, tokens or money. The kernel reserves it before the call; a call that
+    /// reports what it used, with [`CallContext::spend`], is charged that, and any other the whole of it.
+    pub fn cost(mut self, resource: Resource, at_most: u64) -> Self {
+        self.cost.insert(resource, at_most);
         self
     }
 
@@ -232,6 +242,7 @@ impl ToolBuilder<'_> {
             path_arguments: paths.iter().map(PathArgument::terms).collect(),
             arguments,
             output_labels,
+            cost: self.cost,
         })
         .map_err(|error| refused(error.to_string()))?;
         self.registry.entries.insert(id, Arc::new(Entry { contract, schema, paths, prepare }));
@@ -253,6 +264,12 @@ impl ToolBuilder<'_> {
     fn check_terms(&self) -> Result<(), String> {
         if !(1..=MAX_DESCRIPTION).contains(&self.description.chars().count()) {
             return Err(format!("the description has to have 1 to {MAX_DESCRIPTION} characters"));
+        }
+        if let Some(measured) = self.cost.keys().find(|resource| !crate::context::is_reported(**resource)) {
+            return Err(format!("the kernel measures `{measured}`; a cost is in tokens or money"));
+        }
+        if MAX_RESOURCES < self.cost.len() {
+            return Err(format!("the cost is in more than {MAX_RESOURCES} resources"));
         }
         match self.limits.first_out_of_range() {
             Some(limit) => Err(format!("the limit `{limit}` is zero or above its maximum")),

@@ -1,11 +1,11 @@
 //! What a tool knows about the call it answers.
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use agent_primitives::{AgentId, Monotonic, Timer};
+use agent_primitives::{AgentId, Monotonic, Resource, Timer};
 use tokio::sync::Notify;
 
 /// Who calls, until when, and whether anybody still waits. Cloning is a few reference counts.
@@ -15,13 +15,14 @@ pub struct CallContext {
     timer: Arc<dyn Timer>,
     deadline: Option<Monotonic>,
     stop: Stop,
+    meter: Option<Meter>,
 }
 
 impl CallContext {
     /// A call by `agent`, whose deadline is measured on `timer`.
     #[must_use]
     pub fn new(agent: AgentId, timer: Arc<dyn Timer>) -> Self {
-        Self { agent, timer, deadline: None, stop: Stop::default() }
+        Self { agent, timer, deadline: None, stop: Stop::default(), meter: None }
     }
 
     /// Ends the call at `deadline` if that is sooner than the tool's own limit and any deadline set before.
@@ -29,6 +30,25 @@ impl CallContext {
     pub fn with_deadline(mut self, deadline: Monotonic) -> Self {
         self.deadline = Some(self.deadline.map_or(deadline, |earlier| earlier.min(deadline)));
         self
+    }
+
+    /// Counts on `meter` what the tool reports.
+    #[must_use]
+    pub fn with_meter(mut self, meter: Meter) -> Self {
+        self.meter = Some(meter);
+        self
+    }
+
+    /// Reports that the call used this much more of tokens or money. A tool that reports a resource is charged what it
+    /// reported of it, also if the call then fails or is cancelled, and also if it is more than its declared cost.
+    ///
+    /// # Errors
+    /// The resource is one that the kernel measures itself, or one more than [`MAX_RESOURCES`]. Nothing is counted then.
+    pub fn spend(&self, resource: Resource, amount: u64) -> Result<(), NotSpent> {
+        if !is_reported(resource) {
+            return Err(NotSpent::Measured(resource));
+        }
+        self.meter.as_ref().map_or(Ok(()), |meter| meter.add(resource, amount))
     }
 
     /// The agent on whose behalf the tool runs.
@@ -112,6 +132,65 @@ impl Canceller {
     /// Cancels the call; more than once is the same as once.
     pub fn cancel(&self) {
         self.0.raise();
+    }
+}
+
+/// Most resources that one call can cost.
+pub const MAX_RESOURCES: usize = 8;
+
+/// Whether a resource is one that only the tool knows the use of.
+pub(crate) fn is_reported(resource: Resource) -> bool {
+    matches!(resource, Resource::Tokens | Resource::Money(_))
+}
+
+/// Why a report was not counted.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum NotSpent {
+    /// Not tokens and not money.
+    #[error("the kernel measures `{0}` itself")]
+    Measured(Resource),
+    /// More resources than one call can cost.
+    #[error("one call can cost at most {limit} resources")]
+    TooMany {
+        /// [`MAX_RESOURCES`].
+        limit: usize,
+    },
+}
+
+/// Counts what one call reports to have used. Clones share the count, which saturates.
+#[derive(Clone, Debug, Default)]
+pub struct Meter(Arc<Mutex<Vec<(Resource, u64)>>>);
+
+impl Meter {
+    /// How much was reported of a resource; `None` when nothing was ever said about it.
+    #[must_use]
+    pub fn reported(&self, resource: Resource) -> Option<u64> {
+        self.lock().iter().find(|(known, _)| *known == resource).map(|(_, amount)| *amount)
+    }
+
+    /// Everything reported, at most [`MAX_RESOURCES`] resources.
+    #[must_use]
+    pub fn all(&self) -> Vec<(Resource, u64)> {
+        self.lock().clone()
+    }
+
+    fn add(&self, resource: Resource, amount: u64) -> Result<(), NotSpent> {
+        let mut counts = self.lock();
+        if let Some((_, count)) = counts.iter_mut().find(|(known, _)| *known == resource) {
+            *count = count.saturating_add(amount);
+            return Ok(());
+        }
+        if MAX_RESOURCES <= counts.len() {
+            return Err(NotSpent::TooMany { limit: MAX_RESOURCES });
+        }
+        counts.push((resource, amount));
+        Ok(())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<(Resource, u64)>> {
+        // INVARIANT: each change is one addition or one push, so a poisoned list is still whole.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,11 +1,11 @@
 //! What a tool promises: its name, arguments, effects and limits, under one digest.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
 use agent_primitives::json::{self, JsonError, Value};
-use agent_primitives::{Digest, ToolId};
+use agent_primitives::{Digest, Resource, ToolId};
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::labels::OutputLabels;
@@ -186,6 +186,8 @@ pub(crate) struct Terms {
     pub(crate) path_arguments: Vec<PathTerms>,
     pub(crate) arguments: Roles,
     pub(crate) output_labels: OutputLabels,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) cost: BTreeMap<Resource, u64>,
 }
 
 impl ToolContract {
@@ -230,6 +232,12 @@ impl ToolContract {
     #[must_use]
     pub fn limits(&self) -> &Limits {
         &self.terms.limits
+    }
+
+    /// The most that one call uses of what only the tool knows: tokens and money. Empty when the host declared nothing.
+    #[must_use]
+    pub fn cost(&self) -> &BTreeMap<Resource, u64> {
+        &self.terms.cost
     }
 
     /// What answers the calls.

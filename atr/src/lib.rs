@@ -17,7 +17,7 @@ mod timer;
 
 pub use arguments::Arguments;
 pub use builder::{RegistryBuilder, ToolArguments, ToolBuilder, ToolReply};
-pub use context::{CallContext, Canceller};
+pub use context::{CallContext, Canceller, MAX_RESOURCES, Meter, NotSpent};
 pub use contract::{Effect, EffectSet, Endpoint, Limits, MAX_DESCRIPTION, ToolContract};
 pub use error::{ArgumentError, RegistryError, Stderr, ToolError};
 pub use executor::process::Command;

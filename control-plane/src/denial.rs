@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use agent_primitives::Verdict;
+use std::time::Duration;
+
+use agent_primitives::{Resource, Verdict};
 
 use crate::policy::OnViolation;
 
@@ -34,6 +36,43 @@ pub enum Reason {
     ApprovalUnkept,
     /// No human could be told.
     ApprovalUnreachable,
+    /// Too many such calls came lately.
+    RateLimited {
+        /// Whose calls are counted.
+        account: Box<str>,
+        /// When there is room for one more, if nobody else takes it.
+        retry_after: Duration,
+    },
+    /// Too many such calls run at once.
+    TooManyRunning {
+        /// Whose calls are counted.
+        account: Box<str>,
+        /// How many may run.
+        limit: u32,
+    },
+    /// The call could use more than is left.
+    BudgetExhausted(Box<Shortage>),
+    /// A limit cannot be kept because there is nothing to count by.
+    Unaccountable {
+        /// What is missing.
+        what: &'static str,
+    },
+}
+
+/// What is missing of a budget.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Shortage {
+    /// Whose budget.
+    pub account: String,
+    /// Of what.
+    pub resource: Resource,
+    /// How much the call could use.
+    pub needed: u64,
+    /// How much is left.
+    pub left: u64,
+    /// Whether there can be room later without the host giving more.
+    pub retryable: bool,
 }
 
 /// What kind of refusal this is: what the agent can do about it depends on it.
@@ -117,13 +156,17 @@ impl Denial {
             | Reason::ApprovalsFull
             | Reason::ApprovalUnkept
             | Reason::ApprovalUnreachable => DenialClass::Approval,
+            Reason::RateLimited { .. }
+            | Reason::TooManyRunning { .. }
+            | Reason::BudgetExhausted(_)
+            | Reason::Unaccountable { .. } => DenialClass::Limit,
         }
     }
 
     /// Whether the same call, made again later without anything else having changed, may be allowed.
     #[must_use]
     pub fn retryable(&self) -> bool {
-        match self.reason {
+        match &self.reason {
             Reason::Rule | Reason::Unmatched | Reason::NoApprover | Reason::ApprovalRefused => false,
             // Presented again, a ticket that is over stays over.
             Reason::ApprovalMismatch | Reason::ApprovalUsed | Reason::ApprovalRevoked => false,
@@ -132,13 +175,25 @@ impl Denial {
             | Reason::ApprovalsFull
             | Reason::ApprovalUnkept
             | Reason::ApprovalUnreachable => true,
+            Reason::RateLimited { .. } | Reason::TooManyRunning { .. } => true,
+            Reason::BudgetExhausted(shortage) => shortage.retryable,
+            Reason::Unaccountable { .. } => false,
+        }
+    }
+
+    /// How long to wait before the same call can be allowed, where that is known.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self.reason {
+            Reason::RateLimited { retry_after, .. } => Some(retry_after),
+            _ => None,
         }
     }
 
     /// What the agent can do instead, in one sentence for the model.
     #[must_use]
     pub fn remedy(&self) -> &'static str {
-        match self.reason {
+        match &self.reason {
             Reason::Rule => {
                 "do not repeat this call; reach the goal by other means or report that it is forbidden"
             }
@@ -165,25 +220,50 @@ impl Denial {
             Reason::ApprovalUnkept | Reason::ApprovalUnreachable => {
                 "try again later, or report that no human could be asked"
             }
+            Reason::RateLimited { .. } => "wait as long as the refusal says, then make the call again",
+            Reason::TooManyRunning { .. } => {
+                "wait until a call that is under way has ended, then make this one again"
+            }
+            Reason::BudgetExhausted(shortage) if shortage.retryable => {
+                "wait until calls under way have ended or time has passed, or ask for less"
+            }
+            Reason::BudgetExhausted(_) => {
+                "ask for less, or finish with what there is and report that the budget is used up"
+            }
+            Reason::Unaccountable { .. } => {
+                "report that the operator has to complete the policy before this call is possible"
+            }
         }
     }
 
     /// Stable code of the refusal.
     #[must_use]
     pub fn code(&self) -> &'static str {
-        match self.reason {
-            Reason::Rule => "AK0101",
-            Reason::Unmatched => "AK0102",
-            Reason::NoApprover => "AK0201",
-            Reason::ApprovalRefused => "AK0202",
-            Reason::ApprovalExpired => "AK0203",
-            Reason::ApprovalRevoked => "AK0204",
-            Reason::ApprovalPending => "AK0205",
-            Reason::ApprovalMismatch => "AK0206",
-            Reason::ApprovalUsed => "AK0207",
-            Reason::ApprovalsFull => "AK0208",
-            Reason::ApprovalUnkept => "AK0209",
-            Reason::ApprovalUnreachable => "AK0210",
+        self.reason.code()
+    }
+}
+
+impl Reason {
+    /// Stable code.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Rule => "AK0101",
+            Self::Unmatched => "AK0102",
+            Self::NoApprover => "AK0201",
+            Self::ApprovalRefused => "AK0202",
+            Self::ApprovalExpired => "AK0203",
+            Self::ApprovalRevoked => "AK0204",
+            Self::ApprovalPending => "AK0205",
+            Self::ApprovalMismatch => "AK0206",
+            Self::ApprovalUsed => "AK0207",
+            Self::ApprovalsFull => "AK0208",
+            Self::ApprovalUnkept => "AK0209",
+            Self::ApprovalUnreachable => "AK0210",
+            Self::RateLimited { .. } => "AK0301",
+            Self::TooManyRunning { .. } => "AK0302",
+            Self::BudgetExhausted(_) => "AK0303",
+            Self::Unaccountable { .. } => "AK0304",
         }
     }
 }
@@ -201,6 +281,19 @@ impl fmt::Display for Denial {
                 write!(f, "{what} is denied")?;
                 by_rule(f)
             }
+            Reason::RateLimited { account, retry_after } => {
+                let millis = retry_after.as_nanos().div_ceil(1_000_000);
+                write!(f, "{what} comes too soon: the rate of {account} allows it in {millis} ms")
+            }
+            Reason::TooManyRunning { account, limit } => {
+                write!(f, "{what} does not start: {account} may have {limit} such calls under way, and has")
+            }
+            Reason::BudgetExhausted(shortage) => {
+                let Shortage { account, resource, needed, left, .. } = &**shortage;
+                let (needed, left) = (resource.amount(*needed), resource.amount(*left));
+                write!(f, "{what} could use {needed}, and {account} has {left} left")
+            }
+            Reason::Unaccountable { what: missing } => write!(f, "{what} cannot be counted: {missing}"),
             approval => {
                 write!(f, "{what} needs an approval")?;
                 by_rule(f)?;
@@ -214,7 +307,7 @@ impl fmt::Display for Denial {
                     Reason::ApprovalsFull => ", and as many wait already as may",
                     Reason::ApprovalUnkept => ", and it could not be kept",
                     Reason::ApprovalUnreachable => ", and no human could be told",
-                    Reason::NoApprover | Reason::Rule | Reason::Unmatched => ", and no approver is there",
+                    _ => ", and no approver is there",
                 })
             }
         }

@@ -54,6 +54,12 @@ pub enum CallError {
         /// What the panic said.
         panic: String,
     },
+    /// The kernel keeps no further account.
+    #[error("the kernel keeps {limit} accounts, its limit")]
+    TooManyAccounts {
+        /// The limit.
+        limit: usize,
+    },
     /// The kernel takes no calls: it was shut down, or panicked because it could not keep a promise.
     #[error("the kernel takes no calls: {reason}")]
     KernelDown {
@@ -77,6 +83,7 @@ impl CallError {
             Self::Tool(error) => error.code(),
             Self::Signal(error) => error.code(),
             Self::Labels(_) => "AK0916",
+            Self::TooManyAccounts { .. } => "AK0305",
             Self::Crashed { .. } => "AK9902",
             Self::KernelDown { .. } => "AK9901",
         }

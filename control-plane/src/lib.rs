@@ -2,11 +2,13 @@
 
 pub mod agent;
 pub mod approval;
+pub mod budget;
 pub mod call;
 pub mod denial;
 pub mod error;
 pub mod flow;
 pub mod kernel;
+pub mod mode;
 pub mod policy;
 pub mod question;
 pub mod recorder;

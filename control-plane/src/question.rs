@@ -4,7 +4,9 @@ use agent_primitives::{AgentId, LabelSet, Signal, TenantId, Timestamp, ToolId};
 use agent_tool_registry::EffectSet;
 use serde_json::{Map, Value};
 
+use crate::budget::BudgetState;
 use crate::flow::Argument;
+use crate::mode::Mode;
 use crate::vfs::VfsPath;
 
 /// The eight system calls. Numbers are ABI and never change; the set is exhaustive on purpose.
@@ -87,13 +89,18 @@ pub struct Caller<'a> {
     pub labels: &'a LabelSet,
     /// When the call is judged; the record carries the same time.
     pub now: Timestamp,
+    /// What the host has put the kernel in. Empty where the policy does not ask for it.
+    pub mode: &'a str,
+    /// How much of the budgets above the agent is used. Empty where the policy does not ask for it.
+    pub budgets: &'a [BudgetState],
 }
 
 impl<'a> Caller<'a> {
     /// An agent of no tenant that has read nothing, at the beginning of 1970.
     #[must_use]
     pub const fn new(agent: &'a AgentId, facts: &'a Map<String, Value>) -> Self {
-        Self { agent, tenant: None, facts, labels: &LabelSet::EMPTY, now: Timestamp::from_micros(0) }
+        let (labels, now) = (&LabelSet::EMPTY, Timestamp::from_micros(0));
+        Self { agent, tenant: None, facts, labels, now, mode: Mode::NORMAL, budgets: &[] }
     }
 
     /// The same agent, of this tenant.
@@ -107,6 +114,20 @@ impl<'a> Caller<'a> {
     #[must_use]
     pub const fn having_read(mut self, labels: &'a LabelSet) -> Self {
         self.labels = labels;
+        self
+    }
+
+    /// The same agent, with the kernel in this mode.
+    #[must_use]
+    pub const fn in_mode(mut self, mode: &'a str) -> Self {
+        self.mode = mode;
+        self
+    }
+
+    /// The same agent, with these budgets above it.
+    #[must_use]
+    pub const fn with_budgets(mut self, budgets: &'a [BudgetState]) -> Self {
+        self.budgets = budgets;
         self
     }
 

@@ -11,6 +11,7 @@ pub mod json;
 pub mod label;
 pub mod rate;
 pub mod redact;
+pub mod resource;
 #[cfg(feature = "search")]
 pub mod search;
 pub mod severity;
@@ -31,6 +32,7 @@ pub use id::{AgentId, BadId, SessionId, TenantId, ToolId};
 pub use id_source::{IdSource, NoRandomness, SeededIds, SystemIds};
 pub use label::{BadLabel, Label, LabelSet, TooManyLabels};
 pub use rate::{BadRate, Gcra, Period, Rate, RetryAfter};
+pub use resource::{BadAmount, Currency, Money, Resource};
 pub use severity::{Severity, UnknownSeverity};
 pub use signal::{Signal, SignalSet, UnknownSignal};
 pub use ticket::{Principal, Scope, Ticket, TicketId};

@@ -17,6 +17,7 @@ use super::running::{discard, panic_text};
 use super::table::{About, Agent, AgentState, ExitStatus, TableError};
 use super::{Inner, Kernel};
 use crate::agent::AgentHandle;
+use crate::budget::Budget;
 use crate::error::{CallError, SignalError};
 use crate::flow::Provenance;
 use crate::recorder::{Actor, Body, Trail};
@@ -36,6 +37,8 @@ pub struct AgentSpec {
     facts: Map<String, Value>,
     mounts: Vec<Mount>,
     on_ask: OnAsk,
+    budget: Budget,
+    task_budget: Budget,
 }
 
 impl AgentSpec {
@@ -44,7 +47,8 @@ impl AgentSpec {
     pub fn new(id: impl Into<String>) -> Self {
         let (tenant, labels, provenance) = (None, LabelSet::EMPTY, Provenance::default());
         let (facts, mounts, on_ask) = (Map::new(), Vec::new(), OnAsk::default());
-        Self { id: id.into(), tenant, labels, provenance, facts, mounts, on_ask }
+        let (budget, task_budget) = (Budget::new(), Budget::new());
+        Self { id: id.into(), tenant, labels, provenance, facts, mounts, on_ask, budget, task_budget }
     }
 
     /// Whose agent it is. Policies select on it, and what a tenant may use is shared by all its agents.
@@ -79,6 +83,20 @@ impl AgentSpec {
     #[must_use]
     pub fn on_ask(mut self, on_ask: OnAsk) -> Self {
         self.on_ask = on_ask;
+        self
+    }
+
+    /// What the agent may use over all its lives: what an earlier agent of the same name has used counts.
+    #[must_use]
+    pub fn budget(mut self, budget: Budget) -> Self {
+        self.budget = budget;
+        self
+    }
+
+    /// What the agent may use in this life.
+    #[must_use]
+    pub fn task_budget(mut self, budget: Budget) -> Self {
+        self.task_budget = budget;
         self
     }
 
@@ -161,7 +179,7 @@ impl Kernel {
     pub fn spawn(&self, spec: AgentSpec) -> Result<AgentHandle, SpawnError> {
         let inner = &self.inner;
         inner.starting()?;
-        let AgentSpec { id, tenant, labels, provenance, facts, mounts, on_ask } = spec;
+        let AgentSpec { id, tenant, labels, provenance, facts, mounts, on_ask, budget, task_budget } = spec;
         let id: AgentId = id.parse().map_err(|source| SpawnError::Name { name: id, source })?;
         let canonical = json::canonical(&Value::Object(facts.clone())).map_err(SpawnError::Facts)?;
         if MAX_FACTS < canonical.len() {
@@ -173,7 +191,9 @@ impl Kernel {
         let standard: Vec<Mount> = standard.into_iter().filter(|mount| !taken(mount)).collect();
         let files = Files::new(standard.into_iter().chain(mounts)).map_err(SpawnError::Mount)?;
         let (shown, starts_with) = (tenant.clone(), labels.clone());
-        let about = About { tenant, facts, labels, provenance, on_ask };
+        let accounts = inner.accounts.of(&id, tenant.as_ref(), inner.timer.monotonic());
+        let accounts = accounts.map_err(|_full| CallError::TooManyAccounts { limit: super::MAX_ACCOUNTS })?;
+        let about = About { accounts, tenant, facts, labels, provenance, on_ask };
         let agent = Arc::new(Agent::new(id, inner.next_number(), files, trail, about));
         inner.table.add(&agent).map_err(|error| match error {
             TableError::Exists => SpawnError::AlreadyExists(agent.id.clone()),
@@ -188,6 +208,9 @@ impl Kernel {
                 labels: starts_with,
             },
         )?;
+        // After the name was taken, so that a spawn that is refused changes nobody's budget.
+        inner.tell(agent.accounts.agent.set(&budget));
+        inner.tell(agent.accounts.task.set(&task_budget));
         // A shutdown that began meanwhile may have looked at the table before the agent was in it.
         if let Err(down) = inner.starting() {
             let reason = "the kernel is shutting down".to_owned();

@@ -1,16 +1,18 @@
 //! Building a kernel. The policy is a state of the builder, so a kernel without one does not compile.
 
 use std::sync::atomic::{AtomicBool, AtomicU64};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
-use agent_primitives::{Timer, TooManyLabels, json};
+use agent_primitives::{TenantId, Timer, TooManyLabels, json};
 use agent_tool_registry::{Registry, TokioTimer, ToolContract};
 
+use super::accounts::AccountTable;
 use super::flow::ToolLabels;
 use super::table::Table;
 use super::{Inner, Kernel};
 use crate::approval::{Approvals, StoreError};
+use crate::budget::{AccountId, Budget};
 use crate::error::CallError;
 use crate::policy::{Policy, PolicyErrors};
 use crate::recorder::{Body, FlightRecorder, RecorderError, Source};
@@ -38,6 +40,7 @@ pub struct KernelBuilder<State> {
     timer: Option<Arc<dyn Timer>>,
     grace: Duration,
     approvals: Option<Approvals>,
+    budgets: Vec<(AccountId, Budget)>,
 }
 
 /// Why a kernel could not be built.
@@ -73,13 +76,14 @@ impl KernelBuilder<NeedsPolicy> {
             timer: None,
             grace: DEFAULT_GRACE,
             approvals: None,
+            budgets: Vec::new(),
         }
     }
 
     /// The policy every call is judged by. [`Policy::deny_all`] is the least one.
     pub fn policy(self, policy: Policy) -> KernelBuilder<Ready> {
-        let Self { state: NeedsPolicy(()), tools, recorder, timer, grace, approvals } = self;
-        KernelBuilder { state: Ready { policy }, tools, recorder, timer, grace, approvals }
+        let Self { state: NeedsPolicy(()), tools, recorder, timer, grace, approvals, budgets } = self;
+        KernelBuilder { state: Ready { policy }, tools, recorder, timer, grace, approvals, budgets }
     }
 }
 
@@ -102,6 +106,18 @@ impl<State> KernelBuilder<State> {
         self
     }
 
+    /// What all agents together may use.
+    pub fn budget(mut self, budget: Budget) -> Self {
+        self.budgets.push((AccountId::Kernel, budget));
+        self
+    }
+
+    /// What all agents of a tenant together may use.
+    pub fn tenant(mut self, tenant: TenantId, budget: Budget) -> Self {
+        self.budgets.push((AccountId::Tenant(tenant), budget));
+        self
+    }
+
     /// How long an agent has to end in order after `SIGTERM`. Default [`DEFAULT_GRACE`].
     pub fn grace(mut self, grace: Duration) -> Self {
         self.grace = grace;
@@ -121,7 +137,7 @@ impl KernelBuilder<Ready> {
     /// # Errors
     /// A rule names a tool that is not registered, the start cannot be recorded, or the approvals kept cannot be read.
     pub fn build(self) -> Result<Kernel, BuildError> {
-        let Self { state: Ready { policy }, tools, recorder, timer, grace, approvals } = self;
+        let Self { state: Ready { policy }, tools, recorder, timer, grace, approvals, budgets } = self;
         policy.check_tools(tools.iter().map(ToolContract::id))?;
         let recorder = match recorder {
             Some(recorder) => recorder,
@@ -139,6 +155,8 @@ impl KernelBuilder<Ready> {
             desk: desk.map(Arc::new),
             grace,
             table: Table::default(),
+            accounts: AccountTable::new(),
+            mode: Mutex::default(),
             numbers,
             closing: AtomicBool::new(false),
             down: OnceLock::new(),
@@ -146,6 +164,10 @@ impl KernelBuilder<Ready> {
         let document = json::canonical(&inner.policy.to_json()).map_err(BuildError::Document)?;
         inner.append(Source::KERNEL, 0, Body::Boot { policy: inner.policy.digest(), document: &document })?;
         inner.publish();
-        Ok(Kernel { inner: Arc::new(inner) })
+        let kernel = Kernel { inner: Arc::new(inner) };
+        for (account, budget) in budgets {
+            kernel.set_budget(&account, &budget)?;
+        }
+        Ok(kernel)
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use agent_primitives::ticket::{Terms, TicketState};
 use agent_primitives::{AgentId, Digest, LabelSet, Monotonic, TicketId, Timestamp};
 
+use super::charge::Hold;
 use super::judge::{Decided, Ruled};
 use super::syscall::Passage;
 use super::table::Agent;
@@ -32,10 +33,12 @@ pub enum OnAsk {
 
 /// A judgement that waits for a human.
 #[derive(Debug)]
-pub(crate) struct Held {
+pub(crate) struct Held<'a> {
     pub(crate) judged: Judged,
     pub(crate) ticket: TicketId,
     pub(crate) expires: Timestamp,
+    /// What the call reserved, if anything limits it. It keeps that while it waits.
+    pub(crate) hold: Option<Hold<'a>>,
 }
 
 /// The tickets that calls of one agent wait for. Bounded by the calls an agent may have in flight.
@@ -108,9 +111,9 @@ impl Inner {
     pub(crate) async fn consented<'a>(
         &'a self,
         passage: Passage<'a>,
-        held: Held,
-    ) -> Result<(Passage<'a>, Decided), CallError> {
-        let Held { judged, ticket, expires } = held;
+        held: Held<'a>,
+    ) -> Result<(Passage<'a>, Decided<'a>), CallError> {
+        let Held { judged, ticket, expires, hold } = held;
         let agent = passage.agent;
         // Held was only answered because there is one.
         let desk = self.desk.as_ref().ok_or_else(|| self.dead(agent))?;
@@ -133,7 +136,7 @@ impl Inner {
         // What the request stands on may have changed while it waited: a descriptor, a file on the host's disk.
         let request = judged.into_request().renewed(&self.tools, &agent.files)?;
         let passage = Passage { started: self.timer.monotonic(), now: self.timer.now(), ..passage };
-        match self.judge(passage, request, Some(ticket))? {
+        match self.judge(passage, request, Some(ticket), hold)? {
             Ruled::Decided(decided) => Ok((passage, decided)),
             Ruled::Held(Held { ticket, expires, .. }) => Err(CallError::Held { ticket, expires }),
         }

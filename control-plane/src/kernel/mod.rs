@@ -1,9 +1,11 @@
 //! The kernel: everything an agent does to the world passes through here.
 
+mod accounts;
 mod agents;
 mod approvals;
 mod border;
 mod builder;
+mod charge;
 mod consent;
 pub(crate) mod files;
 mod flow;
@@ -20,23 +22,26 @@ use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
 use agent_primitives::{AgentId, Monotonic, Signal, Timer, Timestamp};
 use agent_tool_registry::Registry;
 
+pub use accounts::MAX_ACCOUNTS;
 pub use agents::{AgentInfo, AgentSpec, MAX_FACTS, SpawnError};
 pub use builder::{BuildError, DEFAULT_GRACE, KernelBuilder, NeedsPolicy, Ready};
 pub use consent::OnAsk;
 pub use service::{FILE_DEADLINE, MAX_AWAIT};
 pub use table::{AgentState, ExitStatus, MAX_AGENTS, MAX_ZOMBIES};
 
+use self::accounts::AccountTable;
 use self::flow::ToolLabels;
 use self::table::{Agent, Table};
 use crate::approval::Desk;
 use crate::error::{CallError, SignalError};
+use crate::mode::Mode;
 use crate::policy::Policy;
 use crate::recorder::{Actor, Body, FlightRecorder, Outcome, Recorded, Source};
 pub use crate::signal::MAX_IN_FLIGHT;
@@ -64,6 +69,8 @@ pub(crate) struct Inner {
     /// `None` when nobody can be asked.
     desk: Option<Arc<Desk>>,
     table: Table,
+    accounts: AccountTable,
+    mode: Mutex<Mode>,
     /// Numbers calls and lives of agents. Goes on from the record's length, so that numbers do not repeat in it.
     numbers: AtomicU64,
     /// Set when a shutdown begins: from then on no agent is started.
@@ -112,6 +119,25 @@ impl Kernel {
     #[must_use]
     pub fn policy(&self) -> &Policy {
         &self.inner.policy
+    }
+
+    /// The mode the kernel is in.
+    #[must_use]
+    pub fn mode(&self) -> Mode {
+        self.inner.mode()
+    }
+
+    /// Puts the kernel into a mode, for policies that ask for it. Calls judged from now on are judged in it.
+    ///
+    /// # Errors
+    /// A recorder that fails; the mode is as before then.
+    pub fn set_mode(&self, mode: Mode) -> Result<(), CallError> {
+        let action = format!("sets the mode to {mode}");
+        // Held until it is on record, so that the record has the changes in their order.
+        let mut present = self.inner.mode.lock().unwrap_or_else(PoisonError::into_inner);
+        self.inner.append(Source::KERNEL, 0, Body::Host { action: &action })?;
+        *present = mode;
+        Ok(())
     }
 
     /// The record of everything that was decided.
@@ -193,6 +219,11 @@ impl fmt::Debug for Inner {
 }
 
 impl Inner {
+    pub(crate) fn mode(&self) -> Mode {
+        // INVARIANT: the only change under this lock is one assignment.
+        self.mode.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     pub(crate) fn state(&self) -> State {
         self.down.get().cloned().unwrap_or(State::Running)
     }
@@ -208,6 +239,7 @@ impl Inner {
             return false;
         }
         let cancelled = agent.running.cancel();
+        self.give_back_waiting(agent);
         agent.files.close_all();
         self.withdraw(agent, &status);
         if let ExitStatus::Signaled { signal, reason } = &status {
@@ -218,6 +250,7 @@ impl Inner {
             let _ = self.settle(agent, &intent, Outcome::Cancelled);
         }
         self.table.retire(agent, status);
+        self.accounts.close(&agent.id, self.timer.monotonic());
         true
     }
 

@@ -6,6 +6,7 @@ use agent_primitives::Signal;
 
 use super::Inner;
 use super::border::{self, Refused};
+use super::charge::Hold;
 use super::inspect::Inspected;
 use super::judge::Decided;
 use super::running::Intent;
@@ -26,6 +27,8 @@ pub(crate) struct OpenIntent<'a> {
     kernel: &'a Inner,
     agent: &'a Agent,
     pub(crate) intent: Arc<Intent>,
+    /// Dropped after the outcome is recorded, which settles it.
+    _hold: Option<Hold<'a>>,
 }
 
 impl Drop for OpenIntent<'_> {
@@ -39,15 +42,15 @@ impl Inner {
     pub(crate) async fn intent<'a>(
         &'a self,
         passage: Passage<'a>,
-        decided: Decided,
+        decided: Decided<'a>,
     ) -> Result<(Permitted, OpenIntent<'a>), CallError> {
-        let Decided { judged, recorded, consent } = decided;
+        let Decided { judged, recorded, consent, hold } = decided;
         if let Some(denial) = judged.denial() {
             return Err(self.deny(passage, denial));
         }
         // From here on the intent is on record: if the wait for the disk is given up, it is closed as cancelled.
-        let intent = Arc::new(Intent::new(passage.number, passage.called, passage.started));
-        let open = OpenIntent { kernel: self, agent: passage.agent, intent };
+        let intent = Arc::new(Intent::new(passage.number, passage.called, passage.started, hold.is_some()));
+        let open = OpenIntent { kernel: self, agent: passage.agent, intent, _hold: hold };
         if judged.has_side_effects() {
             self.durable(&recorded).await?;
         }

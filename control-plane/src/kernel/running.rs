@@ -9,7 +9,7 @@ use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 use std::task::Poll;
 
 use agent_primitives::Monotonic;
@@ -19,7 +19,7 @@ use super::Inner;
 use super::table::Agent;
 use crate::call::Reply;
 use crate::error::CallError;
-use crate::recorder::Outcome;
+use crate::recorder::{Body, Outcome};
 
 /// A service that has its permit.
 pub(crate) type Service = Pin<Box<dyn Future<Output = Result<Reply, CallError>> + Send>>;
@@ -31,12 +31,21 @@ pub(crate) struct Intent {
     /// When the call was made; the caller's own deadline counts from here.
     pub(crate) called: Monotonic,
     pub(crate) started: Monotonic,
+    /// Whether the call holds something of a budget or limit.
+    pub(crate) held: bool,
+    /// When it has used up the time it has, if a budget limits that.
+    ends: OnceLock<Monotonic>,
     settled: AtomicBool,
 }
 
 impl Intent {
-    pub(crate) fn new(call: u64, called: Monotonic, started: Monotonic) -> Self {
-        Self { call, called, started, settled: AtomicBool::new(false) }
+    pub(crate) fn new(call: u64, called: Monotonic, started: Monotonic, held: bool) -> Self {
+        Self { call, called, started, held, ends: OnceLock::new(), settled: AtomicBool::new(false) }
+    }
+
+    /// Cuts the call off at `ends`.
+    pub(crate) fn end_at(&self, ends: Monotonic) {
+        let _ = self.ends.set(ends);
     }
 
     /// `true` for the one caller who is to record the outcome.
@@ -118,6 +127,8 @@ impl Inner {
         canceller: Option<Canceller>,
         service: Service,
     ) -> Result<Reply, CallError> {
+        let ends = intent.ends.get().copied();
+        let deadline = [deadline, ends].into_iter().flatten().min();
         let slot = Slot { intent: Arc::clone(intent), canceller, service: Mutex::new(Some(service)) };
         let listed = Listed { agent, slot: Arc::new(slot) };
         agent.running.lock().insert(intent.call, Arc::clone(&listed.slot));
@@ -172,7 +183,12 @@ impl Inner {
         }
         let took = self.timer.monotonic().since(intent.started);
         let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        self.append(agent.source(), intent.call, crate::recorder::Body::Outcome { outcome, micros }).map(drop)
+        let body = Body::Outcome { outcome: outcome.clone(), micros };
+        let recorded = self.append(agent.source(), intent.call, body);
+        if intent.held {
+            self.pay(agent, intent.call, Some(&outcome));
+        }
+        recorded.map(drop)
     }
 }
 

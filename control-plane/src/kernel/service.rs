@@ -55,6 +55,11 @@ impl Inner {
         if let Some(deadline) = deadline {
             context = context.with_deadline(deadline);
         }
+        if intent.held
+            && let Some(meter) = agent.charges.meter(intent.call)
+        {
+            context = context.with_meter(meter);
+        }
         let canceller = context.canceller();
         let run = permit.run(context);
         let call = intent.call;

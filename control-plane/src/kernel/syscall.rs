@@ -50,7 +50,7 @@ impl Inner {
 
         // Policy: a pure function of the snapshot, the request and what the kernel's tables say of the caller. Recorder:
         // the decision, before anything follows from it.
-        let (passage, decided) = match self.judge(passage, request, presented)? {
+        let (passage, decided) = match self.judge(passage, request, presented, None)? {
             Ruled::Decided(decided) => (passage, decided),
             // Human, then policy again.
             Ruled::Held(held) => Box::pin(self.consented(passage, held)).await?,
@@ -61,7 +61,10 @@ impl Inner {
 
         // Service, watched: a kill or a deadline drops it. Then what came back is inspected and its outcome recorded.
         let result = match self.checkpoint(agent).await {
-            Ok(()) => self.dispatch(agent, &open.intent, permitted).await,
+            Ok(()) => {
+                self.begin(agent, &open.intent);
+                self.dispatch(agent, &open.intent, permitted).await
+            }
             Err(error) => Err(error),
         };
         self.outcome(&open, inspect::reply(result))

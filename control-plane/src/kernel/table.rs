@@ -13,10 +13,12 @@ use agent_primitives::{AgentId, LabelSet, Monotonic, Signal, TenantId, TicketId}
 use serde_json::{Map, Value};
 use tokio::sync::Notify;
 
+use super::charge::Charges;
 use super::consent::{OnAsk, Waiting};
 use super::files::Files;
 use super::judge::Turn;
 use super::running::Running;
+use crate::budget::Accounts;
 use crate::flow::Provenance;
 use crate::recorder::{Source, Trail};
 use crate::signal::Word;
@@ -84,6 +86,7 @@ pub enum AgentState {
 /// What the host says about an agent.
 #[derive(Debug)]
 pub(crate) struct About {
+    pub(crate) accounts: Accounts,
     pub(crate) tenant: Option<TenantId>,
     pub(crate) facts: Map<String, Value>,
     pub(crate) labels: LabelSet,
@@ -106,6 +109,9 @@ pub(crate) struct Agent {
     pub(crate) on_ask: OnAsk,
     /// Calls that wait for a human.
     pub(crate) waiting: Waiting,
+    /// What its calls are booked on.
+    pub(crate) accounts: Accounts,
+    pub(crate) charges: Charges,
     /// Calls that wait for `SIGCONT`.
     pub(crate) parked: AtomicU64,
     /// What it did lately, for its own eyes.
@@ -121,7 +127,7 @@ pub(crate) struct Agent {
 
 impl Agent {
     pub(crate) fn new(id: AgentId, generation: u64, files: Files, trail: Arc<Trail>, about: About) -> Self {
-        let About { tenant, facts, labels, provenance, on_ask } = about;
+        let About { accounts, tenant, facts, labels, provenance, on_ask } = about;
         Self {
             provenance,
             turn: Turn::new(labels),
@@ -129,6 +135,8 @@ impl Agent {
             running: Running::default(),
             on_ask,
             waiting: Waiting::default(),
+            accounts,
+            charges: Charges::default(),
             parked: AtomicU64::new(0),
             trail,
             id,

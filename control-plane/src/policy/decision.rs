@@ -95,7 +95,7 @@ impl Decision {
     }
 
     /// The rules that made the verdict and oblige the kernel to something, all of them, in the order of the document.
-    pub(crate) fn obliging(&self) -> impl Iterator<Item = &Rule> {
+    pub(crate) fn obliging(&self) -> impl Iterator<Item = &Rule> + Clone {
         self.obliging.iter().filter_map(|rule| self.snapshot.rule(*rule))
     }
 

@@ -14,7 +14,7 @@ use super::decision::OnViolation;
 use super::error::{Code, Mark, PolicyErrors, Report, quoted};
 use super::fields::{self, Fields};
 use super::index::{Index, IndexBuilder};
-use super::limits::{self, Limit};
+use super::limits::{self, RuleLimit};
 use super::pack::{PACKS, Pack};
 use super::pattern::{Kind, Pattern, Patterns};
 use super::rule::Rule;
@@ -74,6 +74,8 @@ pub(super) fn deny_all() -> Snapshot {
         on_violation: OnViolation::Kill,
         rules: Box::default(),
         looks_at_arguments: false,
+        looks_at_mode: false,
+        looks_at_budgets: false,
         indexes: Indexes::default(),
         named_tools: Box::default(),
     }
@@ -104,13 +106,16 @@ fn compile(file: &Arc<str>, root: &Node, report: &mut Report) -> Option<Snapshot
         report.add(Code::Limit, root.at, "the policy has no canonical form");
         return None;
     };
+    let any = |looks: fn(&Condition) -> bool| rules.iter().flat_map(|rule| &rule.when).any(looks);
     Some(Snapshot {
         file: Arc::clone(file),
         name: name.unwrap_or("unnamed").into(),
         digest,
         document,
         on_violation: on_violation?,
-        looks_at_arguments: rules.iter().any(Rule::looks_at_arguments),
+        looks_at_arguments: any(Condition::looks_at_arguments),
+        looks_at_mode: any(Condition::looks_at_mode),
+        looks_at_budgets: any(Condition::looks_at_budgets),
         rules: rules.into(),
         indexes,
         named_tools: named_tools.into(),
@@ -229,13 +234,13 @@ impl<'r> Loader<'r> {
             .require("effect", "the rule", self.report)
             .and_then(|entry| fields::word(&entry.value, "effect", &EFFECTS, self.report));
         let on_violation = self.on_violation(&fields, effect);
-        let limits = self.limits(&fields, effect);
         let ask = self.ask(&fields, effect);
         let calls = fields
             .require("calls", "the rule", self.report)
             .and_then(|entry| calls(&entry.value, self.report));
         // Without calls, nothing more can be said about the selectors and conditions.
         let calls = calls?;
+        let limits = self.limits(&fields, effect, id, &calls);
         let selectors = self.selectors(&fields, &calls);
         let when = match fields.get("when") {
             Some(entry) => conditions(&entry.value, &calls, &mut self.budget, self.report),
@@ -288,14 +293,20 @@ impl<'r> Loader<'r> {
         fields::word(&entry.value, "on_violation", &OnViolation::NAMES, self.report)
     }
 
-    fn limits(&mut self, fields: &Fields<'_>, effect: Option<Verdict>) -> Option<Box<[Limit]>> {
+    fn limits(
+        &mut self,
+        fields: &Fields<'_>,
+        effect: Option<Verdict>,
+        id: Option<&str>,
+        calls: &[CallKind],
+    ) -> Option<Box<[RuleLimit]>> {
         let Some(entry) = fields.get("limits") else { return Some(Box::default()) };
         if effect == Some(Verdict::Deny) {
             let message = "`limits` bounds what a rule grants, and this rule denies";
             self.report.add(Code::Misplaced, entry.at, message);
             return None;
         }
-        limits::parse(&entry.value, self.report)
+        limits::parse(&entry.value, id.unwrap_or_default(), calls, self.report)
     }
 
     /// The terms of a rule that asks, which has some even if it names none.

@@ -109,6 +109,35 @@
 //! The map of `labels` has `any_of`, `all_of`, `none_of`, that of `effects` has `only`, `any_of`, `none_of`; what stands in
 //! one map must all hold. What an argument carries is described in [`flow`](crate::flow): all that the agent does, unless
 //! it can be traced to something that carries less.
+//! Five names stand for something else than a value: `labels`, and
+//!
+//! - `time: { zone: Europe/Berlin, days: [mon, tue], from: "08:00", to: "18:00" }`, or a list of such windows of which one
+//!   must hold the time of the call. `zone` is UTC if left out, `days` every day; `to` is the first minute outside, at most
+//!   `"24:00"`. A window that ends before it begins ends on the next day, and belongs to the day it begins on.
+//! - `mode: { in: [maintenance] }` or `not_in`: what the host has put the kernel in, `normal` if nothing.
+//! - `budget: { account: agent, resource: tokens, remaining: { lt: 1000 } }`, or a list of such that must all hold. The
+//!   account is `agent` if left out, `task` (its present life), `tenant` or `kernel`; the resource `tokens`, `calls`,
+//!   `bytes`, `wall_time` or a currency. `remaining` and `used` are compared by `lt`, `lte`, `gt` and `gte` with a number,
+//!   with an amount (`5 USD`) or with a share of the limit (`"80%"`). What calls under way have reserved counts as used. It
+//!   is an error of the condition when the account does not limit the resource.
+//!
+//! # Limits
+//!
+//! `limits` on a rule that allows or asks bounds how often and how much it grants: one map, or a list of them.
+//!
+//! | bound | means |
+//! | --- | --- |
+//! | `rate: 60/min` | at most 60 calls in any 60 seconds, wherever they begin; periods are `s`, `min`, `hour`, `day`. Of more than 10 000 calls room comes back up to 1/60 of the period late |
+//! | `rate: {rate: 60/min, burst: 10}` | paced (GCRA): ten at once and then one each second; any minute holds at most 70 |
+//! | `concurrency: 4` | at most four such calls under way at once |
+//! | `cost: 5 USD/day` | at most so much in any 24 hours, wherever they begin; room comes back up to 1/60 of the period late; only for `exec` |
+//! | `per: agent` | counted for each agent over all its lives (if left out), for each `tenant`, or for everybody (`policy`) |
+//!
+//! A call counts when it is let through; for an `ask` rule before the human is asked, so that the rate also bounds how often
+//! a human is asked, whatever the answer. Concurrency and cost are given back when the call does not take place. Refused
+//! calls and questions count nothing. A refusal by a limit is an error the agent can act on (`AK0301` to `AK0304`) and
+//! never a violation: it stops and kills nobody. A limit that has nothing to count by (`per: tenant` and no tenant, a cost and
+//! a tool that declares none in that currency) refuses. Counts live in memory, under the rule's id.
 //!
 //! # Guards
 //!
@@ -218,7 +247,7 @@ pub use self::decision::{Decision, MAX_DECIDING_RULES, OnViolation};
 pub use self::document::{MAX_POLICY_BYTES, MAX_RULES};
 pub use self::error::{MAX_ERRORS, PolicyError, PolicyErrors};
 pub use self::guard::DEFAULT_SQL_FUNCTIONS;
-pub use self::limits::MAX_CONCURRENCY;
+pub(crate) use self::limits::{RuleLimit, Scope};
 pub use self::rule::RuleInfo;
 pub use self::source::MAX_DEPTH;
 
@@ -374,6 +403,16 @@ impl Policy {
     #[must_use]
     pub fn to_json(&self) -> Value {
         self.snapshot.document.clone()
+    }
+
+    /// Whether a decision may depend on [`Caller::mode`].
+    pub(crate) fn looks_at_mode(&self) -> bool {
+        self.snapshot.looks_at_mode
+    }
+
+    /// Whether a decision may depend on [`Caller::budgets`].
+    pub(crate) fn looks_at_budgets(&self) -> bool {
+        self.snapshot.looks_at_budgets
     }
 
     fn of(snapshot: Snapshot) -> Self {

@@ -7,14 +7,16 @@
 use std::future::Future;
 use std::time::Duration;
 
-use agent_primitives::{LabelSet, TicketId, ToolId, Verdict};
-use agent_tool_registry::{CallContext, Output};
+use agent_primitives::{TicketId, ToolId, Verdict};
+use agent_tool_registry::{CallContext, Output, Registry};
 
 use super::request::{
-    AwaitSignal, ChangeMask, CloseFile, ExitWith, OpenFile, ReadFile, Request, RunTool, SendSignal, WriteFile,
+    AwaitSignal, ChangeMask, CloseFile, ExitWith, Needs, OpenFile, ReadFile, Request, RunTool, SendSignal,
+    WriteFile,
 };
-use super::{Decision, Policy};
+use super::{Decision, OnViolation, Policy, RuleLimit};
 use crate::approval::Consent;
+use crate::budget::NoRoom;
 use crate::denial::{Denial, Reason};
 use crate::error::{CallError, InvalidCall};
 use crate::question::Caller;
@@ -32,6 +34,8 @@ pub(crate) struct Judged {
     consent: Option<Consent>,
     /// Why there is none, when it asks.
     refused: Reason,
+    /// Why there is no room for it, though policy allows it or would ask.
+    no_room: Option<NoRoom>,
 }
 
 /// Proof that `R` may be carried out, once.
@@ -103,7 +107,23 @@ impl Judged {
             Request::CheckPolicy(asked) => Some(judge(asked)),
             _ => None,
         };
-        Self { request, decision, answer, consent: None, refused: Reason::NoApprover }
+        let (consent, refused, no_room) = (None, Reason::NoApprover, None);
+        Self { request, decision, answer, consent, refused, no_room }
+    }
+
+    /// The limits that an allowed call, or one that a human may allow, has to keep.
+    pub(crate) fn limits(&self) -> impl Iterator<Item = &RuleLimit> + Clone {
+        self.decision.obliging().flat_map(|rule| &rule.limits)
+    }
+
+    /// The most the call can use; `None` when it is free or refused.
+    pub(crate) fn needs(&self, tools: &Registry) -> Option<Needs> {
+        (self.decision.verdict() != Verdict::Deny).then(|| self.request.needs(tools)).flatten()
+    }
+
+    /// Refuses what policy let through, because there is no room for it.
+    pub(crate) fn crowd_out(&mut self, no_room: NoRoom) {
+        self.no_room = Some(no_room);
     }
 
     pub(crate) fn has_side_effects(&self) -> bool {
@@ -112,6 +132,11 @@ impl Judged {
 
     pub(crate) fn decision(&self) -> &Decision {
         &self.decision
+    }
+
+    /// Whether a human has to agree, and it is of use to ask one.
+    pub(crate) fn asks(&self) -> bool {
+        self.decision.verdict() == Verdict::Ask && self.no_room.is_none()
     }
 
     /// How long the caller gives the call, if it said so.
@@ -160,45 +185,67 @@ impl Judged {
         }
     }
 
-    /// The judgement as the recorder writes it while it waits for a ticket.
-    pub(crate) fn as_held(&self, labels: &LabelSet, ticket: TicketId) -> Body<'_> {
-        Body::Held { request: self.request.as_event(), decision: self.decided(labels), ticket }
+    /// The judgement as the recorder writes it while it waits for a ticket, with what it was made with of the caller.
+    pub(crate) fn as_held<'a>(&'a self, caller: &Caller<'a>, ticket: TicketId) -> Body<'a> {
+        Body::Held { request: self.request.as_event(), decision: self.decided(caller, None), ticket }
     }
 
-    /// The judgement as the recorder writes it. `labels` are those it was made with.
-    pub(crate) fn as_event(&self, labels: &LabelSet) -> Body<'_> {
+    /// The judgement as the recorder writes it, with what it was made with of the caller.
+    pub(crate) fn as_event<'a>(&'a self, caller: &Caller<'a>) -> Body<'a> {
         let request = self.request.as_event();
-        let decision = self.decided(labels);
+        let reason = self.reason();
+        let decision = self.decided(caller, reason.as_ref().map(Reason::code));
         let ticket = self.consent.map(Consent::ticket);
-        match (&self.answer, self.verdict()) {
+        match (&self.answer, reason) {
             (Some(_), _) => Body::Question { request, decision },
-            (None, Verdict::Allow) => Body::Intent { request, decision, ticket },
-            (None, Verdict::Ask | Verdict::Deny) => Body::Refused { request, decision },
+            (None, None) => Body::Intent { request, decision, ticket },
+            (None, Some(_)) => Body::Refused { request, decision },
         }
     }
 
     /// The decision on the call, or on the call in question, with what it was made on.
-    fn decided(&self, labels: &LabelSet) -> Decided<'_> {
+    fn decided<'a>(&'a self, caller: &Caller<'a>, reason: Option<&'static str>) -> Decided<'a> {
         let decision = self.answer.as_ref().unwrap_or(&self.decision);
         let carried = self.request.carried().iter();
         Decided {
             verdict: decision.verdict(),
             rules: decision.rules().collect(),
             policy: decision.policy_digest(),
-            labels: labels.clone(),
+            labels: caller.labels.clone(),
             arguments: carried.map(|argument| (argument.name.as_str(), argument.labels.clone())).collect(),
+            reason,
+            mode: caller.mode,
+            budgets: caller.budgets.to_vec(),
         }
     }
 
     /// What the judgement says to the agent, unless it allows.
     pub(crate) fn denial(&self) -> Option<Denial> {
-        let reason = match (self.verdict(), self.decision.rule_count()) {
-            (Verdict::Allow, _) => return None,
-            (Verdict::Ask, _) => self.refused.clone(),
-            (Verdict::Deny, 0) => Reason::Unmatched,
-            (Verdict::Deny, _) => Reason::Rule,
-        };
+        let reason = self.reason()?;
+        if let Some(NoRoom { rule, .. }) = &self.no_room {
+            return Some(Denial {
+                reason,
+                verdict: Verdict::Deny,
+                rule: rule.as_deref().map(str::to_owned),
+                // Doing too much of what is allowed is no violation.
+                on_violation: OnViolation::Deny,
+                what: self.request.describe(),
+            });
+        }
         Some(self.refusal(reason))
+    }
+
+    /// Why the call is refused; `None` when it is not.
+    fn reason(&self) -> Option<Reason> {
+        if let Some(no_room) = &self.no_room {
+            return Some(no_room.reason.clone());
+        }
+        match (self.verdict(), self.decision.rule_count()) {
+            (Verdict::Allow, _) => None,
+            (Verdict::Ask, _) => Some(self.refused.clone()),
+            (Verdict::Deny, 0) => Some(Reason::Unmatched),
+            (Verdict::Deny, _) => Some(Reason::Rule),
+        }
     }
 
     /// A refusal of this request.

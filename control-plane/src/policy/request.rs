@@ -3,13 +3,15 @@
 
 use std::time::Duration;
 
-use agent_primitives::{AgentId, Digest, Signal, SignalSet, ToolId};
+use agent_primitives::{AgentId, Digest, Resource, Signal, SignalSet, ToolId};
 use agent_tool_registry::{Arguments, Effect, EffectSet, Invocation, Registry, ToolContract, ToolError};
 use bytes::Bytes;
 
+use crate::budget::Amounts;
 use crate::call::Change;
 use crate::error::InvalidCall;
 use crate::flow::{Argument, Sources};
+use crate::kernel::FILE_DEADLINE;
 use crate::kernel::files::Files;
 use crate::question::{CallKind, Object, Question};
 use crate::recorder;
@@ -235,6 +237,29 @@ impl Request {
         })
     }
 
+    /// The most the call can use; `None` for what is the agent's own business and free.
+    pub(crate) fn needs(&self, tools: &Registry) -> Option<Needs> {
+        let mut needs = Needs::default();
+        match self {
+            Self::Read(read) => (needs.receives, needs.time) = (read.length, FILE_DEADLINE),
+            Self::Write(write) => (needs.sends, needs.time) = (write.data.len() as u64, FILE_DEADLINE),
+            Self::Open(_) => needs.time = FILE_DEADLINE,
+            Self::Exec(run) => {
+                needs.sends = run.arguments.canonical().len() as u64;
+                let contract = tools.get(&run.id)?;
+                needs.receives = contract.limits().output_bytes as u64;
+                let allowed = contract.limits().deadline;
+                needs.time = run.deadline.map_or(allowed, |own| own.min(allowed));
+                needs.cost = contract.cost().iter().map(|(resource, amount)| (*resource, *amount)).collect();
+            }
+            Self::Signal(_) => {}
+            Self::Close(_) | Self::Mask(_) | Self::Await(_) | Self::CheckPolicy(_) | Self::Exit(_) => {
+                return None;
+            }
+        }
+        Some(needs)
+    }
+
     /// Whether the effect must not begin before its intent is on disk.
     pub(crate) fn has_side_effects(&self) -> bool {
         match self {
@@ -362,6 +387,31 @@ impl Request {
                 "the call".to_owned()
             }
         }
+    }
+}
+
+/// The most that one call can use, besides counting as one.
+#[derive(Debug, Default)]
+pub(crate) struct Needs {
+    /// Bytes that go with the call.
+    pub(crate) sends: u64,
+    /// Bytes that may come back.
+    pub(crate) receives: u64,
+    pub(crate) time: Duration,
+    /// What the tool's contract declares.
+    pub(crate) cost: Vec<(Resource, u64)>,
+}
+
+impl Needs {
+    pub(crate) fn amounts(&self) -> Amounts {
+        let mut amounts = Amounts::default();
+        amounts.add(Resource::Calls, 1);
+        amounts.add(Resource::Bytes, self.sends.saturating_add(self.receives));
+        amounts.add(Resource::WallTime, micros(self.time));
+        for (resource, amount) in &self.cost {
+            amounts.add(*resource, *amount);
+        }
+        amounts
     }
 }
 

@@ -6,7 +6,7 @@ use super::ask::AskTerms;
 use super::condition::Condition;
 use super::decision::OnViolation;
 use super::guard::Truth;
-use super::limits::Limit;
+use super::limits::RuleLimit;
 use super::pattern::Patterns;
 use crate::question::{CallKind, Caller, Object, Question};
 
@@ -23,7 +23,7 @@ pub(crate) struct Rule {
     pub(super) on_violation: OnViolation,
     pub(super) pack: Option<&'static str>,
     /// How often and how much it grants; empty for without limit.
-    pub(crate) limits: Box<[Limit]>,
+    pub(crate) limits: Box<[RuleLimit]>,
     /// Whose consent it wants; of every rule that asks, and of no other.
     pub(crate) ask: Option<AskTerms>,
 }
@@ -55,11 +55,6 @@ impl Rule {
             // An error counts against the caller, whichever way the rule goes.
             Truth::Unknown => self.effect != Verdict::Allow,
         }
-    }
-
-    /// Whether some condition looks at what the arguments carry.
-    pub(super) fn looks_at_arguments(&self) -> bool {
-        self.when.iter().any(Condition::looks_at_arguments)
     }
 
     fn holds(&self, caller: &Caller<'_>, question: &Question<'_>) -> Truth {

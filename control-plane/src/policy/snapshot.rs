@@ -22,6 +22,9 @@ pub(super) struct Snapshot {
     pub(super) rules: Box<[Rule]>,
     /// Whether some rule looks at what arguments carry.
     pub(super) looks_at_arguments: bool,
+    /// Whether some condition looks at the mode, or at budgets: only then is there need to know them.
+    pub(super) looks_at_mode: bool,
+    pub(super) looks_at_budgets: bool,
     pub(super) indexes: Indexes,
     /// The tools that rules name one by one, and where.
     pub(super) named_tools: Box<[(Box<str>, Mark)]>,

@@ -10,6 +10,7 @@ use agent_primitives::{Digest, LabelSet, Signal, TicketId, Timestamp, Verdict};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::budget::BudgetState;
 use crate::question::CallKind;
 use crate::vfs::OpenFlags;
 
@@ -169,6 +170,19 @@ pub enum Body<'a> {
         binding: Digest,
         /// The scope of a grant, or why it was refused or revoked; empty when there is nothing to say.
         reason: &'a str,
+    },
+    /// A budget is at least 80 % used, or all of it.
+    Budget {
+        /// Whose.
+        account: &'a str,
+        /// Of what.
+        resource: &'a str,
+        /// How much is used.
+        used: u64,
+        /// How much there is.
+        limit: u64,
+        /// Whether nothing is left.
+        exhausted: bool,
     },
 }
 
@@ -330,6 +344,13 @@ pub struct Decided<'a> {
     /// What each argument of a tool call carried, where that was found out; otherwise all that the agent did.
     #[serde(borrow)]
     pub arguments: Vec<(&'a str, LabelSet)>,
+    /// Stable code of the refusal; `None` when the call was not refused. A call that the verdict allows is refused when
+    /// a limit or budget leaves no room for it.
+    pub reason: Option<&'a str>,
+    /// What the host had put the kernel in; empty where the policy does not ask for it.
+    pub mode: &'a str,
+    /// How much of the budgets above the agent was used; empty where the policy does not ask for it.
+    pub budgets: Vec<BudgetState>,
 }
 
 /// How a call ended.
@@ -415,6 +436,10 @@ impl Event<'_> {
                 json!({"kind": "declassified", "labels": labels, "by": by, "reason": reason})
             }
             Body::Host { action } => json!({"kind": "host", "action": action}),
+            Body::Budget { account, resource, used, limit, exhausted } => {
+                json!({"kind": "budget", "account": account, "resource": resource, "used": used, "limit": limit,
+                    "exhausted": exhausted})
+            }
         };
         extend(
             &mut line,
@@ -444,6 +469,7 @@ impl Event<'_> {
             Body::Host { .. } => "host",
             Body::Held { .. } => "held",
             Body::Approval { .. } => "approval",
+            Body::Budget { .. } => "budget",
         }
     }
 }
@@ -492,7 +518,8 @@ impl Request<'_> {
 fn judged(kind: &str, request: &Request<'_>, decision: &Decided<'_>) -> Value {
     json!({"kind": kind, "syscall": request.call().name(), "request": request.to_json(),
         "verdict": decision.verdict.to_string(), "rules": decision.rules, "policy": decision.policy.to_string(),
-        "labels": decision.labels, "argument_labels": decision.arguments.iter().cloned().collect::<BTreeMap<_, _>>()})
+        "labels": decision.labels, "argument_labels": decision.arguments.iter().cloned().collect::<BTreeMap<_, _>>(),
+        "reason": decision.reason, "mode": decision.mode, "budgets": decision.budgets})
 }
 
 /// Canonical JSON kept inside an event, as the value it stands for; anything else as text.
@@ -536,6 +563,9 @@ mod tests {
                     policy: Digest::ZERO,
                     labels: LabelSet::EMPTY,
                     arguments: vec![("text", LabelSet::EMPTY)],
+                    reason: None,
+                    mode: "",
+                    budgets: Vec::new(),
                 },
                 ticket: Some(TicketId::from_bytes([7; 16])),
             },

@@ -15,12 +15,21 @@ pub(crate) struct Case {
     attack: String,
     pub(crate) input: Input,
     pub(crate) expected: Expected,
+    quotas: Option<String>,
+}
+
+impl Case {
+    /// Whether the fixture's quotas hold.
+    pub(crate) fn has_quotas(&self) -> bool {
+        ![&self.quotas, &self.input.quotas].into_iter().flatten().any(|quotas| quotas == "off")
+    }
 }
 
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Input {
     pub(crate) fixture: String,
     pub(crate) steps: Vec<Step>,
+    quotas: Option<String>,
 }
 
 #[derive(Clone, Debug, Deserialize)]

@@ -1,6 +1,7 @@
 //! The world of the cases: agents, tools that count how often they ran, a folder that stands for `/data`.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -9,9 +10,10 @@ use std::time::Duration;
 
 use agent_control_plane::approval::{ApprovalStore, Request, StoreError, TicketId};
 use agent_control_plane::atr::{CallContext, Effect, PathRoot, Registry, RegistryBuilder, ToolError};
+use agent_control_plane::budget::Budget;
 use agent_control_plane::call::Syscall;
 use agent_control_plane::kernel::OnAsk;
-use agent_control_plane::primitives::{AgentId, ManualClock};
+use agent_control_plane::primitives::{AgentId, ManualClock, TenantId};
 use agent_control_plane::vfs::{Access, Memory, MemoryBackend, Mount, Page, Quota, RelPath, VfsPath};
 use agent_control_plane::{AgentHandle, AgentSpec, Approvals, FlightRecorder, Kernel, Policy};
 use serde_json::{Value, json};
@@ -25,6 +27,8 @@ pub(crate) const BASE_POLICY: &str = include_str!("../../testdata/bypass-policy.
 /// The tool time limit of the fixture.
 pub(crate) const TOOL_LIMIT: Duration = Duration::from_secs(300);
 
+/// Calls each agent of the fixture may have under way.
+const AT_ONCE: NonZeroU32 = NonZeroU32::new(5).unwrap();
 /// How long an approval of the fixture is valid.
 const APPROVALS_VALID: Duration = Duration::from_secs(600);
 
@@ -53,11 +57,38 @@ type Run = Box<dyn Fn(&Value) -> Result<Value, ToolError> + Send + Sync>;
 
 /// How often each tool ran.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Counts(Arc<Mutex<BTreeMap<String, u64>>>);
+pub(crate) struct Counts(Arc<Mutex<BTreeMap<String, u64>>>, Arc<Mutex<Gauge>>);
+
+/// How many slow tools run, and the most that ever did.
+#[derive(Debug, Default)]
+struct Gauge {
+    running: u64,
+    most: u64,
+}
+
+/// A slow tool under way.
+struct Running(Counts);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.1.lock().unwrap().running -= 1;
+    }
+}
 
 impl Counts {
     fn add(&self, tool: &str) {
         *self.0.lock().unwrap().entry(tool.to_owned()).or_default() += 1;
+    }
+
+    fn start(&self) -> Running {
+        let mut gauge = self.1.lock().unwrap();
+        gauge.running += 1;
+        gauge.most = gauge.most.max(gauge.running);
+        Running(self.clone())
+    }
+
+    pub(crate) fn most_at_once(&self) -> u64 {
+        self.1.lock().unwrap().most
     }
 
     pub(crate) fn total(&self) -> u64 {
@@ -87,13 +118,15 @@ pub(crate) struct World {
     pub(crate) tasks: Vec<Task>,
     /// Index of the step that is being taken.
     pub(crate) step: usize,
+    /// Whether the fixture's quotas hold: 60 calls in any 60 s for all agents of the owner, five at once for each.
+    quotas: bool,
     /// Open descriptors by agent and number, with the position they were moved to.
     descriptors: BTreeMap<(String, u64), Option<u64>>,
     worker: Arc<OnceLock<AgentHandle>>,
 }
 
 impl World {
-    pub(crate) fn new(fixture: &str) -> Result<Self, String> {
+    pub(crate) fn new(fixture: &str, quotas: bool) -> Result<Self, String> {
         let policy = match fixture {
             "base" => {
                 Policy::from_yaml("bypass-policy.yaml", BASE_POLICY).expect("the fixture's policy loads")
@@ -118,7 +151,7 @@ impl World {
         let tools = tools(&data, &counts, &worker);
         let recorder = Breakable::open(&recording, &recorder_fails).map_err(|error| error.to_string())?;
         let tickets = Tickets::default();
-        let kernel = boot(policy, tools, recorder, &clock, &tickets)?;
+        let kernel = boot(policy, tools, recorder, &clock, quotas, &tickets)?;
         let mut world = Self {
             folder,
             clock,
@@ -135,6 +168,7 @@ impl World {
             tickets,
             tasks: Vec::new(),
             step: 0,
+            quotas,
             descriptors: BTreeMap::new(),
             worker,
         };
@@ -154,7 +188,7 @@ impl World {
             Breakable::open(&recording, &self.recorder_fails).map_err(|error| error.to_string())?;
         let worker = Arc::new(OnceLock::new());
         let tools = tools(&self.data(), &self.counts, &worker);
-        self.kernel = boot(policy, tools, recorder, &self.clock, &self.tickets)?;
+        self.kernel = boot(policy, tools, recorder, &self.clock, self.quotas, &self.tickets)?;
         (self.recording, self.worker, self.tampered) = (recording, worker, false);
         self.agents.clear();
         self.descriptors.clear();
@@ -174,7 +208,11 @@ impl World {
         let quota = Quota { bytes: 1 << 20, files: 100 };
         let at = VfsPath::parse("/mem/working").unwrap();
         let mount = Mount::new(at, Arc::<Memory>::clone(&memory), Access::ReadWrite(quota));
-        let spec = AgentSpec::new(name).fact("role", role).mount(mount).on_ask(OnAsk::Return);
+        let mut spec =
+            AgentSpec::new(name).tenant(owner_id()).fact("role", role).mount(mount).on_ask(OnAsk::Return);
+        if self.quotas {
+            spec = spec.budget(Budget::new().concurrency(AT_ONCE));
+        }
         let agent = self.kernel.spawn(spec).map_err(|error| error.to_string())?;
         self.agents.insert(known.to_owned(), agent);
         self.memory.insert(known.to_owned(), memory);
@@ -275,15 +313,23 @@ impl World {
     }
 }
 
+/// Whose agents all agents of the fixture are.
+fn owner_id() -> TenantId {
+    "owner".parse().unwrap()
+}
+
 fn boot(
     policy: Policy,
     tools: Registry,
     recorder: FlightRecorder,
     clock: &ManualClock,
+    quotas: bool,
     tickets: &Tickets,
 ) -> Result<Kernel, String> {
+    let owner = if quotas { Budget::new().rate("60/min".parse().unwrap()) } else { Budget::new() };
     let approvals = Approvals::new().store(tickets.clone()).timeout(APPROVALS_VALID);
     let kernel = Kernel::builder()
+        .tenant(owner_id(), owner)
         .policy(policy)
         .tools(tools)
         .recorder(recorder)
@@ -411,7 +457,9 @@ fn slow(registry: &mut RegistryBuilder, data: &Path, counts: &Counts) {
     let called = move |context: CallContext, args: Value| {
         counts.add("slow");
         let data = data.clone();
+        let running = counts.start();
         async move {
+            let _running = running;
             let wait = Duration::from_millis(args["ms"].as_u64().unwrap());
             let timer = context.timer();
             timer.sleep_until(timer.monotonic().after(wait)).await;

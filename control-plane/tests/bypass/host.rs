@@ -8,6 +8,7 @@ use agent_control_plane::vfs::VfsPath;
 use agent_control_plane::{AgentSpec, ExitStatus, Policy};
 use serde_json::Value;
 
+use crate::call::Call;
 use crate::case::Step;
 use crate::fixture::World;
 use crate::run::Got;
@@ -28,6 +29,7 @@ pub(crate) async fn carry_out(world: &mut World, step: &Step) -> Result<Got, Str
         }
         "load_policy" => load_policy(world, step),
         "spawn" => spawn(world, step)?,
+        "exec_as_fresh_child" => exec_as_fresh_child(world, step).await?,
         "destroy" => destroy(world, step).await,
         "mount" => mount(world, step)?,
         "unmount" => unmount(world, step),
@@ -98,6 +100,16 @@ fn spawn(world: &mut World, step: &Step) -> Result<Got, String> {
         Ok(()) => Got::Allowed,
         Err(_refused) => Got::Denied,
     })
+}
+
+/// The host starts an agent for the same owner, under a name that was never used, and it makes one call.
+async fn exec_as_fresh_child(world: &mut World, step: &Step) -> Result<Got, String> {
+    let name = format!("child-{}", world.kernel.recorder().head().count);
+    world.spawn(&name, &name, "worker")?;
+    let mut fields = step.fields.clone();
+    fields.insert("as".to_owned(), name.into());
+    let call = Call::of(&Step { op: "exec".to_owned(), fields }, world);
+    Ok(call.make().await.got)
 }
 
 /// The host ends an agent and waits for it: an agent that is alive is killed first.

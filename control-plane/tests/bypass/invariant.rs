@@ -93,8 +93,75 @@ pub(crate) async fn check(
             holds(tally.intents == runs, format!("{} intents for {runs} runs", tally.intents))
         }
         "one_line_per_record" => one_line_per_record(world),
-        other => Err(format!("unknown invariant `{other}`")),
+        name => match counted(name) {
+            Some(Counted::Running(most)) => {
+                let found = world.counts.most_at_once();
+                holds(found <= most, format!("{found} ran at once"))
+            }
+            Some(Counted::Parts(got, wanted)) => {
+                let found = judged.parts.iter().filter(|part| **part == got).count() as u64;
+                holds(found == wanted, format!("{found} of {:?}", judged.parts))
+            }
+            Some(Counted::AllowedInWindow(most)) => {
+                let found = most_allowed_in_window(world)?;
+                holds(found <= most, format!("{found} within {WINDOW_SECONDS} s"))
+            }
+            Some(Counted::AllowedInTotal(wanted)) => {
+                let found = allowed(world)?.len() as u64;
+                holds(found == wanted, format!("{found} were allowed"))
+            }
+            None => Err(format!("unknown invariant `{name}`")),
+        },
     }
+}
+
+/// Invariants with a number in their name.
+pub(crate) enum Counted {
+    /// At most so many slow tools at once, ever.
+    Running(u64),
+    /// Exactly so many calls of the judged step came to this.
+    Parts(Got, u64),
+    /// At most so many calls were allowed in any window of time.
+    AllowedInWindow(u64),
+    /// Exactly so many calls were allowed.
+    AllowedInTotal(u64),
+}
+
+/// The window of the fixture's rate.
+const WINDOW_SECONDS: i64 = 60;
+
+pub(crate) fn counted(name: &str) -> Option<Counted> {
+    let number = |prefix: &str, suffix: &str| -> Option<u64> {
+        name.strip_prefix(prefix)?.strip_suffix(suffix)?.parse().ok()
+    };
+    number("at_most_", "_running")
+        .map(Counted::Running)
+        .or_else(|| number("exactly_", "_denied").map(|wanted| Counted::Parts(Got::Denied, wanted)))
+        .or_else(|| number("exactly_", "_allowed").map(|wanted| Counted::Parts(Got::Allowed, wanted)))
+        .or_else(|| number("at_most_", "_allowed_in_window").map(Counted::AllowedInWindow))
+        .or_else(|| number("exactly_", "_allowed_in_total").map(Counted::AllowedInTotal))
+}
+
+/// When the calls that are not the caller's own business were allowed, in microseconds.
+fn allowed(world: &World) -> Result<Vec<i64>, String> {
+    let mut times = Vec::new();
+    for stored in world.kernel.recorder().events(0) {
+        let stored = stored.map_err(|error| error.to_string())?;
+        let event = stored.event().map_err(|error| error.to_string())?;
+        if matches!(&event.body, Body::Intent { request, .. } if !is_own_business(request)) {
+            times.push(event.time.as_micros());
+        }
+    }
+    times.sort_unstable();
+    Ok(times)
+}
+
+fn most_allowed_in_window(world: &World) -> Result<u64, String> {
+    let times = allowed(world)?;
+    let within = |from: i64| {
+        times.iter().filter(|at| (from..from + WINDOW_SECONDS * 1_000_000).contains(at)).count() as u64
+    };
+    Ok(times.iter().map(|from| within(*from)).max().unwrap_or(0))
 }
 
 /// The kernel answers: it serves another agent, or, when it lost its recorder, refuses with a typed error.

@@ -121,7 +121,7 @@ pub(crate) fn run(case: &Case) -> Result<(), String> {
 }
 
 async fn judge(case: &Case, reached: &AtomicUsize) -> Result<(), String> {
-    let mut world = World::new(&case.input.fixture)?;
+    let mut world = World::new(&case.input.fixture, case.has_quotas())?;
     let mut done: Vec<Done> = Vec::new();
     for (index, step) in case.input.steps.iter().enumerate() {
         reached.store(index, Ordering::SeqCst);

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::case::{Case, Step};
+use super::invariant::counted;
 use super::{call, tamper};
 
 /// What the listing says of an operation, an action or an invariant that has no meaning here.
@@ -17,7 +18,6 @@ pub(crate) fn waits_for(case: &Case) -> Option<String> {
             fixture.then(|| format!("a fixture this harness does not know (`{}`)", case.input.fixture))
         })
         .or_else(|| verdict(case))
-        .or_else(|| quota(case))
         .or_else(|| flow(case))
         .or_else(|| case.expected.invariants.iter().find_map(|name| invariant(name)))
 }
@@ -67,7 +67,8 @@ fn operation(step: &Step) -> Option<String> {
         {
             return None;
         }
-        "exec_as_fresh_child" | "spawn" => "child agents",
+        "exec_as_fresh_child" => return None,
+        "spawn" => "child agents",
         "scan" => "detectors",
         "parse" => "security.md",
         "compose" => "policy layers",
@@ -142,19 +143,13 @@ fn invariant(name: &str) -> Option<String> {
         | "count_matches"
         | "one_line_per_record"
         | "tool_invoked_exactly_once" => None,
+        name if counted(name).is_some() => None,
         other => Some(format!("an invariant this harness does not know (`{other}`)")),
     }
 }
 
 fn expects_refusal(case: &Case) -> bool {
     matches!(case.expected.verdict.as_str(), "deny" | "not_allow")
-}
-
-/// Cases about rates and concurrency.
-fn quota(case: &Case) -> Option<String> {
-    let several = |step: &Step| matches!(step.op.as_str(), "parallel" | "repeat" | "interleave" | "async");
-    let counted = case.area == "quota" && case.input.steps.iter().any(several);
-    (counted && expects_refusal(case)).then(|| "rate and concurrency limits".to_owned())
 }
 
 /// Cases whose refusal depends on where a value came from.

@@ -10,6 +10,7 @@
 mod approval;
 mod flow;
 mod host;
+mod limits;
 mod recording;
 mod road;
 mod signals;

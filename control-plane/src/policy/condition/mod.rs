@@ -1,10 +1,16 @@
 //! Conditions: what has to hold, besides the selectors, for a rule to speak.
 
+mod budget;
 mod effects;
 mod labels;
+mod mode;
+mod time;
 
+use self::budget::BudgetGuard;
 use self::effects::EffectGuard;
 use self::labels::{Bearer, LabelGuard};
+use self::mode::ModeGuard;
+use self::time::TimeGuard;
 use super::budget::Budget;
 use super::error::Report;
 use super::guard::{Guard, Truth};
@@ -21,6 +27,12 @@ pub(super) enum Condition {
     Labels(Bearer, LabelGuard),
     /// What the tool's contract declares.
     Effects(EffectGuard),
+    /// The time of the call.
+    Time(TimeGuard),
+    /// What the host has put the kernel in.
+    Mode(ModeGuard),
+    /// How much of budgets is left.
+    Budget(Box<[BudgetGuard]>),
 }
 
 impl Condition {
@@ -36,8 +48,12 @@ impl Condition {
             let guard = LabelGuard::parse(&entry.value, report);
             return bearer.zip(guard).map(|(bearer, guard)| Self::Labels(bearer, guard));
         }
-        if entry.key == "effects" {
-            return EffectGuard::parse(entry, calls, report).map(Self::Effects);
+        match entry.key.as_str() {
+            "effects" => return EffectGuard::parse(entry, calls, report).map(Self::Effects),
+            "time" => return TimeGuard::parse(&entry.value, report).map(Self::Time),
+            "mode" => return ModeGuard::parse(&entry.value, report).map(Self::Mode),
+            "budget" => return BudgetGuard::parse_all(&entry.value, report).map(Self::Budget),
+            _ => {}
         }
         let subject = Subject::parse(&entry.key, calls, entry.at, report);
         entry.value.refuse_ambiguous(report);
@@ -50,6 +66,14 @@ impl Condition {
         matches!(self, Self::Labels(bearer, _) if !matches!(bearer, Bearer::Agent))
     }
 
+    pub(super) fn looks_at_mode(&self) -> bool {
+        matches!(self, Self::Mode(_))
+    }
+
+    pub(super) fn looks_at_budgets(&self) -> bool {
+        matches!(self, Self::Budget(_))
+    }
+
     /// Whether the condition holds. Pure and total.
     pub(super) fn judge(&self, caller: &Caller<'_>, question: &Question<'_>) -> Truth {
         match self {
@@ -58,6 +82,9 @@ impl Condition {
             }
             Self::Effects(guard) => guard.judge(question.effects),
             Self::Labels(bearer, guard) => guard.judge(|label| bearer.carries(label, caller, question)),
+            Self::Time(guard) => guard.judge(caller.now),
+            Self::Mode(guard) => guard.judge(caller.mode),
+            Self::Budget(guards) => Truth::all(guards.iter().map(|guard| guard.judge(caller.budgets))),
         }
     }
 }

@@ -1,0 +1,450 @@
+//! Accounts: whose calls are counted together, and how much of what they may use.
+//!
+//! A call is booked on every account above it: its agent's life, its agent, its tenant, the kernel. All of them are locked
+//! together while it is looked whether there is room and while the room is taken, always from the agent upwards, so that
+//! nobody overshoots and nobody waits in a circle.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use agent_primitives::{AgentId, Monotonic, Resource, TenantId};
+use smallvec::SmallVec;
+
+use super::line::{Line, Mark};
+use super::meter::{Full, Limit, Meter};
+use super::{Amounts, Budget, BudgetState, Level, Usage};
+use crate::denial::{Reason, Shortage};
+use crate::policy::{RuleLimit, Scope};
+
+/// Most limits of rules that one account keeps count of.
+const MAX_METERS: usize = 20_000;
+
+/// Whose budget.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum AccountId {
+    /// Everybody's.
+    Kernel,
+    /// All agents of a tenant.
+    Tenant(TenantId),
+    /// An agent, over all its lives.
+    Agent(AgentId),
+    /// An agent in the life it has now.
+    Task(AgentId),
+}
+
+impl fmt::Display for AccountId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Kernel => f.write_str("the kernel"),
+            Self::Tenant(tenant) => write!(f, "tenant `{tenant}`"),
+            Self::Agent(agent) => write!(f, "agent `{agent}`"),
+            Self::Task(agent) => write!(f, "the present life of agent `{agent}`"),
+        }
+    }
+}
+
+/// One account.
+#[derive(Debug)]
+pub(crate) struct Account {
+    pub(crate) id: AccountId,
+    /// Whether it limits anything of its own; otherwise only rules count here.
+    limited: AtomicBool,
+    books: Mutex<Books>,
+}
+
+#[derive(Debug, Default)]
+struct Books {
+    lines: SmallVec<[Line; 4]>,
+    own: Limit,
+    own_meter: Meter,
+    /// By rule, and within it by place among its limits.
+    meters: HashMap<Arc<str>, SmallVec<[Meter; 1]>>,
+}
+
+/// An account reached a mark.
+#[derive(Clone, Debug)]
+pub(crate) struct Reached {
+    pub(crate) account: AccountId,
+    pub(crate) resource: Resource,
+    pub(crate) used: u64,
+    pub(crate) limit: u64,
+    pub(crate) mark: Mark,
+}
+
+/// Few enough at a time for the stack.
+pub(crate) type News = SmallVec<[Reached; 2]>;
+
+impl Account {
+    pub(crate) fn new(id: AccountId) -> Self {
+        Self { id, limited: AtomicBool::new(false), books: Mutex::default() }
+    }
+
+    /// Sets the limits that `budget` names, and leaves the others.
+    pub(crate) fn set(&self, budget: &Budget) -> News {
+        let mut books = self.lock();
+        let mut news = News::new();
+        for (resource, limit) in &budget.limits {
+            let line = books.lines.iter_mut().find(|line| line.resource == *resource);
+            let reached = match line {
+                Some(line) => line.set_limit(*limit).map(|mark| self.reached(line, mark)),
+                None => {
+                    books.lines.push(Line::new(*resource, *limit));
+                    None
+                }
+            };
+            news.extend(reached);
+        }
+        books.own.rate = budget.rate.or(books.own.rate);
+        books.own.concurrency = budget.concurrency.or(books.own.concurrency);
+        let limited = !books.lines.is_empty() || !books.own.is_empty();
+        self.limited.store(limited, Ordering::Release);
+        news
+    }
+
+    /// Books what was used already.
+    pub(crate) fn charge(&self, resource: Resource, amount: u64) -> News {
+        if self.is_limited() { self.lock().charge(self, resource, amount) } else { News::new() }
+    }
+
+    pub(crate) fn usage(&self) -> Vec<Usage> {
+        let books = self.lock();
+        let usage = |line: &Line| Usage {
+            resource: line.resource,
+            limit: line.limit,
+            used: line.used,
+            reserved: line.reserved,
+        };
+        books.lines.iter().map(usage).collect()
+    }
+
+    pub(crate) fn is_limited(&self) -> bool {
+        self.limited.load(Ordering::Acquire)
+    }
+
+    /// Whether forgetting the account changes nothing.
+    pub(crate) fn is_idle(&self, now: Monotonic) -> bool {
+        let mut books = self.lock();
+        !self.is_limited() && books.forget_idle(now) == 0
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Books> {
+        // INVARIANT: nothing that can panic runs under this lock, so poisoned books are still whole.
+        self.books.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn reached(&self, line: &Line, mark: Mark) -> Reached {
+        let (resource, used, limit) = (line.resource, line.used, line.limit);
+        Reached { account: self.id.clone(), resource, used, limit, mark }
+    }
+}
+
+impl Books {
+    fn charge(&mut self, account: &Account, resource: Resource, amount: u64) -> News {
+        let line = self.lines.iter_mut().find(|line| line.resource == resource);
+        line.and_then(|line| line.charge(amount).map(|mark| account.reached(line, mark)))
+            .into_iter()
+            .collect()
+    }
+
+    /// The meter of a rule's limit; `None` when there are too many already.
+    fn meter(&mut self, limit: &RuleLimit, now: Monotonic) -> Option<&mut Meter> {
+        if !self.meters.contains_key(&limit.rule) {
+            if MAX_METERS <= self.meters.len() && MAX_METERS <= self.forget_idle(now) {
+                return None;
+            }
+            self.meters.insert(Arc::clone(&limit.rule), SmallVec::new());
+        }
+        let meters = self.meters.get_mut(&limit.rule)?;
+        if meters.len() <= limit.place {
+            meters.resize_with(limit.place + 1, Meter::default);
+        }
+        meters.get_mut(limit.place)
+    }
+
+    fn forget_idle(&mut self, now: Monotonic) -> usize {
+        self.meters.retain(|_, meters| !meters.iter_mut().all(|meter| meter.is_idle(now)));
+        self.meters.len()
+    }
+}
+
+/// The accounts a call is booked on, from the agent upwards.
+#[derive(Clone, Debug)]
+pub(crate) struct Accounts {
+    pub(crate) task: Arc<Account>,
+    pub(crate) agent: Arc<Account>,
+    pub(crate) tenant: Option<Arc<Account>>,
+    pub(crate) kernel: Arc<Account>,
+}
+
+/// What one call holds until it is over.
+#[derive(Debug, Default)]
+pub(crate) struct Reservation {
+    /// On which account, of what, how much.
+    lines: SmallVec<[(usize, Resource, u64); 4]>,
+    /// Accounts whose own limit counts the call.
+    own: SmallVec<[usize; 4]>,
+    /// Limits of rules that count the call.
+    rules: SmallVec<[Counted; 2]>,
+    /// Time that is left for the call, where a budget limits time.
+    pub(crate) time: Option<Duration>,
+}
+
+/// A limit of a rule that counts a call until it is over.
+#[derive(Debug)]
+struct Counted {
+    /// On which account.
+    account: usize,
+    rule: Arc<str>,
+    /// Which of the rule's limits.
+    place: usize,
+    /// What is reserved of which currency.
+    cost: Option<(Resource, u64)>,
+}
+
+impl Reservation {
+    fn is_empty(&self) -> bool {
+        self.lines.is_empty() && self.own.is_empty() && self.rules.is_empty() && self.time.is_none()
+    }
+}
+
+/// Why there is no room, and which rule says so, if one does.
+#[derive(Debug)]
+pub(crate) struct NoRoom {
+    pub(crate) reason: Reason,
+    pub(crate) rule: Option<Arc<str>>,
+}
+
+/// Place of each account in [`Accounts::all`].
+const AGENT: usize = 1;
+const TENANT: usize = 2;
+const KERNEL: usize = 3;
+
+impl Accounts {
+    /// Whether some account limits something of its own.
+    pub(crate) fn is_limited(&self) -> bool {
+        self.all().into_iter().flatten().any(|account| account.is_limited())
+    }
+
+    /// How much is used of everything that some account limits.
+    pub(crate) fn states(&self) -> Vec<BudgetState> {
+        let levels = [Level::Task, Level::Agent, Level::Tenant, Level::Kernel];
+        let mut states = Vec::new();
+        for (account, level) in self.all().into_iter().zip(levels) {
+            for usage in account
+                .filter(|account| account.is_limited())
+                .map(|account| account.usage())
+                .unwrap_or_default()
+            {
+                let Usage { resource, limit, used, reserved } = usage;
+                states.push(BudgetState { level, resource, limit, used: used.saturating_add(reserved) });
+            }
+        }
+        states
+    }
+
+    pub(crate) fn all(&self) -> [Option<&Arc<Account>>; 4] {
+        [Some(&self.task), Some(&self.agent), self.tenant.as_ref(), Some(&self.kernel)]
+    }
+
+    /// Reserves what a call needs at most on every account, and counts it under each limit, or does neither.
+    ///
+    /// `None` when the call has nothing to give back.
+    pub(crate) fn reserve<'l>(
+        &self,
+        now: Monotonic,
+        limits: impl Iterator<Item = &'l RuleLimit> + Clone,
+        needs: &Amounts,
+    ) -> Result<Option<Reservation>, NoRoom> {
+        let mut wanted = self.all().map(|account| account.is_some_and(|account| account.is_limited()));
+        for limit in limits.clone() {
+            if limit.per == Scope::Tenant && self.tenant.is_none() {
+                let what = "the limit is per tenant, and the agent has none";
+                return Err(NoRoom {
+                    reason: Reason::Unaccountable { what },
+                    rule: Some(Arc::clone(&limit.rule)),
+                });
+            }
+            if let Some(wanted) = wanted.get_mut(place(limit.per)) {
+                *wanted = true;
+            }
+        }
+        let mut open: SmallVec<[Option<Opened<'_>>; 4]> = SmallVec::new();
+        for (account, wanted) in self.all().into_iter().zip(wanted) {
+            open.push(account.filter(|_| wanted).map(|account| (&**account, account.lock())));
+        }
+        let mut reservation = Reservation::default();
+        for (place, (account, books)) in opened(&mut open) {
+            look_at_lines(place, account, books, needs, &mut reservation)?;
+            if !books.own.is_empty() {
+                let own = books.own;
+                books.own_meter.peek(&own, now, |_| None).map_err(|full| no_room(full, &account.id, None))?;
+            }
+        }
+        for limit in limits.clone() {
+            let Some(Some((account, books))) = open.get_mut(place(limit.per)) else { continue };
+            let Some(meter) = books.meter(limit, now) else {
+                let what = "more limits are counted than an account keeps";
+                return Err(NoRoom {
+                    reason: Reason::Unaccountable { what },
+                    rule: Some(Arc::clone(&limit.rule)),
+                });
+            };
+            let looked = meter.peek(&limit.limit, now, |resource| needs.get(resource));
+            looked.map_err(|full| no_room(full, &account.id, Some(&limit.rule)))?;
+        }
+        take(&mut open, now, limits, needs, &mut reservation);
+        Ok((!reservation.is_empty()).then_some(reservation))
+    }
+
+    /// Gives back what a call reserved and books what it used: `used`, and nothing when there was no use.
+    pub(crate) fn settle(&self, reservation: Reservation, now: Monotonic, used: &Amounts) -> News {
+        let mut news = News::new();
+        for (place, account) in self.all().into_iter().enumerate() {
+            let Some(account) = account else { continue };
+            let here = |at: &usize| *at == place;
+            let touched = reservation.lines.iter().any(|(at, ..)| here(at))
+                || reservation.own.iter().any(here)
+                || reservation.rules.iter().any(|counted| here(&counted.account));
+            if !touched && !account.is_limited() {
+                continue;
+            }
+            let mut books = account.lock();
+            for (_, resource, reserved) in reservation.lines.iter().filter(|(at, ..)| here(at)) {
+                if let Some(line) = books.lines.iter_mut().find(|line| line.resource == *resource) {
+                    line.release(*reserved);
+                }
+            }
+            for (resource, amount) in used.iter() {
+                let reached = books.charge(account, resource, amount);
+                news.extend(reached);
+            }
+            if reservation.own.iter().any(here) {
+                books.own_meter.give_back(now, 0, 0);
+            }
+            for counted in reservation.rules.iter().filter(|counted| here(&counted.account)) {
+                let (reserved, spent) = counted
+                    .cost
+                    .map_or((0, 0), |(resource, reserved)| (reserved, used.get(resource).unwrap_or(0)));
+                let meter =
+                    books.meters.get_mut(&counted.rule).and_then(|meters| meters.get_mut(counted.place));
+                if let Some(meter) = meter {
+                    meter.give_back(now, reserved, spent);
+                }
+            }
+        }
+        news
+    }
+}
+
+type Opened<'a> = (&'a Account, MutexGuard<'a, Books>);
+
+fn opened<'o, 'a>(
+    open: &'o mut [Option<Opened<'a>>],
+) -> impl Iterator<Item = (usize, (&'a Account, &'o mut Books))> + use<'o, 'a> {
+    let places = open.iter_mut().enumerate();
+    places.filter_map(|(place, open)| open.as_mut().map(|(account, books)| (place, (*account, &mut **books))))
+}
+
+/// Looks whether every line has room. Time is not refused while some is left: the call gets what is left of it.
+fn look_at_lines(
+    place: usize,
+    account: &Account,
+    books: &Books,
+    needs: &Amounts,
+    reservation: &mut Reservation,
+) -> Result<(), NoRoom> {
+    for line in &books.lines {
+        let mut need = needs.get(line.resource).unwrap_or(0);
+        if line.resource == Resource::WallTime && 0 < need {
+            need = need.min(line.left().max(1));
+            let time = Duration::from_micros(need);
+            reservation.time = Some(reservation.time.map_or(time, |other| other.min(time)));
+        }
+        if line.refuses(need) {
+            let reason = Reason::BudgetExhausted(Box::new(Shortage {
+                account: account.id.to_string(),
+                resource: line.resource,
+                needed: need,
+                left: line.left(),
+                retryable: line.may_come_back(need),
+            }));
+            return Err(NoRoom { reason, rule: None });
+        }
+        if 0 < need {
+            reservation.lines.push((place, line.resource, need));
+        }
+    }
+    Ok(())
+}
+
+/// Takes everything that was found to have room.
+fn take<'l>(
+    open: &mut [Option<Opened<'_>>],
+    now: Monotonic,
+    limits: impl Iterator<Item = &'l RuleLimit>,
+    needs: &Amounts,
+    reservation: &mut Reservation,
+) {
+    for (place, (_, books)) in opened(open) {
+        for (_, resource, amount) in reservation.lines.iter().filter(|(at, ..)| *at == place) {
+            if let Some(line) = books.lines.iter_mut().find(|line| line.resource == *resource) {
+                line.reserve(*amount);
+            }
+        }
+        if !books.own.is_empty() {
+            let own = books.own;
+            books.own_meter.take(&own, now, 0);
+            reservation.own.push(place);
+        }
+    }
+    for limit in limits {
+        let place = place(limit.per);
+        let Some(Some((_, books))) = open.get_mut(place) else { continue };
+        let Some(meter) = books.meter(limit, now) else { continue };
+        let cost = limit.limit.cost.map(|cost| {
+            let resource = Resource::Money(cost.money.currency);
+            (resource, needs.get(resource).unwrap_or(0))
+        });
+        meter.take(&limit.limit, now, cost.map_or(0, |(_, amount)| amount));
+        if limit.limit.holds() {
+            let rule = Arc::clone(&limit.rule);
+            reservation.rules.push(Counted { account: place, rule, place: limit.place, cost });
+        } else {
+            meter.give_back(now, 0, 0);
+        }
+    }
+}
+
+fn place(scope: Scope) -> usize {
+    match scope {
+        Scope::Agent => AGENT,
+        Scope::Tenant => TENANT,
+        Scope::Policy => KERNEL,
+    }
+}
+
+fn no_room(full: Full, account: &AccountId, rule: Option<&Arc<str>>) -> NoRoom {
+    let account = || match rule {
+        Some(rule) => format!("{account} under rule `{rule}`"),
+        None => account.to_string(),
+    };
+    let reason = match full {
+        Full::Rate { retry_after } => Reason::RateLimited { account: account().into(), retry_after },
+        Full::Running { limit } => Reason::TooManyRunning { account: account().into(), limit },
+        Full::Cost { resource, needed, left, retry_after } => Reason::BudgetExhausted(Box::new(Shortage {
+            account: account(),
+            resource,
+            needed,
+            left,
+            retryable: retry_after.is_some(),
+        })),
+        Full::NoPrice => {
+            Reason::Unaccountable { what: "the limit is on money, and the tool declares no price in it" }
+        }
+    };
+    NoRoom { reason, rule: rule.map(Arc::clone) }
+}

@@ -1,0 +1,187 @@
+//! What calls reserve before they run and cost when they are over.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use agent_primitives::{Monotonic, Resource, Signal};
+use agent_tool_registry::Meter;
+
+use super::Inner;
+use super::running::Intent;
+use super::table::Agent;
+use crate::budget::{AccountId, Accounts, Amounts, Mark, News, NoRoom, Reached, Reservation};
+use crate::policy::permit::Judged;
+use crate::policy::request::Needs;
+use crate::recorder::{Actor, Body, Outcome, Source};
+
+/// What the calls of one agent hold, by call number. Bounded by the calls an agent may have in flight.
+#[derive(Debug, Default)]
+pub(crate) struct Charges(Mutex<HashMap<u64, Charge>>);
+
+/// What one call holds.
+#[derive(Debug)]
+struct Charge {
+    reservation: Reservation,
+    needs: Needs,
+    /// When its service began; until then nothing is used.
+    began: Option<Monotonic>,
+    meter: Option<Meter>,
+}
+
+impl Charges {
+    fn lock(&self) -> MutexGuard<'_, HashMap<u64, Charge>> {
+        // INVARIANT: only map operations run under this lock, so a poisoned one still holds a whole map.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Says that the service of a call begins, if the call holds something. Returns the time it has left, where a budget
+    /// limits that.
+    fn begin(&self, call: u64, now: Monotonic) -> Option<Duration> {
+        let mut charges = self.lock();
+        let charge = charges.get_mut(&call)?;
+        charge.began = Some(now);
+        charge.reservation.time
+    }
+
+    /// The meter on which the tool of a call counts.
+    pub(crate) fn meter(&self, call: u64) -> Option<Meter> {
+        let mut charges = self.lock();
+        charges.get_mut(&call).map(|charge| charge.meter.get_or_insert_default().clone())
+    }
+
+    fn drain_waiting(&self) -> Vec<Charge> {
+        self.lock().extract_if(|_, charge| charge.began.is_none()).map(|(_, charge)| charge).collect()
+    }
+}
+
+/// What a call holds, until it is settled. Dropped before that, it gives everything back that was not used.
+#[derive(Debug)]
+#[must_use = "dropped, it gives back what the call reserved"]
+pub(crate) struct Hold<'a> {
+    kernel: &'a Inner,
+    agent: &'a Arc<Agent>,
+    call: u64,
+}
+
+impl Drop for Hold<'_> {
+    fn drop(&mut self) {
+        self.kernel.pay(self.agent, self.call, None);
+    }
+}
+
+impl Inner {
+    /// Reserves what an allowed call could use, and counts it under the limits of its rules. `None` when nothing limits it;
+    /// then this costs a few loads.
+    pub(crate) fn reserve<'a>(
+        &'a self,
+        agent: &'a Arc<Agent>,
+        call: u64,
+        judged: &Judged,
+    ) -> Result<Option<Hold<'a>>, NoRoom> {
+        let limits = judged.limits();
+        if limits.clone().next().is_none() && !agent.accounts.is_limited() {
+            return Ok(None);
+        }
+        let Some(needs) = judged.needs(&self.tools) else { return Ok(None) };
+        // Not when the call set out: it may have been parked at the gate since, and is counted when it goes on.
+        let now = self.timer.monotonic();
+        let Some(reservation) = agent.accounts.reserve(now, limits, &needs.amounts())? else {
+            return Ok(None);
+        };
+        let charge = Charge { reservation, needs, began: None, meter: None };
+        agent.charges.lock().insert(call, charge);
+        // Whoever ended the agent meanwhile may have looked for what is held before this was.
+        if agent.word.load().closed() {
+            self.pay(agent, call, None);
+        }
+        Ok(Some(Hold { kernel: self, agent, call }))
+    }
+
+    /// From here on a call that holds something uses it.
+    pub(crate) fn begin(&self, agent: &Agent, intent: &Intent) {
+        if !intent.held {
+            return;
+        }
+        let now = self.timer.monotonic();
+        if let Some(time) = agent.charges.begin(intent.call, now) {
+            intent.end_at(now.after(time));
+        }
+    }
+
+    /// Settles what a call holds. Whoever comes second finds nothing to do.
+    pub(crate) fn pay(&self, agent: &Agent, call: u64, outcome: Option<&Outcome<'_>>) {
+        let charge = agent.charges.lock().remove(&call);
+        if let Some(charge) = charge {
+            self.settle_charge(&agent.accounts, charge, outcome);
+        }
+    }
+
+    /// Gives back what calls hold whose service has not begun, because their agent has ended.
+    pub(crate) fn give_back_waiting(&self, agent: &Agent) {
+        for charge in agent.charges.drain_waiting() {
+            self.settle_charge(&agent.accounts, charge, None);
+        }
+    }
+
+    fn settle_charge(&self, accounts: &Accounts, charge: Charge, outcome: Option<&Outcome<'_>>) {
+        let now = self.timer.monotonic();
+        let used = used(&charge, now, outcome);
+        self.tell(accounts.settle(charge.reservation, now, &used));
+    }
+
+    /// Records the marks that accounts have reached, and stops the agents of those that are used up.
+    pub(crate) fn tell(&self, news: News) {
+        for reached in news {
+            let Reached { account, resource, used, limit, mark } = &reached;
+            let (name, resource) = (account.to_string(), resource.to_string());
+            let exhausted = *mark == Mark::Exhausted;
+            tracing::warn!(account = name, resource, used, limit, exhausted, "a budget runs out");
+            let body =
+                Body::Budget { account: &name, resource: &resource, used: *used, limit: *limit, exhausted };
+            // A recorder that fails here has already panicked the kernel, which closed every gate.
+            let _ = self.append(Source::KERNEL, 0, body);
+            if exhausted {
+                let reason = format!("{name} has used up its {resource}");
+                self.stop_below(account, &reason);
+            }
+        }
+    }
+
+    fn stop_below(&self, account: &AccountId, reason: &str) {
+        let below = |agent: &Arc<Agent>| match account {
+            AccountId::Kernel => true,
+            AccountId::Tenant(tenant) => agent.tenant.as_ref() == Some(tenant),
+            AccountId::Agent(id) | AccountId::Task(id) => agent.id == *id,
+        };
+        for agent in self.table.all_live().iter().filter(|agent| below(agent)) {
+            // An agent that has ended meanwhile needs no stop.
+            let _ = self.raise(agent, Signal::Budget, Actor::Kernel, reason);
+        }
+    }
+}
+
+/// What a call that is over has used.
+fn used(charge: &Charge, now: Monotonic, outcome: Option<&Outcome<'_>>) -> Amounts {
+    let mut used = Amounts::default();
+    let Some(began) = charge.began else { return used };
+    let micros = u64::try_from(now.since(began).as_micros()).unwrap_or(u64::MAX);
+    let received = match outcome {
+        // What a write reports is what was sent.
+        Some(Outcome::Done { bytes, .. }) => (*bytes).min(charge.needs.receives),
+        _ => 0,
+    };
+    used.add(Resource::Calls, 1);
+    used.add(Resource::WallTime, micros);
+    used.add(Resource::Bytes, charge.needs.sends.saturating_add(received));
+    let reported = charge.meter.as_ref().map(Meter::all).unwrap_or_default();
+    for (resource, declared) in &charge.needs.cost {
+        if !reported.iter().any(|(known, _)| known == resource) {
+            used.add(*resource, *declared);
+        }
+    }
+    for (resource, amount) in reported {
+        used.add(resource, amount);
+    }
+    used
+}
