@@ -157,6 +157,10 @@ fn line(stored: &Stored) -> Result<String, RecordingError> {
         "rejected" => {
             format!("reject {:<7} {}  [{}] {}", text("syscall"), text("what"), text("code"), text("error"))
         }
+        "repeated" => {
+            let first = event.get("repeats").unwrap_or(&Value::Null);
+            format!("deny   {:<7} {}  [{}] as call {first} was", text("syscall"), text("what"), text("code"))
+        }
         "signal" => format!("{} from {}: {}", text("signal"), text("from"), text("reason")),
         "exit" => format!("exit   {}", text("status")),
         "boot" => format!("boot   policy {}", cut(&text("policy"), 16)),

@@ -1,10 +1,12 @@
 //! A refusal by policy, in terms a model can act on.
 
 use std::fmt;
-
 use std::time::Duration;
 
 use agent_primitives::{Resource, Verdict};
+use serde::ser::SerializeStruct as _;
+use serde::{Serialize, Serializer};
+use serde_json::{Value, json};
 
 use crate::policy::OnViolation;
 
@@ -107,6 +109,8 @@ pub struct Denial {
     pub(crate) rule: Option<String>,
     pub(crate) on_violation: OnViolation,
     pub(crate) what: String,
+    /// How often the same call was refused from memory so far.
+    pub(crate) repeats: u32,
 }
 
 impl Denial {
@@ -190,6 +194,19 @@ impl Denial {
         }
     }
 
+    /// What was refused, in a few words: the tool, the file, the signal.
+    #[must_use]
+    pub fn what(&self) -> &str {
+        &self.what
+    }
+
+    /// How often this very call had been refused before and was answered from memory since, this time included; zero for
+    /// a call that was judged.
+    #[must_use]
+    pub fn repeats(&self) -> u32 {
+        self.repeats
+    }
+
     /// What the agent can do instead, in one sentence for the model.
     #[must_use]
     pub fn remedy(&self) -> &'static str {
@@ -268,6 +285,34 @@ impl Reason {
     }
 }
 
+impl Denial {
+    /// The denial as a JSON object, to be handed to a model: see the [`Serialize`] implementation.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        // The parts are texts, numbers and booleans, which all have JSON.
+        serde_json::to_value(self).unwrap_or_else(|_| json!({ "code": self.code() }))
+    }
+}
+
+/// A stable shape, to which fields may be added: `code`, `class`, `what`, `rule` (null where none decided), `retryable`,
+/// `retry_after_ms` (null where that is not known), `repeats`, `message` and `remedy`.
+impl Serialize for Denial {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let wait = self.retry_after().map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
+        let mut fields = serializer.serialize_struct("Denial", 9)?;
+        fields.serialize_field("code", self.code())?;
+        fields.serialize_field("class", self.class().name())?;
+        fields.serialize_field("what", &self.what)?;
+        fields.serialize_field("rule", &self.rule)?;
+        fields.serialize_field("retryable", &self.retryable())?;
+        fields.serialize_field("retry_after_ms", &wait)?;
+        fields.serialize_field("repeats", &self.repeats)?;
+        fields.serialize_field("message", &self.to_string())?;
+        fields.serialize_field("remedy", self.remedy())?;
+        fields.end()
+    }
+}
+
 impl fmt::Display for Denial {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let what = &self.what;
@@ -315,3 +360,46 @@ impl fmt::Display for Denial {
 }
 
 impl std::error::Error for Denial {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn denial(reason: Reason, verdict: Verdict, rule: Option<&str>) -> Denial {
+        let (rule, what) = (rule.map(str::to_owned), "tool `t`".to_owned());
+        Denial { reason, verdict, rule, on_violation: OnViolation::Deny, what, repeats: 2 }
+    }
+
+    #[test]
+    fn a_denial_has_one_shape_for_a_model() {
+        let cases = [
+            (
+                denial(Reason::Rule, Verdict::Deny, Some("no")),
+                json!({"code": "AK0101", "class": "forbidden", "rule": "no",
+                    "message": "tool `t` is denied by rule `no`",
+                    "remedy": "do not repeat this call; reach the goal by other means or report that it is forbidden"}),
+            ),
+            (
+                denial(Reason::Unmatched, Verdict::Deny, None),
+                json!({"code": "AK0102", "class": "forbidden", "rule": null,
+                    "message": "tool `t` is denied: no rule allows it",
+                    "remedy": "use only what the policy grants; ask the operator for a rule if the task needs more"}),
+            ),
+            (
+                denial(Reason::NoApprover, Verdict::Ask, Some("big")),
+                json!({"code": "AK0201", "class": "approval", "rule": "big",
+                    "message": "tool `t` needs an approval by rule `big`, and no approver is there",
+                    "remedy": "report that the call needs a human's consent and that nobody can be asked here"}),
+            ),
+        ];
+        for (denial, mut expected) in cases {
+            let common =
+                json!({"what": "tool `t`", "retryable": false, "retry_after_ms": null, "repeats": 2});
+            for (key, value) in common.as_object().into_iter().flatten() {
+                expected[key] = value.clone();
+            }
+            assert_eq!(denial.to_json(), expected);
+            assert_eq!(crate::CallError::Denied(denial).to_json(), expected);
+        }
+    }
+}

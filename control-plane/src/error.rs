@@ -2,11 +2,12 @@
 
 use agent_primitives::{BadId, TicketId, Timestamp, TooManyLabels};
 use agent_tool_registry::ToolError;
+use serde_json::{Value, json};
 
 use crate::call::BadCall;
-use crate::denial::Denial;
+use crate::denial::{Denial, DenialClass};
 use crate::kernel::ExitStatus;
-use crate::vfs::{BadPath, PathError};
+use crate::vfs::{BadPath, PathError, VfsError};
 
 /// Why a call did not do what it asked for.
 #[derive(Debug, thiserror::Error)]
@@ -86,6 +87,111 @@ impl CallError {
             Self::TooManyAccounts { .. } => "AK0305",
             Self::Crashed { .. } => "AK9902",
             Self::KernelDown { .. } => "AK9901",
+        }
+    }
+}
+
+/// What kind of failure a call ended in: what the agent can do about it depends on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorClass {
+    /// The call itself is wrong. Nothing was done; a corrected call may do.
+    Mistake,
+    /// Policy forbids it. Nothing was done.
+    Forbidden,
+    /// It needs a human's consent. Nothing was done.
+    Approval,
+    /// It is allowed, but not so often or so much. Nothing was done.
+    Limit,
+    /// The file system refused or failed.
+    File,
+    /// The tool failed. It may have had an effect.
+    Tool,
+    /// The call could not be given to its receiver.
+    Signal,
+    /// The call was called off, or took too long. It may have had an effect.
+    Interrupted,
+    /// The agent has ended.
+    Gone,
+    /// The kernel or one of its services failed.
+    Kernel,
+}
+
+impl ErrorClass {
+    /// The class in one word.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Mistake => "mistake",
+            Self::Forbidden => DenialClass::Forbidden.name(),
+            Self::Approval => DenialClass::Approval.name(),
+            Self::Limit => DenialClass::Limit.name(),
+            Self::File => "file",
+            Self::Tool => "tool",
+            Self::Signal => "signal",
+            Self::Interrupted => "interrupted",
+            Self::Gone => "gone",
+            Self::Kernel => "kernel",
+        }
+    }
+}
+
+impl CallError {
+    /// What kind of failure this is.
+    #[must_use]
+    pub fn class(&self) -> ErrorClass {
+        match self {
+            Self::Denied(denial) => match denial.class() {
+                DenialClass::Forbidden => ErrorClass::Forbidden,
+                DenialClass::Approval => ErrorClass::Approval,
+                DenialClass::Limit => ErrorClass::Limit,
+            },
+            Self::Held { .. } => ErrorClass::Approval,
+            Self::TooManyAccounts { .. } => ErrorClass::Limit,
+            Self::Invalid(_) => ErrorClass::Mistake,
+            Self::Dead(_) => ErrorClass::Gone,
+            Self::Interrupted | Self::Timeout => ErrorClass::Interrupted,
+            Self::File(_) => ErrorClass::File,
+            Self::Tool(_) => ErrorClass::Tool,
+            Self::Signal(_) => ErrorClass::Signal,
+            Self::Labels(_) | Self::Crashed { .. } | Self::KernelDown { .. } => ErrorClass::Kernel,
+        }
+    }
+
+    /// Whether the same call, made again later without anything else having changed, may do what it asks for. What timed
+    /// out or failed may have had its effect all the same.
+    #[must_use]
+    pub fn retryable(&self) -> bool {
+        match self {
+            Self::Denied(denial) => denial.retryable(),
+            Self::Invalid(error) => matches!(error, InvalidCall::TooMany { .. }),
+            Self::Held { .. } | Self::Interrupted | Self::Timeout => true,
+            Self::File(error) => matches!(
+                error.error(),
+                VfsError::Interrupted | VfsError::WouldBlock | VfsError::Timeout | VfsError::Backend
+            ),
+            Self::Tool(error) => error.retryable(),
+            Self::Dead(_)
+            | Self::Signal(_)
+            | Self::Labels(_)
+            | Self::TooManyAccounts { .. }
+            | Self::Crashed { .. }
+            | Self::KernelDown { .. } => false,
+        }
+    }
+
+    /// The error as a JSON object, to be handed to a model. A stable shape, to which fields may be added: `code`, `class`,
+    /// `retryable` and `message`; for a refusal by policy all that [`Denial::to_json`] says.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        match self {
+            Self::Denied(denial) => denial.to_json(),
+            other => json!({
+                "code": other.code(),
+                "class": other.class().name(),
+                "retryable": other.retryable(),
+                "message": other.to_string(),
+            }),
         }
     }
 }
@@ -199,6 +305,36 @@ impl SignalError {
         match self {
             Self::NoSuchAgent(_) => "AK0910",
             Self::NotBuilt(_) => "AK0911",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_error_tells_its_class_and_whether_to_try_again() {
+        let tool = |transient| {
+            CallError::Tool(if transient { ToolError::transient("busy") } else { ToolError::failed("no") })
+        };
+        let dead = ExitStatus::Exited { code: 0, message: String::new() };
+        let cases = [
+            (InvalidCall::NotAQuestion.into(), "mistake", false),
+            (InvalidCall::TooMany { limit: 1 }.into(), "mistake", true),
+            (CallError::Dead(dead), "gone", false),
+            (CallError::Interrupted, "interrupted", true),
+            (CallError::Timeout, "interrupted", true),
+            (tool(true), "tool", true),
+            (tool(false), "tool", false),
+            (SignalError::NoSuchAgent("b".into()).into(), "signal", false),
+            (CallError::Crashed { panic: "x".into() }, "kernel", false),
+            (CallError::KernelDown { reason: "x".into() }, "kernel", false),
+        ];
+        for (error, class, retryable) in cases {
+            let told = json!({"code": error.code(), "class": class, "retryable": retryable,
+                "message": error.to_string()});
+            assert_eq!(error.to_json(), told);
         }
     }
 }

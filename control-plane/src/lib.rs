@@ -7,6 +7,7 @@ pub mod call;
 pub mod denial;
 pub mod error;
 pub mod flow;
+pub mod history;
 pub mod kernel;
 pub mod mode;
 pub mod policy;

@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::budget::BudgetState;
 use crate::flow::Argument;
+use crate::history::History;
 use crate::mode::Mode;
 use crate::vfs::VfsPath;
 
@@ -87,6 +88,8 @@ pub struct Caller<'a> {
     pub facts: &'a Map<String, Value>,
     /// What is known of everything the agent has read so far.
     pub labels: &'a LabelSet,
+    /// What the agent has done in its life so far.
+    pub history: &'a History,
     /// When the call is judged; the record carries the same time.
     pub now: Timestamp,
     /// What the host has put the kernel in. Empty where the policy does not ask for it.
@@ -96,11 +99,11 @@ pub struct Caller<'a> {
 }
 
 impl<'a> Caller<'a> {
-    /// An agent of no tenant that has read nothing, at the beginning of 1970.
+    /// An agent of no tenant that has read and done nothing, at the beginning of 1970.
     #[must_use]
     pub const fn new(agent: &'a AgentId, facts: &'a Map<String, Value>) -> Self {
-        let (labels, now) = (&LabelSet::EMPTY, Timestamp::from_micros(0));
-        Self { agent, tenant: None, facts, labels, now, mode: Mode::NORMAL, budgets: &[] }
+        let (labels, history, now) = (&LabelSet::EMPTY, &History::EMPTY, Timestamp::from_micros(0));
+        Self { agent, tenant: None, facts, labels, history, now, mode: Mode::NORMAL, budgets: &[] }
     }
 
     /// The same agent, of this tenant.
@@ -128,6 +131,13 @@ impl<'a> Caller<'a> {
     #[must_use]
     pub const fn with_budgets(mut self, budgets: &'a [BudgetState]) -> Self {
         self.budgets = budgets;
+        self
+    }
+
+    /// The same agent, having done this.
+    #[must_use]
+    pub const fn having_done(mut self, history: &'a History) -> Self {
+        self.history = history;
         self
     }
 

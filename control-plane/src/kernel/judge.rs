@@ -11,15 +11,17 @@ use agent_primitives::{LabelSet, TicketId};
 use super::Inner;
 use super::charge::Hold;
 use super::consent::Held;
+use super::refusals::{Recalled, Refusals};
 use super::syscall::Passage;
 use crate::approval::{Claim, Consent};
 use crate::error::CallError;
 use crate::flow::Origins;
+use crate::history::History;
 use crate::mode::Mode;
 use crate::policy::permit::Judged;
 use crate::policy::request::Request;
 use crate::question::Caller;
-use crate::recorder::Recorded;
+use crate::recorder::{Body, Recorded};
 
 /// What decisions about one agent depend on and change.
 #[derive(Debug, Default)]
@@ -32,16 +34,20 @@ pub(crate) struct State {
     pub(crate) labels: LabelSet,
     /// What it has read, to trace values to.
     pub(crate) origins: Origins,
+    /// What the agent has done so far.
+    pub(crate) history: History,
+    /// What it was refused.
+    pub(crate) refusals: Refusals,
 }
 
 impl Turn {
     pub(crate) fn new(labels: LabelSet) -> Self {
-        Self(Mutex::new(State { labels, origins: Origins::default() }))
+        Self(Mutex::new(State { labels, ..State::default() }))
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
-        // INVARIANT: a change that is interrupted leaves labels as they were and forgets origins, so a poisoned state says
-        // at least what is known.
+        // INVARIANT: nothing that can panic runs between two changes that belong together, so a poisoned state is whole; and
+        // labels change by one assignment.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -69,6 +75,8 @@ pub(crate) enum Ruled<'a> {
 impl Inner {
     /// Judges a request and writes the decision down before anybody else is judged for this agent.
     ///
+    /// A call that was refused before and would be again is answered from memory, which is recorded too.
+    ///
     /// What an allowed call could use is reserved in the same step, before the record and before a human is asked; `hold` is
     /// what it holds from being judged before. An ask is satisfied by the approval that was `presented`, or without one by
     /// any granted for this call, which is used up in the same step.
@@ -80,8 +88,15 @@ impl Inner {
         hold: Option<Hold<'a>>,
     ) -> Result<Ruled<'a>, CallError> {
         let agent = passage.agent;
-        let turn = agent.turn.lock();
-        self.find_out(agent, &turn, &mut request);
+        let mut turn = agent.turn.lock();
+        let state = &mut *turn;
+        if let Some(recalled) = state.refusals.recall(&self.policy, &request) {
+            let repeated = self.repeated(passage, &request, &recalled);
+            drop(turn);
+            repeated?;
+            return Err(self.deny(passage, recalled.denial));
+        }
+        self.find_out(agent, state, &mut request);
         let policy = &self.policy;
         let mode = policy.looks_at_mode().then(|| self.mode());
         let budgets = if policy.looks_at_budgets() { agent.accounts.states() } else { Vec::new() };
@@ -89,7 +104,8 @@ impl Inner {
             agent: &agent.id,
             tenant: agent.tenant.as_ref(),
             facts: &agent.facts,
-            labels: &turn.labels,
+            labels: &state.labels,
+            history: &state.history,
             now: passage.now,
             mode: mode.as_ref().map_or("", Mode::as_str),
             budgets: &budgets,
@@ -104,7 +120,7 @@ impl Inner {
         };
         let mut consent = None;
         if judged.asks() {
-            let claim = self.claim(agent, &judged, &turn.labels, presented);
+            let claim = self.claim(agent, &judged, caller.labels, presented);
             self.publish();
             match claim {
                 Claim::Taken(taken) => consent = Some(taken),
@@ -117,6 +133,45 @@ impl Inner {
         }
         judged.consent(consent);
         let recorded = self.record(passage, judged.as_event(&caller))?;
+        self.take_in(passage, state, &judged);
         Ok(Ruled::Decided(Decided { judged, recorded, consent, hold }))
+    }
+
+    /// What a decision that is on record changes for the next one.
+    fn take_in(&self, passage: Passage<'_>, state: &mut State, judged: &Judged) {
+        let request = judged.request();
+        let questions = || request.question().into_iter().chain(request.second_question());
+        match judged.denial() {
+            None if self.policy.looks_back() => {
+                for deed in questions() {
+                    state.history.note(&deed, passage.now);
+                }
+            }
+            None => {
+                if request.question().is_some() {
+                    state.history.pass_over(passage.now);
+                }
+            }
+            Some(denial) => {
+                let agent = &passage.agent.id;
+                if questions().all(|question| self.policy.is_timeless(agent, &question)) {
+                    state.refusals.remember(&self.policy, request, &denial, passage.number);
+                }
+            }
+        }
+    }
+
+    /// Records a call that was refused before and is again.
+    fn repeated(
+        &self,
+        passage: Passage<'_>,
+        request: &Request,
+        recalled: &Recalled,
+    ) -> Result<Recorded, CallError> {
+        let Recalled { denial, of } = recalled;
+        let call = request.as_event().call();
+        let body =
+            Body::Repeated { syscall: call.number(), what: &denial.what, of: *of, code: denial.code() };
+        self.record(passage, body)
     }
 }

@@ -13,6 +13,7 @@ mod gate;
 mod inspect;
 mod judge;
 mod record;
+mod refusals;
 mod running;
 mod service;
 mod syscall;
@@ -33,6 +34,7 @@ pub use accounts::MAX_ACCOUNTS;
 pub use agents::{AgentInfo, AgentSpec, MAX_FACTS, SpawnError};
 pub use builder::{BuildError, DEFAULT_GRACE, KernelBuilder, NeedsPolicy, Ready};
 pub use consent::OnAsk;
+pub use refusals::{LOOP_AT, LOOP_WINDOW, MAX_REFUSALS};
 pub use service::{FILE_DEADLINE, MAX_AWAIT};
 pub use table::{AgentState, ExitStatus, MAX_AGENTS, MAX_ZOMBIES};
 

@@ -1,23 +1,28 @@
 //! The two ends of the road that write: intent before the effect, outcome after it.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-use agent_primitives::Signal;
+use agent_primitives::{Digest, Signal, ToolId};
 
 use super::Inner;
 use super::border::{self, Refused};
 use super::charge::Hold;
 use super::inspect::Inspected;
 use super::judge::Decided;
+use super::refusals::LOOP_AT;
 use super::running::Intent;
 use super::syscall::Passage;
 use super::table::{Agent, ExitStatus};
 use crate::call::{Reply, Syscall};
 use crate::denial::{Denial, Reason};
-use crate::error::CallError;
+use crate::error::{CallError, ErrorClass};
 use crate::policy::OnViolation;
 use crate::policy::permit::Permitted;
 use crate::recorder::{Actor, Body, Outcome, Recorded, RecorderError};
+
+/// Domain of the digests that tell whether two failures are the same.
+const FAILURE_DOMAIN: &str = "agent-os failing call v1";
 
 /// An intent that waits for its outcome. Dropped without one (the caller gave up, or its task was ended), it records
 /// the call as cancelled, so no intent stays open.
@@ -25,10 +30,21 @@ use crate::recorder::{Actor, Body, Outcome, Recorded, RecorderError};
 #[must_use = "an intent needs an outcome"]
 pub(crate) struct OpenIntent<'a> {
     kernel: &'a Inner,
-    agent: &'a Agent,
+    agent: &'a Arc<Agent>,
     pub(crate) intent: Arc<Intent>,
     /// Dropped after the outcome is recorded, which settles it.
     _hold: Option<Hold<'a>>,
+    /// Which tool runs on which arguments, if one does.
+    run: Option<(ToolId, Digest)>,
+}
+
+impl OpenIntent<'_> {
+    /// What makes two failures the same; `None` for calls that run no tool.
+    fn identity(&self, code: &str) -> Option<Digest> {
+        let (tool, arguments) = self.run.as_ref()?;
+        let bytes = postcard::to_stdvec(&(tool.as_str(), arguments, code)).ok()?;
+        Some(Digest::of(FAILURE_DOMAIN, &bytes))
+    }
 }
 
 impl Drop for OpenIntent<'_> {
@@ -50,7 +66,8 @@ impl Inner {
         }
         // From here on the intent is on record: if the wait for the disk is given up, it is closed as cancelled.
         let intent = Arc::new(Intent::new(passage.number, passage.called, passage.started, hold.is_some()));
-        let open = OpenIntent { kernel: self, agent: passage.agent, intent, _hold: hold };
+        let run = judged.request().run();
+        let open = OpenIntent { kernel: self, agent: passage.agent, intent, _hold: hold, run };
         if judged.has_side_effects() {
             self.durable(&recorded).await?;
         }
@@ -76,6 +93,15 @@ impl Inner {
             }
         };
         self.settle(open.agent, &open.intent, outcome)?;
+        match &result {
+            Ok(_) => {
+                if open.agent.failing.load(Ordering::SeqCst) {
+                    open.agent.failing.store(false, Ordering::SeqCst);
+                    open.agent.turn.lock().refusals.went_well();
+                }
+            }
+            Err(error) => self.failed(open.agent, || open.identity(error.code()), error),
+        }
         result
     }
 
@@ -107,14 +133,21 @@ impl Inner {
         let text = error.to_string();
         let body =
             Body::Rejected { syscall: syscall.number(), what: &what, code: error.code(), error: &text };
-        match self.record(passage, body) {
-            Ok(_) => error,
-            Err(down) => down,
+        if let Err(down) = self.record(passage, body) {
+            return down;
         }
+        if let CallError::Invalid(_) = error {
+            let identity = || {
+                let bytes = postcard::to_stdvec(&(syscall.number(), &what, error.code(), &text)).ok()?;
+                Some(Digest::of(FAILURE_DOMAIN, &bytes))
+            };
+            self.failed(passage.agent, identity, &error);
+        }
+        error
     }
 
     /// What follows from a refusal by policy.
-    fn deny(&self, passage: Passage<'_>, denial: Denial) -> CallError {
+    pub(crate) fn deny(&self, passage: Passage<'_>, denial: Denial) -> CallError {
         let agent = passage.agent;
         // An ask that nobody answers is a refusal, but not a violation: the policy foresaw the call.
         if denial.is_violation() {
@@ -130,7 +163,29 @@ impl Inner {
                 OnViolation::Deny => {}
             }
         }
+        if agent.ended().is_none() && agent.turn.lock().refusals.count(&denial, passage.now) {
+            let class = denial.class().name();
+            self.raise_loop(agent, &format!("{LOOP_AT} calls were refused as {class}; the last: {denial}"));
+        }
         denial.into()
+    }
+
+    /// Counts a call that failed, unless trying again is the thing to do; the same failure over and over is a loop.
+    fn failed(&self, agent: &Arc<Agent>, identity: impl FnOnce() -> Option<Digest>, error: &CallError) {
+        if error.retryable() || matches!(error, CallError::Dead(_)) {
+            return;
+        }
+        let Some(identity) = identity() else { return };
+        agent.failing.store(true, Ordering::SeqCst);
+        if agent.turn.lock().refusals.failed(identity) {
+            let what = if error.class() == ErrorClass::Mistake { "mistake" } else { "failure" };
+            self.raise_loop(agent, &format!("the same {what} {LOOP_AT} times in a row: {error}"));
+        }
+    }
+
+    fn raise_loop(&self, agent: &Arc<Agent>, reason: &str) {
+        // Nothing to do for an agent that has just ended.
+        let _ = self.raise(agent, Signal::Loop, Actor::Kernel, reason);
     }
 
     /// Appends an event of a call. If that cannot be done the kernel panics, which is its way of failing closed.

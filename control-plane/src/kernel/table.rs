@@ -6,7 +6,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use agent_primitives::{AgentId, LabelSet, Monotonic, Signal, TenantId, TicketId};
@@ -121,6 +121,8 @@ pub(crate) struct Agent {
     /// End of the grace period of a `SIGTERM`, in monotonic nanoseconds; 0 while there is none.
     grace_ends: AtomicU64,
     status: OnceLock<ExitStatus>,
+    /// Whether its latest call failed.
+    pub(crate) failing: AtomicBool,
     /// Calls made after the end that were still written down.
     postmortem: AtomicU32,
 }
@@ -147,6 +149,7 @@ impl Agent {
             changed: Notify::new(),
             grace_ends: AtomicU64::new(0),
             status: OnceLock::new(),
+            failing: AtomicBool::new(false),
             postmortem: AtomicU32::new(0),
         }
     }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use agent_primitives::{Digest, Verdict};
+use agent_primitives::{AgentId, Digest, Verdict};
 use smallvec::SmallVec;
 
 use super::rule::Rule;
@@ -168,6 +168,14 @@ pub(super) fn decide(snapshot: &Arc<Snapshot>, caller: &Caller<'_>, question: &Q
     decision
 }
 
+/// Whether the answer stays as it is for this life of the agent, whatever it does and whatever time it is: no rule that
+/// could match has a condition on the situation.
+pub(super) fn is_timeless(snapshot: &Snapshot, agent: &AgentId, question: &Question<'_>) -> bool {
+    let Some((index, text)) = snapshot.index_for(question) else { return true };
+    let candidates = index.candidates(text, agent.as_str());
+    candidates.into_iter().filter_map(|number| snapshot.rule(number)).all(|rule| !rule.is_situational())
+}
+
 impl Decision {
     /// Counts a rule that matched; a stricter effect than before starts over.
     fn take(&mut self, number: u32, rule: &Rule) {
@@ -190,7 +198,7 @@ impl Decision {
 
 #[cfg(test)]
 mod tests {
-    use agent_primitives::{AgentId, ToolId};
+    use agent_primitives::ToolId;
     use proptest::prelude::*;
     use serde_json::{Map, Value, json};
 

@@ -78,6 +78,7 @@ pub(super) fn deny_all() -> Snapshot {
         looks_at_budgets: false,
         indexes: Indexes::default(),
         named_tools: Box::default(),
+        looks_back: false,
     }
 }
 
@@ -116,6 +117,7 @@ fn compile(file: &Arc<str>, root: &Node, report: &mut Report) -> Option<Snapshot
         looks_at_arguments: any(Condition::looks_at_arguments),
         looks_at_mode: any(Condition::looks_at_mode),
         looks_at_budgets: any(Condition::looks_at_budgets),
+        looks_back: any(Condition::looks_back),
         rules: rules.into(),
         indexes,
         named_tools: named_tools.into(),
@@ -246,6 +248,9 @@ impl<'r> Loader<'r> {
             Some(entry) => conditions(&entry.value, &calls, &mut self.budget, self.report),
             None => Some(Vec::new()),
         };
+        for named in when.iter().flatten().flat_map(Condition::named_tools) {
+            self.named_tools.push(named.clone());
+        }
         let (id, mut selectors) = (id?, selectors?);
         let agents = match selectors.agents.as_deref() {
             Some(agents) => Some(self.together(agents, "agents", node.at)?),
@@ -471,7 +476,7 @@ impl<'r> Loader<'r> {
     }
 }
 
-fn calls(node: &Node, report: &mut Report) -> Option<Vec<CallKind>> {
+pub(super) fn calls(node: &Node, report: &mut Report) -> Option<Vec<CallKind>> {
     let known = CallKind::ALL.map(|call| (call.name(), call));
     let nodes = fields::some_list(node, "`calls`", report)?;
     let mut calls = Vec::new();

@@ -93,9 +93,12 @@
 //! was spawned), `agent`, `tenant`, and for the calls that have one `tool`, `path`, `target` and `signal`. A bare number is an
 //! index of an array, or a key of an object. Nothing an agent sends can be read as `context`.
 //!
-//! ## Conditions on where things came from
+//! # Conditions on the situation
 //!
-//! Some entries of `when` look at the situation instead of a value, and take a map of their own.
+//! Some entries of `when` look at the agent's life, or at the world around it, instead of at a value, and take a map of their
+//! own, or a list of maps.
+//!
+//! ## Where things came from
 //!
 //! | entry | holds when |
 //! | --- | --- |
@@ -109,7 +112,8 @@
 //! The map of `labels` has `any_of`, `all_of`, `none_of`, that of `effects` has `only`, `any_of`, `none_of`; what stands in
 //! one map must all hold. What an argument carries is described in [`flow`](crate::flow): all that the agent does, unless
 //! it can be traced to something that carries less.
-//! Five names stand for something else than a value: `labels`, and
+//!
+//! ## Time, mode, budgets
 //!
 //! - `time: { zone: Europe/Berlin, days: [mon, tue], from: "08:00", to: "18:00" }`, or a list of such windows of which one
 //!   must hold the time of the call. `zone` is UTC if left out, `days` every day; `to` is the first minute outside, at most
@@ -120,6 +124,30 @@
 //!   `bytes`, `wall_time` or a currency. `remaining` and `used` are compared by `lt`, `lte`, `gt` and `gte` with a number,
 //!   with an amount (`5 USD`) or with a share of the limit (`"80%"`). What calls under way have reserved counts as used. It
 //!   is an error of the condition when the account does not limit the resource.
+//!
+//! ## What the agent has done
+//!
+//! Four look at what the agent has done so far, this call not included. What it did are the calls that were allowed and
+//! recorded, whatever came of them: a read that found nothing has been a read. An `open` for writing is also a `write`.
+//!
+//! | condition | holds when |
+//! | --- | --- |
+//! | `count: { tools: ["mail.*"], within: 1h, gte: 5 }` | it did so that often (`eq ne lt lte gt gte`, a whole number) |
+//! | `sum: { of: args.amount, tools: [refund], within: 1h, gt: 10000 }` | the argument of these calls **and of this one** adds up to that |
+//! | `after: { calls: [read], paths: ["/mem/semantic/**"], within: 1h }` | it has done so |
+//! | `unless_after: { .. }` | it has not |
+//!
+//! Each is one map or a list of maps, all of which must hold. What is meant is selected as in a rule, by `calls` with
+//! `tools`, `paths` and `targets`; where `calls` is left out, these mean every call they go with. `within` is a duration
+//! such as `90s`, `5m`, `1h` or `7d`: what is as old as that, or older, does not count. Left out, all of the agent's life
+//! counts. Agents are counted one by one, and a new life of the same name starts with nothing.
+//!
+//! Sums are exact decimals of at most 18 places, and `of` names an argument at the top, as only those are kept. A call
+//! with no such argument, or one that is no number, makes the sum an error. A negative value lowers the sum: bound it.
+//!
+//! The past is kept within bounds, and exactly: see [`crate::history`]. What lies beyond them is unknown, which is an error
+//! of the condition, also of `unless_after`. Agents that lived under a policy with none of these conditions have a past
+//! that was not kept; when a policy with such a condition comes into force, what they did before is unknown.
 //!
 //! # Limits
 //!
@@ -238,7 +266,7 @@ use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
-use agent_primitives::{Digest, ToolId, suggest};
+use agent_primitives::{AgentId, Digest, ToolId, suggest};
 use serde_json::Value;
 
 pub use self::ask::{MAX_APPROVERS, MAX_ASK_TIMEOUT};
@@ -343,6 +371,16 @@ impl Policy {
     #[must_use]
     pub fn decide(&self, caller: &Caller<'_>, question: &Question<'_>) -> Decision {
         decision::decide(&self.snapshot, caller, question)
+    }
+
+    /// Whether the answer to a question of this agent depends on nothing that changes while it lives.
+    pub(crate) fn is_timeless(&self, agent: &AgentId, question: &Question<'_>) -> bool {
+        decision::is_timeless(&self.snapshot, agent, question)
+    }
+
+    /// Whether some rule depends on what an agent has done, so that it has to be kept.
+    pub(crate) fn looks_back(&self) -> bool {
+        self.snapshot.looks_back
     }
 
     /// The answer to what no rule can speak about: see [`crate::question::CallKind`].

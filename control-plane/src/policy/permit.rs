@@ -126,6 +126,11 @@ impl Judged {
         self.no_room = Some(no_room);
     }
 
+    /// What was judged.
+    pub(crate) fn request(&self) -> &Request {
+        &self.request
+    }
+
     pub(crate) fn has_side_effects(&self) -> bool {
         self.request.has_side_effects()
     }
@@ -230,6 +235,7 @@ impl Judged {
                 // Doing too much of what is allowed is no violation.
                 on_violation: OnViolation::Deny,
                 what: self.request.describe(),
+                repeats: 0,
             });
         }
         Some(self.refusal(reason))
@@ -256,6 +262,7 @@ impl Judged {
             rule: self.decision.deciding_rule().map(str::to_owned),
             on_violation: self.decision.on_violation(),
             what: self.request.describe(),
+            repeats: 0,
         }
     }
 

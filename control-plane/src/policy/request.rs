@@ -375,6 +375,20 @@ impl Request {
         }
     }
 
+    /// What makes two calls the same: everything that is recorded of them. `None` only if that has no encoding.
+    pub(crate) fn identity(&self) -> Option<Digest> {
+        let bytes = postcard::to_stdvec(&self.as_event()).ok()?;
+        Some(Digest::of("agent-os call identity v1", &bytes))
+    }
+
+    /// The identity of a tool call, which its arguments carry with them.
+    pub(crate) fn run(&self) -> Option<(ToolId, Digest)> {
+        match self {
+            Self::Exec(run) => Some((run.id.clone(), run.arguments.digest())),
+            _ => None,
+        }
+    }
+
     /// A few words for the agent's error message.
     pub(crate) fn describe(&self) -> String {
         match self {

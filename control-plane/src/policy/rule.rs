@@ -57,6 +57,11 @@ impl Rule {
         }
     }
 
+    /// Whether the rule depends on more than the question and what never changes about the agent.
+    pub(super) fn is_situational(&self) -> bool {
+        self.when.iter().any(Condition::is_situational)
+    }
+
     fn holds(&self, caller: &Caller<'_>, question: &Question<'_>) -> Truth {
         Truth::all(self.when.iter().map(|condition| condition.judge(caller, question)))
     }

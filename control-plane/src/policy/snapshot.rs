@@ -28,6 +28,8 @@ pub(super) struct Snapshot {
     pub(super) indexes: Indexes,
     /// The tools that rules name one by one, and where.
     pub(super) named_tools: Box<[(Box<str>, Mark)]>,
+    /// Whether some rule depends on what an agent has done.
+    pub(super) looks_back: bool,
 }
 
 /// One index for each call that rules can be about.

@@ -184,6 +184,17 @@ pub enum Body<'a> {
         /// Whether nothing is left.
         exhausted: bool,
     },
+    /// A call was refused as it had been before, from memory; nothing was done.
+    Repeated {
+        /// ABI number of the call.
+        syscall: u8,
+        /// What it was about.
+        what: &'a str,
+        /// Number of the same call that was refused first; its [`Body::Refused`] has the request and the decision.
+        of: u64,
+        /// Stable code of the refusal.
+        code: &'a str,
+    },
 }
 
 /// What can happen to an approval.
@@ -407,8 +418,7 @@ impl Event<'_> {
             Body::Refused { request, decision } => judged("refused", request, decision),
             Body::Question { request, decision } => judged("question", request, decision),
             Body::Rejected { syscall, what, code, error } => {
-                let call =
-                    CallKind::ALL.into_iter().find(|kind| kind.number() == *syscall).map(CallKind::name);
+                let call = call_name(*syscall);
                 json!({"kind": "rejected", "syscall": call, "what": what, "code": code, "error": error})
             }
             Body::Outcome { outcome, micros } => {
@@ -440,6 +450,10 @@ impl Event<'_> {
                 json!({"kind": "budget", "account": account, "resource": resource, "used": used, "limit": limit,
                     "exhausted": exhausted})
             }
+            Body::Repeated { syscall, what, of, code } => {
+                let call = call_name(*syscall);
+                json!({"kind": "repeated", "syscall": call, "what": what, "repeats": of, "code": code})
+            }
         };
         extend(
             &mut line,
@@ -470,6 +484,7 @@ impl Event<'_> {
             Body::Held { .. } => "held",
             Body::Approval { .. } => "approval",
             Body::Budget { .. } => "budget",
+            Body::Repeated { .. } => "repeated",
         }
     }
 }
@@ -513,6 +528,10 @@ impl Request<'_> {
             Self::Exit { code, message } => json!({"code": code, "message": message}),
         }
     }
+}
+
+fn call_name(number: u8) -> Option<&'static str> {
+    CallKind::ALL.into_iter().find(|kind| kind.number() == number).map(CallKind::name)
 }
 
 fn judged(kind: &str, request: &Request<'_>, decision: &Decided<'_>) -> Value {

@@ -89,7 +89,7 @@ pub(crate) fn tally(kernel: &Kernel) -> Tally {
                 tally.verdicts += 1;
                 tally.intents += 1;
             }
-            Body::Refused { .. } => {
+            Body::Refused { .. } | Body::Repeated { .. } => {
                 tally.verdicts += 1;
                 tally.violations += 1;
             }

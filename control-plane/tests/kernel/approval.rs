@@ -252,8 +252,9 @@ async fn a_call_made_again_takes_the_grant_and_after_that_asks_anew() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn of_many_that_take_one_grant_exactly_one_runs() {
     let host = host();
-    let agent = returning(&host, "a");
     for round in 0..20u64 {
+        // Five that come too late would stop an agent that goes in circles.
+        let agent = returning(&host, &format!("a{round}"));
         let ticket = held(&agent, "transfer", &format!("round {round}")).await;
         host.kernel.approve(ticket, &principal("ann"), Scope::Once).unwrap();
         let take = |_| {
@@ -262,7 +263,7 @@ async fn of_many_that_take_one_grant_exactly_one_runs() {
                 async move { agent.resume(ticket, call("transfer", &format!("round {round}"))).await },
             )
         };
-        let tasks: Vec<_> = (0..8).map(take).collect();
+        let tasks: Vec<_> = (0..4).map(take).collect();
         let mut passed = 0;
         for task in tasks {
             passed += u64::from(task.await.unwrap().is_ok());

@@ -97,6 +97,7 @@ pub(crate) fn tools(runs: &Arc<AtomicU64>) -> Registry {
                         Ok(Value::Null)
                     }
                     Kind::Panic => panic!("the tool's own fault"),
+                    Kind::Fails => Err(ToolError::failed("no such order")),
                     Kind::Flood => Ok("x".repeat(2 << 20).into()),
                 }
             }
@@ -115,6 +116,7 @@ pub(crate) fn tools(runs: &Arc<AtomicU64>) -> Registry {
     add("hang", Kind::Hang);
     add("panic", Kind::Panic);
     add("flood", Kind::Flood);
+    add("fails", Kind::Fails);
     registry.build()
 }
 
@@ -126,4 +128,5 @@ enum Kind {
     Hang,
     Panic,
     Flood,
+    Fails,
 }

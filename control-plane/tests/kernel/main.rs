@@ -11,6 +11,7 @@ mod approval;
 mod flow;
 mod host;
 mod limits;
+mod loops;
 mod recording;
 mod road;
 mod signals;

@@ -2,17 +2,19 @@
 
 mod budget;
 mod effects;
+mod history;
 mod labels;
 mod mode;
 mod time;
 
 use self::budget::BudgetGuard;
 use self::effects::EffectGuard;
+use self::history::HistoryGuard;
 use self::labels::{Bearer, LabelGuard};
 use self::mode::ModeGuard;
 use self::time::TimeGuard;
 use super::budget::Budget;
-use super::error::Report;
+use super::error::{Mark, Report};
 use super::guard::{Guard, Truth};
 use super::source::Entry;
 use super::subject::Subject;
@@ -33,6 +35,8 @@ pub(super) enum Condition {
     Mode(ModeGuard),
     /// How much of budgets is left.
     Budget(Box<[BudgetGuard]>),
+    /// What the agent has done so far.
+    History(HistoryGuard),
 }
 
 impl Condition {
@@ -54,6 +58,9 @@ impl Condition {
             "mode" => return ModeGuard::parse(&entry.value, report).map(Self::Mode),
             "budget" => return BudgetGuard::parse_all(&entry.value, report).map(Self::Budget),
             _ => {}
+        }
+        if history::NAMES.contains(&entry.key.as_str()) {
+            return HistoryGuard::parse(entry, calls, budget, report).map(Self::History);
         }
         let subject = Subject::parse(&entry.key, calls, entry.at, report);
         entry.value.refuse_ambiguous(report);
@@ -85,6 +92,27 @@ impl Condition {
             Self::Time(guard) => guard.judge(caller.now),
             Self::Mode(guard) => guard.judge(caller.mode),
             Self::Budget(guards) => Truth::all(guards.iter().map(|guard| guard.judge(caller.budgets))),
+            Self::History(guard) => guard.judge(caller, question),
         }
+    }
+
+    /// Whether the same question, put by the same life of an agent, can get another answer later.
+    pub(super) fn is_situational(&self) -> bool {
+        match self {
+            // A tool's contract is the same for as long as the kernel runs.
+            Self::Value(..) | Self::Effects(_) => false,
+            Self::Labels(..) | Self::History(_) | Self::Time(_) | Self::Mode(_) | Self::Budget(_) => true,
+        }
+    }
+
+    /// Whether the condition looks at what the agent has done.
+    pub(super) fn looks_back(&self) -> bool {
+        matches!(self, Self::History(_))
+    }
+
+    /// The tools that the condition names one by one, and where.
+    pub(super) fn named_tools(&self) -> impl Iterator<Item = &(Box<str>, Mark)> {
+        let guard = if let Self::History(guard) = self { Some(guard) } else { None };
+        guard.into_iter().flat_map(HistoryGuard::named_tools)
     }
 }

@@ -23,7 +23,7 @@ pub(in crate::policy) enum Comparison {
 }
 
 impl Comparison {
-    pub(super) const NAMES: [(&'static str, Self); 6] = [
+    pub(in crate::policy) const NAMES: [(&'static str, Self); 6] = [
         ("eq", Self::Eq),
         ("ne", Self::Ne),
         ("lt", Self::Lt),
@@ -32,7 +32,7 @@ impl Comparison {
         ("gte", Self::Gte),
     ];
 
-    pub(super) fn holds(self, order: Ordering) -> bool {
+    pub(in crate::policy) fn holds(self, order: Ordering) -> bool {
         match self {
             Self::Eq => order.is_eq(),
             Self::Ne => order.is_ne(),

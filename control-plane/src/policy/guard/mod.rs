@@ -13,7 +13,8 @@ mod url;
 
 use serde_json::Value;
 
-use self::compare::{Comparison, Literals};
+pub(super) use self::compare::Comparison;
+use self::compare::Literals;
 use self::list::Quantifier;
 pub use self::sql::DEFAULT_SQL_FUNCTIONS;
 use super::budget::Budget;

@@ -1,0 +1,148 @@
+//! What an agent was refused, and whether it goes in circles.
+//!
+//! A call that was refused is answered from memory when it comes again, byte for byte, under the same policy, and when the
+//! refusal depended on nothing that changes while the agent lives: no rule that could match the call has a condition on
+//! labels, time, history or the like. Whatever needs an approval is judged anew each time.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use agent_primitives::{Digest, Timestamp, Verdict};
+
+use crate::denial::{Denial, DenialClass};
+use crate::history::window;
+use crate::policy::Policy;
+use crate::policy::request::Request;
+
+/// Most refused calls remembered for one agent; the oldest are forgotten first.
+pub const MAX_REFUSALS: usize = 64;
+/// So many refusals of one class within [`LOOP_WINDOW`], or failures of one call in a row, raise `SIGLOOP`.
+pub const LOOP_AT: usize = 5;
+/// How long a refusal counts.
+pub const LOOP_WINDOW: Duration = Duration::from_secs(3600);
+
+/// Longest description of a call that is remembered, in bytes.
+const MAX_WHAT: usize = 512;
+
+/// The refusals of one agent. Allocates with the first.
+#[derive(Debug, Default)]
+pub(crate) struct Refusals(Option<Box<Kept>>);
+
+#[derive(Debug, Default)]
+struct Kept {
+    remembered: VecDeque<Refusal>,
+    forbidden: Lately,
+    approval: Lately,
+    failing: Option<Failing>,
+}
+
+/// One refused call.
+#[derive(Debug)]
+struct Refusal {
+    identity: Digest,
+    policy: Digest,
+    /// Number of the call that was refused first.
+    number: u64,
+    denial: Denial,
+}
+
+/// A call that fails over and over.
+#[derive(Debug)]
+struct Failing {
+    identity: Digest,
+    times: usize,
+}
+
+/// A refusal that was given before.
+#[derive(Debug)]
+pub(crate) struct Recalled {
+    pub(crate) denial: Denial,
+    /// Number of the call that was refused first.
+    pub(crate) of: u64,
+}
+
+impl Refusals {
+    /// The refusal that this request has met before and would meet again, counted once more.
+    pub(crate) fn recall(&mut self, policy: &Policy, request: &Request) -> Option<Recalled> {
+        let kept = self.0.as_deref_mut()?;
+        // What is looked for has the same words; only then is it worth a digest.
+        if kept.remembered.is_empty() {
+            return None;
+        }
+        let what = request.describe();
+        if !kept.remembered.iter().any(|refusal| refusal.denial.what == what) {
+            return None;
+        }
+        let identity = request.identity()?;
+        let under = policy.digest();
+        let same = |refusal: &&mut Refusal| refusal.identity == identity && refusal.policy == under;
+        let refusal = kept.remembered.iter_mut().find(same)?;
+        refusal.denial.repeats = refusal.denial.repeats.saturating_add(1);
+        Some(Recalled { denial: refusal.denial.clone(), of: refusal.number })
+    }
+
+    /// Remembers a refusal that stands for as long as the policy does.
+    pub(crate) fn remember(&mut self, policy: &Policy, request: &Request, denial: &Denial, number: u64) {
+        let stands = denial.verdict == Verdict::Deny && denial.class() == DenialClass::Forbidden;
+        if !stands || denial.retryable() || MAX_WHAT < denial.what.len() {
+            return;
+        }
+        let Some(identity) = request.identity() else { return };
+        let kept = self.0.get_or_insert_default();
+        if kept.remembered.len() == MAX_REFUSALS {
+            kept.remembered.pop_front();
+        }
+        let policy = policy.digest();
+        kept.remembered.push_back(Refusal { identity, policy, number, denial: denial.clone() });
+    }
+
+    /// Counts a refusal. `true`: enough of its class that the agent goes in circles; counting starts over.
+    pub(crate) fn count(&mut self, denial: &Denial, now: Timestamp) -> bool {
+        // Trying again is then what the agent is told to do.
+        if denial.retryable() {
+            return false;
+        }
+        let kept = self.0.get_or_insert_default();
+        match denial.class() {
+            DenialClass::Forbidden => kept.forbidden.count(now),
+            DenialClass::Approval => kept.approval.count(now),
+            DenialClass::Limit => false,
+        }
+    }
+
+    /// Counts a call that failed, of this identity; another one starts over. `true` as for [`Refusals::count`].
+    pub(crate) fn failed(&mut self, identity: Digest) -> bool {
+        let kept = self.0.get_or_insert_default();
+        let times = match &kept.failing {
+            Some(failing) if failing.identity == identity => failing.times.saturating_add(1),
+            _ => 1,
+        };
+        let enough = LOOP_AT <= times;
+        kept.failing = (!enough).then_some(Failing { identity, times });
+        enough
+    }
+
+    /// A call did what it was asked.
+    pub(crate) fn went_well(&mut self) {
+        if let Some(kept) = self.0.as_deref_mut() {
+            kept.failing = None;
+        }
+    }
+}
+
+/// Times of the latest refusals of one class, fewer than [`LOOP_AT`].
+#[derive(Debug, Default)]
+struct Lately(VecDeque<Timestamp>);
+
+impl Lately {
+    fn count(&mut self, now: Timestamp) -> bool {
+        let since = window(now, LOOP_WINDOW);
+        self.0.retain(|time| since < *time);
+        self.0.push_back(now);
+        let enough = LOOP_AT <= self.0.len();
+        if enough {
+            self.0.clear();
+        }
+        enough
+    }
+}
