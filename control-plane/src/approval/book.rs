@@ -117,6 +117,13 @@ impl Book {
         self.entries.get_mut(&ticket).is_some_and(|entry| !std::mem::replace(&mut entry.told, true))
     }
 
+    /// Somebody was to tell humans of it and gave up: the next one is to.
+    pub(super) fn untell(&mut self, ticket: TicketId) {
+        if let Some(entry) = self.entries.get_mut(&ticket) {
+            entry.told = false;
+        }
+    }
+
     /// Expires what is over. Cheap enough to be done on every look: there are at most [`MAX_TICKETS`].
     pub(super) fn expire(&mut self, at: Timestamp) {
         let mut over = Vec::new();

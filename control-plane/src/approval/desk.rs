@@ -222,9 +222,11 @@ impl Desk {
         runtime.spawn_blocking(move || desk.keep(ticket)).await.map_err(StoreError::new)?
     }
 
-    /// `true` for the one caller who is to tell humans of a ticket.
-    pub(crate) fn tell(&self, ticket: TicketId) -> bool {
-        self.book().tell(ticket)
+    /// The task of telling humans of a ticket, for the one caller who is to. Dropped unfinished, it is the next caller's.
+    pub(crate) fn tell(&self, ticket: TicketId) -> Option<Telling<'_>> {
+        let first = self.book().tell(ticket);
+        // Not made otherwise: dropping one gives the task away.
+        first.then(|| Telling { desk: self, ticket, told: false })
     }
 
     /// Tells humans of a request, by every way there is. `false` when there are some and none of them works.
@@ -283,6 +285,29 @@ impl Desk {
             Ok(Poll::Pending) => late.as_mut().poll(context).map(|()| None),
         })
         .await
+    }
+}
+
+/// See [`Desk::tell`].
+#[derive(Debug)]
+#[must_use = "humans are told only when this is finished"]
+pub(crate) struct Telling<'a> {
+    desk: &'a Desk,
+    ticket: TicketId,
+    told: bool,
+}
+
+impl Telling<'_> {
+    pub(crate) fn finish(mut self) {
+        self.told = true;
+    }
+}
+
+impl Drop for Telling<'_> {
+    fn drop(&mut self) {
+        if !self.told {
+            self.desk.book().untell(self.ticket);
+        }
     }
 }
 

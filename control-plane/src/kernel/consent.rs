@@ -117,10 +117,12 @@ impl Inner {
         let agent = passage.agent;
         // Held was only answered because there is one.
         let desk = self.desk.as_ref().ok_or_else(|| self.dead(agent))?;
-        if desk.tell(ticket)
-            && let Some(reason) = self.ask_humans(desk, ticket).await
-        {
-            return Err(judged.refusal(reason).into());
+        if let Some(telling) = desk.tell(ticket) {
+            let failed = self.ask_humans(desk, ticket).await;
+            telling.finish();
+            if let Some(reason) = failed {
+                return Err(judged.refusal(reason).into());
+            }
         }
         self.outlives(desk, agent)?;
         match agent.on_ask {
@@ -217,6 +219,13 @@ impl Inner {
     pub(crate) fn withdraws(&self) -> bool {
         let closing = self.closing.load(std::sync::atomic::Ordering::SeqCst);
         !closing && self.state() == State::Running
+    }
+
+    /// Looks for answers before a ticket is presented.
+    pub(crate) async fn hear(&self) {
+        if let Some(desk) = &self.desk {
+            self.hear_answers(desk).await;
+        }
     }
 
     /// Applies the answers that approvers brought back.

@@ -38,6 +38,9 @@ impl Inner {
         call: Syscall,
         presented: Option<TicketId>,
     ) -> Result<Reply, CallError> {
+        if presented.is_some() {
+            Box::pin(self.hear()).await;
+        }
         let passage = self.passage(agent);
 
         // Gate: is this agent alive and running? Parked while it is stopped.

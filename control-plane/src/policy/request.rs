@@ -346,8 +346,9 @@ impl Request {
 
     fn prepared_again(self, tools: &Registry) -> Result<Self, InvalidCall> {
         let Self::Exec(RunTool { id, arguments, deadline, sources, .. }) = self else { return Ok(self) };
-        let run = RunTool::prepare(tools, id, arguments, deadline).map_err(InvalidCall::Tool)?;
-        Ok(Self::Exec(run.made_from(sources)))
+        let again = RunTool::prepare(tools, id, arguments, deadline).map_err(InvalidCall::Tool)?;
+        // What the arguments carry is found out anew: the agent may have read more meanwhile.
+        Ok(Self::Exec(again.made_from(sources)))
     }
 
     /// What a human is shown who is to consent: everything that is bound, contents of files aside, of which the beginning

@@ -252,8 +252,9 @@ async fn a_call_made_again_takes_the_grant_and_after_that_asks_anew() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn of_many_that_take_one_grant_exactly_one_runs() {
     let host = host();
-    let agent = returning(&host, "a");
     for round in 0..20u64 {
+        // Five that come too late would stop an agent that goes in circles.
+        let agent = returning(&host, &format!("a{round}"));
         let ticket = held(&agent, "transfer", &format!("round {round}")).await;
         host.kernel.approve(ticket, &principal("ann"), Scope::Once).unwrap();
         let take = |_| {
@@ -262,7 +263,7 @@ async fn of_many_that_take_one_grant_exactly_one_runs() {
                 async move { agent.resume(ticket, call("transfer", &format!("round {round}"))).await },
             )
         };
-        let tasks: Vec<_> = (0..8).map(take).collect();
+        let tasks: Vec<_> = (0..4).map(take).collect();
         let mut passed = 0;
         for task in tasks {
             passed += u64::from(task.await.unwrap().is_ok());
@@ -446,4 +447,60 @@ async fn a_descriptor_that_was_closed_meanwhile_is_not_written_through() {
     host.kernel.approve(host.kernel.approvals()[0].id(), &principal("ann"), Scope::Once).unwrap();
     assert!(matches!(write.await.unwrap(), Err(CallError::Invalid(_))));
     assert_eq!(agent.read("/mem/working/other").await.unwrap(), "");
+}
+
+#[tokio::test]
+async fn after_the_grant_policy_is_asked_again_with_what_the_agent_has_read_since() {
+    let policy = r#"
+version: 1
+rules:
+  - { id: free, effect: allow, calls: [exec], tools: ["echo", "tell"] }
+  - { id: money, effect: ask, calls: [exec], tools: ["transfer"] }
+  - { id: strict, effect: ask, calls: [exec], tools: ["transfer"], when: { labels: { any_of: ["tool:echo"] } },
+      ask: { approvers: [treasury] } }
+  - { id: never, effect: deny, calls: [exec], tools: ["transfer"], when: { labels: { any_of: ["tool:tell"] } },
+      on_violation: deny }
+"#;
+    let host = Host::asking(policy, approvals(), None);
+    let agent = returning(&host, "a");
+    let ticket = held(&agent, "transfer", "x").await;
+    host.kernel.approve(ticket, &principal("ann"), Scope::Once).unwrap();
+    agent.exec("echo", json!({"text": "from outside"})).await.unwrap();
+    assert_eq!(
+        code(agent.resume(ticket, call("transfer", "x")).await),
+        "AK0206",
+        "ann is not enough any more"
+    );
+
+    let ticket = held(&agent, "transfer", "x").await;
+    assert_eq!(host.kernel.approval(ticket).unwrap().labels().to_string(), "tool:echo");
+    host.kernel.approve(ticket, &principal("bob"), Scope::Once).unwrap();
+    agent.exec("tell", json!({"text": "more"})).await.unwrap();
+    assert_eq!(
+        code(agent.resume(ticket, call("transfer", "x")).await),
+        "AK0101",
+        "a deny stands over any grant"
+    );
+    assert_eq!(host.kernel.approval(ticket).unwrap().state(), TicketState::Granted);
+    assert_eq!(host.runs(), 2, "echo and tell");
+}
+
+#[tokio::test]
+async fn a_call_that_waits_is_judged_again_before_it_runs() {
+    let policy = r#"
+version: 1
+rules:
+  - { id: free, effect: allow, calls: [exec], tools: ["echo"] }
+  - { id: money, effect: ask, calls: [exec], tools: ["transfer"] }
+  - { id: never, effect: deny, calls: [exec], tools: ["transfer"], when: { labels: { any_of: ["tool:echo"] } },
+      on_violation: deny }
+"#;
+    let host = Host::asking(policy, approvals(), None);
+    let agent = waiting(&host, "a");
+    let task = start(&agent, "transfer", "x").await;
+    agent.exec("echo", json!({"text": "read while it waited"})).await.unwrap();
+    let ticket = host.kernel.approvals()[0].id();
+    host.kernel.approve(ticket, &principal("ann"), Scope::Once).unwrap();
+    assert_eq!(code(task.await.unwrap()), "AK0101");
+    assert_eq!(host.runs(), 1, "echo");
 }

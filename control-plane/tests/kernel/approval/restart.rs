@@ -1,5 +1,6 @@
 //! Tickets that outlive the process, and what a crash can make of them.
 
+use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,8 +10,19 @@ use agent_control_plane::{Kernel, Policy};
 
 use super::*;
 
+/// A process that another test is just starting may hold a copy of the lock for a moment.
+fn open(folder: &Path) -> FileStore {
+    for _ in 0..10_000 {
+        if let Ok(store) = FileStore::open(folder) {
+            return store;
+        }
+        std::thread::yield_now();
+    }
+    panic!("the folder stays locked")
+}
+
 fn stored(folder: &Path, policy: &str, before: Option<&Host>) -> Host {
-    Host::asking(policy, approvals().store(FileStore::open(folder).unwrap()), before)
+    Host::asking(policy, approvals().store(open(folder)), before)
 }
 
 /// The process is gone: its kernel is dropped without a word, which lets go of the folder.
@@ -141,10 +153,10 @@ async fn a_file_cut_off_anywhere_or_changed_anywhere_lets_nothing_through() {
 
     let path = only_file(folder.path());
     let whole = std::fs::read(&path).unwrap();
-    let open = || FileStore::open(folder.path()).unwrap().load();
+    let open = || open(folder.path()).load();
     for length in 0..whole.len() {
         std::fs::write(&path, &whole[..length]).unwrap();
-        assert_eq!(open().unwrap_err().to_string().contains("is damaged"), true, "{length} bytes");
+        assert!(open().unwrap_err().to_string().contains("is damaged"), "{length} bytes");
         let mut changed = whole.clone();
         changed[length] ^= 1;
         std::fs::write(&path, &changed).unwrap();
@@ -234,4 +246,60 @@ async fn nothing_is_asked_granted_or_done_on_a_ticket_that_cannot_be_kept() {
 
     store.0.store(false, Ordering::SeqCst);
     assert_eq!(code(agent.resume(second, call("transfer", "2")).await), "AK0207", "used up all the same");
+}
+
+/// The folder to keep tickets in, for the process that gets killed.
+const FOLDER: &str = "AGENT_OS_TEST_KILLED_DESK";
+const TELL: &str =
+    "{version: 1, rules: [{id: tell, effect: ask, calls: [exec], tools: [tell], ask: {timeout: 7d}}]}";
+
+#[test]
+fn what_a_killed_process_did_on_a_ticket_no_other_does_again() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    if let Ok(folder) = std::env::var(FOLDER) {
+        return runtime.block_on(use_tickets_until_killed(Path::new(&folder)));
+    }
+    for after in [1, 5, 20] {
+        let folder = tempfile::tempdir().unwrap();
+        let test = "approval::restart::what_a_killed_process_did_on_a_ticket_no_other_does_again";
+        let mut child = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", test, "--nocapture"])
+            .env(FOLDER, folder.path())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let output = BufReader::new(child.stdout.take().unwrap());
+        let effects = output.lines().map_while(Result::ok).filter(|line| line.contains("effect "));
+        let seen: Vec<String> = effects.take(after).collect();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(seen.len(), after);
+        runtime.block_on(async {
+            let kept = open(folder.path()).load().unwrap();
+            let host = stored(folder.path(), TELL, None);
+            let agent = returning(&host, "a");
+            for request in kept {
+                let text: String = request.what().chars().filter(char::is_ascii_digit).collect();
+                // An agent that presents used tickets over and over goes in circles, and is stopped for it.
+                host.kernel.signal(&id("a"), Signal::Cont, "go on").unwrap();
+                let again = agent.resume(request.id(), call("tell", &text)).await;
+                let done = seen.iter().any(|line| line.trim_end().ends_with(&format!("effect {text}")));
+                assert!(!(done && again.is_ok()), "effect {text} a second time");
+                host.kernel.signal(&id("a"), Signal::Cont, "go on").unwrap();
+                assert!(agent.resume(request.id(), call("tell", &text)).await.is_err());
+            }
+        });
+    }
+}
+
+/// Is held, granted and let through for ever; each tells about its effect on standard output, as it happens.
+async fn use_tickets_until_killed(folder: &Path) {
+    let host = stored(folder, TELL, None);
+    let agent = returning(&host, "a");
+    for number in 0u64.. {
+        let text = number.to_string();
+        let ticket = held(&agent, "tell", &text).await;
+        host.kernel.approve(ticket, &principal("ann"), Scope::Once).unwrap();
+        agent.resume(ticket, call("tell", &text)).await.unwrap();
+    }
 }

@@ -88,6 +88,35 @@ async fn requests_and_answers_are_files_in_a_folder() {
     assert!(!request.exists(), "the first request is cleared away");
 }
 
+#[tokio::test]
+async fn an_answer_in_a_file_is_found_when_its_ticket_is_presented() {
+    let folder = tempfile::tempdir().unwrap();
+    let host = Host::asking(POLICY, approvals().approver(FileApprover::new(folder.path())), None);
+    let agent = returning(&host, "a");
+    let ticket = held(&agent, "transfer", "x").await;
+    assert!(folder.path().join(format!("{ticket}.request.json")).exists());
+    answer(folder.path(), ticket, "0", r#"{"by": "ann", "answer": "grant"}"#);
+    host.clock.advance(FILE_INTERVAL);
+    assert!(agent.resume(ticket, call("transfer", "x")).await.is_ok());
+}
+
+#[tokio::test]
+async fn humans_are_told_by_the_next_call_when_the_first_gave_up_before_they_were() {
+    let (approver, mut requests) = ChannelApprover::new(1);
+    let host = Host::asking(POLICY, approvals().approver(approver), None);
+    let agent = waiting(&host, "a");
+    let _fills_the_channel = start(&agent, "transfer", "first").await;
+    let gives_up = start(&agent, "transfer", "second").await;
+    gives_up.abort();
+    settle().await;
+    assert!(requests.next().await.unwrap().what().contains("first"));
+    let again = start(&agent, "transfer", "second").await;
+    let request = requests.next().await.unwrap();
+    assert!(request.what().contains("second"));
+    host.kernel.approve(request.id(), &principal("ann"), Scope::Once).unwrap();
+    assert!(again.await.unwrap().is_ok());
+}
+
 /// Fails in one way or another.
 #[derive(Debug)]
 enum Broken {
