@@ -61,7 +61,7 @@ struct Books {
     lines: SmallVec<[Line; 4]>,
     own: Limit,
     own_meter: Meter,
-    /// By rule, and within it by place among its limits.
+    /// By [`RuleLimit::key`], and within that by place among the rule's limits.
     meters: HashMap<Arc<str>, SmallVec<[Meter; 1]>>,
 }
 
@@ -152,13 +152,13 @@ impl Books {
 
     /// The meter of a rule's limit; `None` when there are too many already.
     fn meter(&mut self, limit: &RuleLimit, now: Monotonic) -> Option<&mut Meter> {
-        if !self.meters.contains_key(&limit.rule) {
+        if !self.meters.contains_key(&limit.key) {
             if MAX_METERS <= self.meters.len() && MAX_METERS <= self.forget_idle(now) {
                 return None;
             }
-            self.meters.insert(Arc::clone(&limit.rule), SmallVec::new());
+            self.meters.insert(Arc::clone(&limit.key), SmallVec::new());
         }
-        let meters = self.meters.get_mut(&limit.rule)?;
+        let meters = self.meters.get_mut(&limit.key)?;
         if meters.len() <= limit.place {
             meters.resize_with(limit.place + 1, Meter::default);
         }
@@ -198,7 +198,7 @@ pub(crate) struct Reservation {
 struct Counted {
     /// On which account.
     account: usize,
-    rule: Arc<str>,
+    key: Arc<str>,
     /// Which of the rule's limits.
     place: usize,
     /// What is reserved of which currency.
@@ -330,7 +330,7 @@ impl Accounts {
                     .cost
                     .map_or((0, 0), |(resource, reserved)| (reserved, used.get(resource).unwrap_or(0)));
                 let meter =
-                    books.meters.get_mut(&counted.rule).and_then(|meters| meters.get_mut(counted.place));
+                    books.meters.get_mut(&counted.key).and_then(|meters| meters.get_mut(counted.place));
                 if let Some(meter) = meter {
                     meter.give_back(now, reserved, spent);
                 }
@@ -411,8 +411,8 @@ fn take<'l>(
         });
         meter.take(&limit.limit, now, cost.map_or(0, |(_, amount)| amount));
         if limit.limit.holds() {
-            let rule = Arc::clone(&limit.rule);
-            reservation.rules.push(Counted { account: place, rule, place: limit.place, cost });
+            let key = Arc::clone(&limit.key);
+            reservation.rules.push(Counted { account: place, key, place: limit.place, cost });
         } else {
             meter.give_back(now, 0, 0);
         }
