@@ -1,7 +1,5 @@
 //! Declared costs, and what tools report to have used.
 
-#![expect(clippy::unwrap_used, reason = "a test may fail loudly")]
-
 use std::sync::Arc;
 
 use agent_primitives::resource::Currency;
