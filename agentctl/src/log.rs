@@ -139,10 +139,9 @@ fn line(stored: &Stored) -> Result<String, RecordingError> {
                 .unwrap_or_default();
             let rules = if rules.is_empty() { "no rule".to_owned() } else { rules.join(", ") };
             // What policy allows and a limit refuses must not look as if it had been done.
-            let reason = text("reason");
             let limited = text("kind") == "refused" && text("verdict") == "allow";
             let verdict = if limited { "limit".to_owned() } else { text("verdict") };
-            let why = if reason.is_empty() { rules } else { format!("{rules}; {reason}") };
+            let why = if limited { format!("{rules}; {}", text("reason")) } else { rules };
             format!("{verdict:<6} {:<7} {}  [{why}]", text("syscall"), brief(&request))
         }
         "outcome" => {

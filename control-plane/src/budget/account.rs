@@ -56,13 +56,20 @@ pub(crate) struct Account {
     books: Mutex<Books>,
 }
 
+/// Small while nothing is limited: every agent has two.
 #[derive(Debug, Default)]
 struct Books {
-    lines: SmallVec<[Line; 4]>,
-    own: Limit,
-    own_meter: Meter,
-    /// By rule, and within it by place among its limits.
+    lines: Vec<Line>,
+    own: Option<Box<Own>>,
+    /// By [`RuleLimit::key`], and within that by place among the rule's limits.
     meters: HashMap<Arc<str>, SmallVec<[Meter; 1]>>,
+}
+
+/// A limit of the account itself.
+#[derive(Debug, Default)]
+struct Own {
+    limit: Limit,
+    meter: Meter,
 }
 
 /// An account reached a mark.
@@ -98,9 +105,12 @@ impl Account {
             };
             news.extend(reached);
         }
-        books.own.rate = budget.rate.or(books.own.rate);
-        books.own.concurrency = budget.concurrency.or(books.own.concurrency);
-        let limited = !books.lines.is_empty() || !books.own.is_empty();
+        if budget.rate.is_some() || budget.concurrency.is_some() {
+            let Limit { rate, concurrency, .. } = &mut books.own.get_or_insert_default().limit;
+            *rate = budget.rate.or(*rate);
+            *concurrency = budget.concurrency.or(*concurrency);
+        }
+        let limited = !books.lines.is_empty() || books.own.is_some();
         self.limited.store(limited, Ordering::Release);
         news
     }
@@ -152,13 +162,13 @@ impl Books {
 
     /// The meter of a rule's limit; `None` when there are too many already.
     fn meter(&mut self, limit: &RuleLimit, now: Monotonic) -> Option<&mut Meter> {
-        if !self.meters.contains_key(&limit.rule) {
+        if !self.meters.contains_key(&limit.key) {
             if MAX_METERS <= self.meters.len() && MAX_METERS <= self.forget_idle(now) {
                 return None;
             }
-            self.meters.insert(Arc::clone(&limit.rule), SmallVec::new());
+            self.meters.insert(Arc::clone(&limit.key), SmallVec::new());
         }
-        let meters = self.meters.get_mut(&limit.rule)?;
+        let meters = self.meters.get_mut(&limit.key)?;
         if meters.len() <= limit.place {
             meters.resize_with(limit.place + 1, Meter::default);
         }
@@ -198,7 +208,7 @@ pub(crate) struct Reservation {
 struct Counted {
     /// On which account.
     account: usize,
-    rule: Arc<str>,
+    key: Arc<str>,
     /// Which of the rule's limits.
     place: usize,
     /// What is reserved of which currency.
@@ -279,9 +289,8 @@ impl Accounts {
         let mut reservation = Reservation::default();
         for (place, (account, books)) in opened(&mut open) {
             look_at_lines(place, account, books, needs, &mut reservation)?;
-            if !books.own.is_empty() {
-                let own = books.own;
-                books.own_meter.peek(&own, now, |_| None).map_err(|full| no_room(full, &account.id, None))?;
+            if let Some(own) = &mut books.own {
+                own.meter.peek(&own.limit, now, |_| None).map_err(|full| no_room(full, &account.id, None))?;
             }
         }
         for limit in limits.clone() {
@@ -322,15 +331,15 @@ impl Accounts {
                 let reached = books.charge(account, resource, amount);
                 news.extend(reached);
             }
-            if reservation.own.iter().any(here) {
-                books.own_meter.give_back(now, 0, 0);
+            if let Some(own) = books.own.as_mut().filter(|_| reservation.own.iter().any(here)) {
+                own.meter.give_back(now, 0, 0);
             }
             for counted in reservation.rules.iter().filter(|counted| here(&counted.account)) {
                 let (reserved, spent) = counted
                     .cost
                     .map_or((0, 0), |(resource, reserved)| (reserved, used.get(resource).unwrap_or(0)));
                 let meter =
-                    books.meters.get_mut(&counted.rule).and_then(|meters| meters.get_mut(counted.place));
+                    books.meters.get_mut(&counted.key).and_then(|meters| meters.get_mut(counted.place));
                 if let Some(meter) = meter {
                     meter.give_back(now, reserved, spent);
                 }
@@ -395,9 +404,8 @@ fn take<'l>(
                 line.reserve(*amount);
             }
         }
-        if !books.own.is_empty() {
-            let own = books.own;
-            books.own_meter.take(&own, now, 0);
+        if let Some(own) = &mut books.own {
+            own.meter.take(&own.limit, now, 0);
             reservation.own.push(place);
         }
     }
@@ -411,8 +419,8 @@ fn take<'l>(
         });
         meter.take(&limit.limit, now, cost.map_or(0, |(_, amount)| amount));
         if limit.limit.holds() {
-            let rule = Arc::clone(&limit.rule);
-            reservation.rules.push(Counted { account: place, rule, place: limit.place, cost });
+            let key = Arc::clone(&limit.key);
+            reservation.rules.push(Counted { account: place, key, place: limit.place, cost });
         } else {
             meter.give_back(now, 0, 0);
         }

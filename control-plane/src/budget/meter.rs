@@ -27,10 +27,6 @@ pub(crate) struct CostLimit {
 }
 
 impl Limit {
-    pub(crate) fn is_empty(&self) -> bool {
-        self.rate.is_none() && self.concurrency.is_none() && self.cost.is_none()
-    }
-
     /// Whether a call holds on to something until it ends.
     pub(crate) fn holds(&self) -> bool {
         self.concurrency.is_some() || self.cost.is_some()

@@ -95,7 +95,8 @@ pub(super) fn compile(file: &Arc<str>, root: &Node, report: &mut Report) -> Opti
         let help = "a policy that grants nothing is `packs: [default_deny]`";
         report.add_help(Code::Missing, fields.at, "the policy has neither `rules` nor `packs`", help);
     }
-    let mut loader = Loader::new(on_violation.unwrap_or(OnViolation::Kill), report);
+    let name = name.unwrap_or("unnamed");
+    let mut loader = Loader::new(name, on_violation.unwrap_or(OnViolation::Kill), report);
     for pack in &packs {
         loader.pack(pack);
     }
@@ -109,7 +110,7 @@ pub(super) fn compile(file: &Arc<str>, root: &Node, report: &mut Report) -> Opti
     let any = |looks: fn(&Condition) -> bool| rules.iter().flat_map(|rule| &rule.when).any(looks);
     Some(Snapshot {
         file: Arc::clone(file),
-        name: name.unwrap_or("unnamed").into(),
+        name: name.into(),
         digest,
         document,
         on_violation: on_violation?,
@@ -170,6 +171,7 @@ fn packs(node: &Node, report: &mut Report) -> Option<Vec<Pack>> {
 /// Reads rules one after the other and indexes them.
 struct Loader<'r> {
     report: &'r mut Report,
+    policy: &'r str,
     default: OnViolation,
     budget: Budget,
     /// Where each id was seen first: in which pack, if any, and in which line.
@@ -197,9 +199,10 @@ struct Selectors {
 }
 
 impl<'r> Loader<'r> {
-    fn new(default: OnViolation, report: &'r mut Report) -> Self {
+    fn new(policy: &'r str, default: OnViolation, report: &'r mut Report) -> Self {
         Self {
             report,
+            policy,
             default,
             budget: Budget::new(),
             ids: HashMap::new(),
@@ -320,7 +323,7 @@ impl<'r> Loader<'r> {
             self.report.add(Code::Misplaced, entry.at, message);
             return None;
         }
-        limits::parse(&entry.value, id.unwrap_or_default(), calls, self.report)
+        limits::parse(&entry.value, (self.policy, id.unwrap_or_default()), calls, self.report)
     }
 
     /// The terms of a rule that asks, which has some even if it names none.

@@ -31,8 +31,10 @@ impl Scope {
 #[derive(Clone, Debug)]
 pub(crate) struct RuleLimit {
     pub(crate) per: Scope,
-    /// The rule's id, under which the account keeps the count.
+    /// The rule's id.
     pub(crate) rule: Arc<str>,
+    /// The policy's name and the rule's id, under which accounts keep the count: two policies may name a rule alike.
+    pub(crate) key: Arc<str>,
     /// The place among the rule's limits.
     pub(crate) place: usize,
     pub(crate) limit: Limit,
@@ -43,7 +45,7 @@ const FIELDS: [&str; 4] = ["rate", "concurrency", "cost", "per"];
 /// Reads the `limits` of a rule about `calls`: one map, or several in a list.
 pub(super) fn parse(
     node: &Node,
-    rule: &str,
+    (policy, rule): (&str, &str),
     calls: &[CallKind],
     report: &mut Report,
 ) -> Option<Box<[RuleLimit]>> {
@@ -51,13 +53,14 @@ pub(super) fn parse(
         Tree::List(_) => fields::some_list(node, "`limits`", report)?,
         _ => std::slice::from_ref(node),
     };
-    let rule: Arc<str> = rule.into();
+    // No name holds a slash.
+    let (key, rule): (Arc<str>, Arc<str>) = (format!("{policy}/{rule}").into(), rule.into());
     let limits: Vec<Option<RuleLimit>> = nodes
         .iter()
         .enumerate()
         .map(|(place, node)| {
             let (per, limit) = entry(node, calls, report)?;
-            Some(RuleLimit { per, rule: Arc::clone(&rule), place, limit })
+            Some(RuleLimit { per, rule: Arc::clone(&rule), key: Arc::clone(&key), place, limit })
         })
         .collect();
     limits.into_iter().collect::<Option<Vec<_>>>().map(Vec::into_boxed_slice)

@@ -165,7 +165,8 @@
 //! a human is asked, whatever the answer. Concurrency and cost are given back when the call does not take place. Refused
 //! calls and questions count nothing. A refusal by a limit is an error the agent can act on (`AK0301` to `AK0304`) and
 //! never a violation: it stops and kills nobody. A limit that has nothing to count by (`per: tenant` and no tenant, a cost and
-//! a tool that declares none in that currency) refuses. Counts live in memory, under the rule's id.
+//! a tool that declares none in that currency) refuses. Counts live in memory, under the
+//! policy's name and the rule's id, and go on when a policy of that name is loaded anew.
 //!
 //! # Guards
 //!

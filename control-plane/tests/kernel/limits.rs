@@ -421,3 +421,16 @@ fn the_most_specific_account_counts_for_each_alone() {
     exec(&second, "free").unwrap();
     assert_eq!(host.usage(&AccountId::Task(id("a"))), (1, 0));
 }
+
+#[test]
+fn a_rate_too_large_to_remember_each_call_holds_too() {
+    let host = Host::new(", limits: {rate: 10001/s}");
+    let agent = host.spawn("a");
+    let allowed = (0..10_100).filter(|_| exec(&agent, "free").is_ok()).count();
+    assert_eq!(allowed, 10_001);
+    let wait = denial(exec(&agent, "free")).retry_after().unwrap();
+    host.clock.advance(wait - Duration::from_nanos(1));
+    assert!(exec(&agent, "free").is_err());
+    host.clock.advance(Duration::from_nanos(1));
+    exec(&agent, "free").unwrap();
+}
