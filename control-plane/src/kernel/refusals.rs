@@ -143,3 +143,50 @@ impl Lately {
         enough
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::denial::Reason;
+    use crate::policy::OnViolation;
+    use crate::policy::request::ReadFile;
+    use crate::vfs::VfsPath;
+
+    fn read(length: u64) -> Request {
+        let path = VfsPath::parse("/a").unwrap();
+        Request::Read(ReadFile { path, descriptor: None, offset: None, length })
+    }
+
+    fn denial(reason: Reason, verdict: Verdict) -> Denial {
+        let what = read(1).describe();
+        Denial { reason, verdict, rule: None, on_violation: OnViolation::Deny, what, repeats: 0 }
+    }
+
+    #[test]
+    fn a_refusal_is_recalled_for_the_same_call_under_the_same_policy_only() {
+        let (policy, other) = (Policy::deny_all(), Policy::pack("read_only").unwrap());
+        let mut refusals = Refusals::default();
+        assert!(refusals.recall(&policy, &read(1)).is_none());
+        refusals.remember(&policy, &read(1), &denial(Reason::Unmatched, Verdict::Deny), 7);
+        assert!(refusals.recall(&policy, &read(2)).is_none(), "another length is another call");
+        assert!(refusals.recall(&other, &read(1)).is_none(), "another policy may say otherwise");
+        let recalled = refusals.recall(&policy, &read(1)).unwrap();
+        assert_eq!((recalled.of, recalled.denial.repeats()), (7, 1));
+    }
+
+    #[test]
+    fn what_needs_consent_is_never_recalled() {
+        let policy = Policy::deny_all();
+        let mut refusals = Refusals::default();
+        refusals.remember(&policy, &read(1), &denial(Reason::NoApprover, Verdict::Ask), 7);
+        assert!(refusals.recall(&policy, &read(1)).is_none());
+    }
+
+    #[test]
+    fn an_agent_that_was_refused_nothing_holds_nothing() {
+        assert_eq!(size_of::<Refusals>(), size_of::<usize>());
+        let mut refusals = Refusals::default();
+        refusals.went_well();
+        assert!(refusals.0.is_none());
+    }
+}
