@@ -177,6 +177,10 @@ pub(super) enum Code {
     UnknownTool,
     Misplaced,
     Layer,
+    #[cfg_attr(
+        not(any(feature = "cedar", feature = "rego")),
+        expect(dead_code, reason = "codes keep their place")
+    )]
     Engine,
     Unenforceable,
     Case,

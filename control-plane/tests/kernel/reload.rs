@@ -75,7 +75,7 @@ async fn a_decision_and_the_record_name_the_generation() {
         match stored.event().unwrap().body {
             Body::Intent { decision, .. } => decided.push((decision.generation, decision.policy)),
             Body::Reload { generation, policy, document, forced } => {
-                assert_eq!(document, next.to_json().to_string().as_bytes());
+                assert_eq!(serde_json::from_slice::<Value>(document).unwrap(), next.to_json());
                 reloads.push((generation, policy, forced));
             }
             Body::Spawn { under, task, .. } => assert_eq!((under, task), (1, &b""[..])),
@@ -132,7 +132,7 @@ async fn the_policy_of_a_task_tightens_and_is_on_record() {
     assert!(refused.to_string().contains("`not-now`"), "{refused}");
     let event = host.kernel.recorder().events(1).next().unwrap().unwrap();
     let Body::Spawn { task: recorded, .. } = event.event().unwrap().body else { panic!("{event:?}") };
-    assert_eq!(recorded, task.to_json().to_string().as_bytes());
+    assert_eq!(serde_json::from_slice::<Value>(recorded).unwrap(), task.to_json());
 
     let other = host.kernel.spawn(AgentSpec::new("b")).unwrap();
     assert!(may(&other, "tell").await);
