@@ -138,6 +138,92 @@ fn bad_input_is_answered_with_a_word_and_an_exit_code() {
     assert!(stderr(&broken).contains("did you mean `effect`?"), "{}", stderr(&broken));
 }
 
+fn examples() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/policies")
+}
+
+#[test]
+fn policies_are_checked_and_every_error_is_told_with_its_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let good = examples().join("reviewer.yaml");
+    let good = good.to_str().unwrap();
+    std::fs::write(folder.path().join("bad.yaml"), "version: 1\nrules:\n  - { id: a, efect: allow }\n")
+        .unwrap();
+    std::fs::write(folder.path().join("security.md"), "kernel: { version: '1', mode: audit }\n").unwrap();
+    std::fs::write(folder.path().join("layer.yaml"), "version: 1\nunmatched: abstain\nrules: []\n").unwrap();
+
+    let fine = agentctl(folder.path(), &["policy", "check", good]);
+    assert_eq!(code(&fine), Some(0), "{}", stderr(&fine));
+    assert!(stdout(&fine).contains("reviewer.yaml: ok, 6 rules in 1 layers"), "{}", stdout(&fine));
+
+    let checked =
+        agentctl(folder.path(), &["policy", "check", good, "bad.yaml", "security.md", "layer.yaml"]);
+    assert_eq!(code(&checked), Some(1));
+    for told in ["bad.yaml:3:", "did you mean `effect`?", "security.md:1:", "layer.yaml:2:"] {
+        assert!(stderr(&checked).contains(told), "`{told}` is missing in {}", stderr(&checked));
+    }
+    let json = agentctl(folder.path(), &["policy", "check", "--output", "json", good, "bad.yaml"]);
+    let json: Value = serde_json::from_str(&stdout(&json)).unwrap();
+    assert_eq!(json["policies"][0]["errors"], serde_json::json!([]));
+    assert_eq!(json["policies"][1]["errors"][0]["line"], 3);
+}
+
+#[test]
+fn policies_are_tested_and_a_failure_is_told_with_its_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let (policy, tests) = (examples().join("reviewer.yaml"), examples().join("reviewer.test.toml"));
+    let (policy, tests) = (policy.to_str().unwrap(), tests.to_str().unwrap());
+    let output = agentctl(folder.path(), &["policy", "test", tests, "--policy", policy, "--coverage"]);
+    assert_eq!(code(&output), Some(0), "{}{}", stdout(&output), stderr(&output));
+    assert!(
+        stdout(&output).contains("14 passed, 0 failed, 6 of 6 rules decide a test"),
+        "{}",
+        stdout(&output)
+    );
+
+    let one = "[[test]]\nname = \"notes\"\ncall = \"write\"\npath = \"/out/a.md\"\nexpect = \"deny\"\n";
+    std::fs::write(folder.path().join("one.test.toml"), one).unwrap();
+    let output = agentctl(folder.path(), &["policy", "test", ".", "--policy", policy]);
+    assert_eq!(code(&output), Some(1));
+    assert!(stdout(&output).contains("one.test.toml:1: notes: expected deny, got allow by take-notes"));
+    let output = agentctl(folder.path(), &["policy", "test", ".", "--policy", policy, "--output", "json"]);
+    let json: Value = serde_json::from_str(&stdout(&output)).unwrap();
+    assert_eq!((json["passed"].as_u64(), json["failed"][0]["line"].as_u64()), (Some(0), Some(1)));
+
+    std::fs::write(folder.path().join("one.test.toml"), one.replace("expect", "expct")).unwrap();
+    let output = agentctl(folder.path(), &["policy", "test", ".", "--policy", policy]);
+    assert!(code(&output) == Some(1) && stderr(&output).contains("one.test.toml:5:1"), "{}", stderr(&output));
+    // No test at all is no success, and neither is a rule that no test decides.
+    let empty = tempfile::tempdir().unwrap();
+    assert_eq!(code(&agentctl(empty.path(), &["policy", "test", ".", "--policy", policy])), Some(1));
+    std::fs::write(folder.path().join("one.test.toml"), one.replace("deny", "allow")).unwrap();
+    let bare = agentctl(folder.path(), &["policy", "test", ".", "--policy", policy]);
+    let covered = agentctl(folder.path(), &["policy", "test", ".", "--policy", policy, "--coverage"]);
+    assert_eq!((code(&bare), code(&covered)), (Some(0), Some(1)));
+}
+
+#[test]
+fn another_policy_is_tried_on_the_recording_of_the_demo() {
+    let (repository, out) = (repository(), tempfile::tempdir().unwrap());
+    assert_eq!(code(&demo(repository.path(), out.path())), Some(0));
+    let policy = examples().join("reviewer.yaml");
+    let same =
+        agentctl(out.path(), &["policy", "simulate", "recording", "--policy", policy.to_str().unwrap()]);
+    assert_eq!(code(&same), Some(0), "{}{}", stdout(&same), stderr(&same));
+    assert!(stdout(&same).contains(" decisions made again, 0 changed"), "{}", stdout(&same));
+
+    let stricter = std::fs::read_to_string(&policy).unwrap().replace("\"/out/*.md\", ", "");
+    std::fs::write(out.path().join("stricter.yaml"), stricter).unwrap();
+    let changed = agentctl(out.path(), &["policy", "simulate", "recording", "--policy", "stricter.yaml"]);
+    assert_eq!(code(&changed), Some(1), "{}", stderr(&changed));
+    assert!(stdout(&changed).contains("allow [take-notes] -> deny [no rule]"), "{}", stdout(&changed));
+
+    std::fs::write(out.path().join("broken.yaml"), "version: 1\nrulez: []\n").unwrap();
+    let broken = agentctl(out.path(), &["policy", "simulate", "recording", "--policy", "broken.yaml"]);
+    assert_eq!(code(&broken), Some(1));
+    assert!(broken.stdout.is_empty() && stderr(&broken).contains("broken.yaml:2:1"), "{}", stderr(&broken));
+}
+
 fn testdata() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/agentdojo")
 }

@@ -231,8 +231,8 @@ fn rego_fails_closed() {
         let what = What::Tool("t", json!({ "x": "y" }));
         assert_eq!(decide(&set, "w", None, &[], &what), (verdict, vec![rule.to_owned()]), "{rules}");
     }
-    // No `allow` at all is no allow.
-    let set = beside(rego("package agentos\nreasons contains \"x\" if false"));
+    // Not defined for this call is no allow.
+    let set = beside(rego("package agentos\nallow if input.tool == \"u\""));
     assert_eq!(decide(&set, "w", None, &[], &What::Tool("t", json!({}))).0, Verdict::Deny);
 }
 
@@ -243,6 +243,7 @@ fn rego_text_that_is_wrong_is_refused_at_its_line() {
         ("package agentos\n\nallow if {", 3, "rego:"),
         ("package other\nallow := true", 1, "only `data.agentos` is asked"),
         ("package agentos\nallow := nosuch(1)", 2, "rego:"),
+        ("package agentos\ndeny := false", 1, "no rule `allow`"),
     ];
     for (text, line, told) in cases {
         let errors = agent_control_plane::policy::engine::RegoEngine::from_text("p.rego", text).unwrap_err();

@@ -1,5 +1,5 @@
 //! Policy tests from TOML: what passes, what fails, what is no test, and which rules are covered.
-#![expect(clippy::unwrap_used, reason = "a test may fail loudly")]
+#![expect(clippy::unwrap_used, clippy::unwrap_in_result, reason = "a test may fail loudly")]
 
 use agent_control_plane::Policy;
 use agent_control_plane::policy::test::{self, Report};

@@ -177,7 +177,10 @@ pub(super) enum Code {
     UnknownTool,
     Misplaced,
     Layer,
-    #[cfg(any(feature = "cedar", feature = "rego"))]
+    #[cfg_attr(
+        not(any(feature = "cedar", feature = "rego")),
+        expect(dead_code, reason = "codes keep their place")
+    )]
     Engine,
     Unenforceable,
     Case,

@@ -13,6 +13,7 @@
 //! name: carbon-auditor            # optional
 //! packs: [read_only]              # optional: built-in rules, by name
 //! on_violation: kill              # optional: kill (default), stop or deny
+//! unmatched: deny                 # optional: deny (default), or abstain: see Layers
 //! rules:
 //!   - id: reporting-queries       # unique, 1 to 128 of [A-Za-z0-9._-]
 //!     effect: allow               # allow, ask or deny
@@ -67,6 +68,30 @@
 //! The calls `close`, `check_policy` and `exit`, and an agent's changing of its own signal mask and waiting for its own
 //! signals, touch nothing but the caller; they are always allowed and cannot be named. An `open` for writing, appending
 //! or creating is judged as `open` and as `write`, and the stricter answer stands.
+//!
+//! # Layers
+//!
+//! A [`PolicySet`] is the organisation's policy, which applies to everybody, and further ones: for everybody, for tenants,
+//! for agents, by name or by pattern; the policy of an agent's task comes with its
+//! [`AgentSpec`](crate::AgentSpec::task_policy). Every layer that applies is asked and the strictest answer stands, so a
+//! layer only tightens: nothing a set allows is denied by one of its layers, and their order means nothing for a verdict.
+//! Nothing matched is deny in each layer. One that is there to refuse a few things says `unmatched: abstain`; it is then
+//! not asked about what it does not mention. The organisation's policy cannot: what it does not allow, nobody may do.
+//!
+//! The rules and the `on_violation` of a [`Decision`] are those of the strictest layer; what the others said stands behind
+//! it ([`Decision::with`]). Policies in other languages are layers too: see [`engine`].
+//!
+//! # Reload
+//!
+//! [`Kernel::reload`](crate::Kernel::reload) puts another set in force without any call waiting. A call is judged by one
+//! generation from beginning to end, and its decision and the record say which. What the new set no longer allows is out
+//! of reach from the next call on. What it allows beyond the old one reaches agents that are alive only when they are
+//! spawned anew, unless that is forced: until then a call is judged by the set in force and by the one its agent was
+//! spawned under, and the stricter answer stands. To take a narrowing back gives an agent no more than it was spawned
+//! with. A set that does not load, or names tools that are not registered, changes nothing and is recorded as refused.
+//!
+//! Before that, a candidate can be judged beside the set in force ([`Kernel::shadow`](crate::Kernel::shadow)), on a
+//! recording ([`simulate`]) and by questions with expected answers ([`mod@test`]).
 //!
 //! # What a rule selects
 //!

@@ -1,8 +1,10 @@
 //! Policies that change under a living kernel.
 
 use crate::host::{self, Host};
+use agent_control_plane::call::{RawArguments, Syscall};
 use agent_control_plane::kernel::{MAX_HISTORY, ReloadError, SpawnError, Widening};
 use agent_control_plane::policy::PolicySet;
+use agent_control_plane::primitives::Verdict;
 use agent_control_plane::recorder::Body;
 use agent_control_plane::{AgentHandle, AgentSpec, CallError, FlightRecorder, Policy};
 use serde_json::{Value, json};
@@ -75,7 +77,7 @@ async fn a_decision_and_the_record_name_the_generation() {
         match stored.event().unwrap().body {
             Body::Intent { decision, .. } => decided.push((decision.generation, decision.policy)),
             Body::Reload { generation, policy, document, forced } => {
-                assert_eq!(document, next.to_json().to_string().as_bytes());
+                assert_eq!(serde_json::from_slice::<Value>(document).unwrap(), next.to_json());
                 reloads.push((generation, policy, forced));
             }
             Body::Spawn { under, task, .. } => assert_eq!((under, task), (1, &b""[..])),
@@ -132,7 +134,7 @@ async fn the_policy_of_a_task_tightens_and_is_on_record() {
     assert!(refused.to_string().contains("`not-now`"), "{refused}");
     let event = host.kernel.recorder().events(1).next().unwrap().unwrap();
     let Body::Spawn { task: recorded, .. } = event.event().unwrap().body else { panic!("{event:?}") };
-    assert_eq!(recorded, task.to_json().to_string().as_bytes());
+    assert_eq!(serde_json::from_slice::<Value>(recorded).unwrap(), task.to_json());
 
     let other = host.kernel.spawn(AgentSpec::new("b")).unwrap();
     assert!(may(&other, "tell").await);
@@ -206,4 +208,55 @@ async fn every_call_is_judged_whole_by_one_generation_while_others_reload() {
         }
     }
     assert_eq!(digests.len(), 101);
+}
+
+const TOOLS: [&str; 3] = ["echo", "tell", "soft"];
+
+/// A policy that allows the tools whose bits are set.
+fn of_bits(bits: u8) -> Policy {
+    let allowed: Vec<&str> =
+        TOOLS.iter().enumerate().filter(|(bit, _)| bits & (1 << bit) != 0).map(|(_, tool)| *tool).collect();
+    if allowed.is_empty() { Policy::deny_all() } else { allows(&allowed.join(", ")) }
+}
+
+async fn bits_of(agent: &AgentHandle) -> u8 {
+    let mut bits = 0;
+    for (bit, tool) in TOOLS.iter().enumerate() {
+        let arguments = RawArguments::Value(json!({"text": "x"}));
+        let call = Syscall::Exec { tool: (*tool).to_owned(), arguments, deadline: None };
+        if agent.check(call).await.unwrap().verdict() == Verdict::Allow {
+            bits |= 1 << bit;
+        }
+    }
+    bits
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig { cases: 32, failure_persistence: None, ..Default::default() })]
+
+    /// Whatever follows whatever, an agent may do what is in force now and what it was spawned under, or what was forced
+    /// since, both allow: never more than either.
+    #[test]
+    fn an_agent_has_what_it_was_given_and_what_is_left(
+        first in 0u8..8,
+        reloads in proptest::collection::vec((0u8..8, proptest::prelude::any::<bool>()), 1..8),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let host = Host::with(&of_bits(first).to_json().to_string(), FlightRecorder::memory().unwrap());
+            let spawn = |number: usize| host.kernel.spawn(AgentSpec::new(format!("a{number}"))).unwrap();
+            let mut agents = vec![(spawn(0), first)];
+            for (number, (bits, force)) in reloads.into_iter().enumerate() {
+                let widening = if force { Widening::Force } else { Widening::AtNextSpawn };
+                host.kernel.reload(of_bits(bits), widening).unwrap();
+                for (agent, given) in &mut agents {
+                    if force {
+                        *given = bits;
+                    }
+                    assert_eq!(bits_of(agent).await, *given & bits);
+                }
+                agents.push((spawn(number + 1), bits));
+            }
+        });
+    }
 }

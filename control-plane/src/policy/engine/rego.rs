@@ -49,7 +49,8 @@ impl RegoEngine {
     /// Parses Rego text (version 1). `source_name` stands in front of every error.
     ///
     /// # Errors
-    /// `AK0137` with the line for text that does not parse, and for another package than `agentos`.
+    /// `AK0137` with the line for text that does not parse, for another package than `agentos`, and for one without
+    /// `allow`, which is evaluated once, without an input.
     pub fn from_text(source_name: &str, text: &str) -> Result<Self, PolicyErrors> {
         let mut report = Report::new(&source_name.into());
         if MAX_POLICY_BYTES < text.len() {
@@ -73,6 +74,11 @@ impl RegoEngine {
                 let (at, message) = parse_error(&error.to_string());
                 report.add(Code::Engine, at, format!("rego: {message}"));
             }
+        }
+        let declares = |rule| engine.has_declared_rule_rooted_at("policy.rego", rule).unwrap_or(false);
+        if report.is_empty() && !declares("allow") {
+            let message = "rego: the package has no rule `allow`, so it would deny everything";
+            report.add(Code::Engine, Mark { line: 1, column: 1 }, message);
         }
         // What only shows when the module is prepared, such as a rule that depends on itself, shows now.
         if report.is_empty()
