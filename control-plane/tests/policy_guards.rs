@@ -337,3 +337,104 @@ fn values_are_compared_without_coercion() {
         assert_eq!(verdict == Verdict::Allow, *allowed, "{guard} {argument}");
     }
 }
+
+#[test]
+#[rustfmt::skip]
+fn an_email_is_one_plain_address_in_a_listed_domain() {
+    let policy = allowing(r#"{email: {domains: [example.com, "*.example.org", "b\u00fccher.example"]}}"#);
+    check_all(&policy, true, &[
+        "a@example.com", "A.b+c@EXAMPLE.com", "o'neil@x.example.org", "a@y.x.example.org", "a@b\u{fc}cher.example",
+        "a@xn--bcher-kva.example", "a_b-c=d@example.com",
+    ]);
+    check_all(&policy, false, &[
+        "", "example.com", "@example.com", "a@", "a@example.com.evil.io", "a@evilexample.com", "a@example.org",
+        "a@b@example.com", "a@evil.io,a@example.com", "a@example.com, b@evil.io", "a@example.com;b@evil.io",
+        "a@example.com b@evil.io", "Ann <a@example.com>", "<a@example.com>", "\"a\"@example.com", "\"a b\"@example.com",
+        "a(x)@example.com", "a@example.com(evil)", "a@(x)example.com", "a@[127.0.0.1]", "a@127.0.0.1", "a@example.com.",
+        ".a@example.com", "a.@example.com", "a..b@example.com", "a%evil.io@example.com", "evil.io!a@example.com",
+        "-oQ/tmp@example.com", "|sh@example.com", "/tmp/x@example.com", "`id`@example.com", "$a@example.com",
+        "a@example.com\nbcc: x@evil.io", "a\r\n@example.com", "a@example.com\0", " a@example.com", "a@example.com ",
+        "a@ex ample.com", "a@example.com:25", "a@example%2ecom", "a@example.com/x", "a@evil.io#example.com",
+        "a@\u{ff45}xample.com", "a@example\u{3002}com", "a@ex\u{ad}ample.com", "\u{430}@example.com", "a@ex\u{430}mple.com",
+        "a@*.example.org", "a@.example.org", "mailto:a@example.com", "a@localhost", "a@example.com?bcc=x",
+    ]);
+    check_all(&policy, false, &[&format!("{}@example.com", "a".repeat(65)), &format!("a@{}example.org", "a.".repeat(130))]);
+    check(&policy, json!(["a@example.com"]), false);
+    let any = allowing("{email: {domains: ['*']}}");
+    check_all(&any, true, &["a@example.net"]);
+    check_all(&any, false, &["a@localhost", "a@mail.corp", "a@db"]);
+}
+
+#[test]
+#[rustfmt::skip]
+fn addresses_are_granted_by_network() {
+    let policy = allowing("{ip: {in: ['10.1.0.0/16', '192.0.2.7', '2001:db8::/32']}}");
+    check_all(&policy, true, &["10.1.2.3", "192.0.2.7", "2001:db8::1", "2001:DB8:0::1", "::ffff:10.1.2.3"]);
+    check_all(&policy, false, &[
+        "10.2.0.1", "192.0.2.8", "2001:db9::1", "10.1.2", "167838211", "0x0a.1.2.3", "010.1.2.3", "10.1.2.3/16",
+        " 10.1.2.3", "[2001:db8::1]", "10.1.2.3:80", "localhost", "fe80::1%eth0", "",
+    ]);
+    let url = allowing("{url: {schemes: [http], hosts: [api.example.com], networks: ['10.1.0.0/16', 'fd00::/8']}}");
+    check_all(&url, true, &["http://api.example.com/", "http://10.1.2.3/", "http://0x0a010203/", "http://[fd00::1]/", "http://[::ffff:a01:203]/"]);
+    check_all(&url, false, &["http://10.2.0.1/", "http://10.1.2.3:81/", "http://127.0.0.1/", "http://[fe80::1]/", "http://10.1.2.3@evil.io/", "http://localhost/"]);
+}
+
+#[test]
+fn a_value_fits_its_schema() {
+    let policy = allowing(
+        "{schema: {type: object, required: [to, lines], additionalProperties: false, \
+         $defs: {line: {type: object, properties: {at: {type: integer, minimum: 1}}, required: [at]}}, \
+         properties: {to: {type: string, pattern: '^[a-z]+$'}, lines: {type: array, maxItems: 2, items: {$ref: '#/$defs/line'}}}}}",
+    );
+    check(&policy, json!({"to": "ann", "lines": [{"at": 1}]}), true);
+    let refused = [
+        json!({"to": "ann"}),
+        json!({"to": "Ann", "lines": []}),
+        json!({"to": "ann", "lines": [{"at": 0}]}),
+        json!({"to": "ann", "lines": [{"at": "1"}]}),
+        json!({"to": "ann", "lines": [{"at": 1}, {"at": 1}, {"at": 1}]}),
+        json!({"to": "ann", "lines": [], "bcc": "x"}),
+        json!("ann"),
+        json!(null),
+    ];
+    for argument in refused {
+        check(&policy, argument, false);
+    }
+    check(&allowing("{rest: {schema: {items: {type: string}}}}"), json!([1, "a", "b"]), true);
+    check(&allowing("{rest: {schema: {items: {type: string}}}}"), json!(["a", 1]), false);
+}
+
+#[test]
+fn guards_that_cannot_be_used_do_not_load() {
+    let cases = [
+        (
+            "{email: {domains: ['[::1]']}}",
+            "the domain `[::1]`: an address is no domain [AK0129]",
+        ),
+        ("{email: {domains: ['a b']}}", "the domain `a b`: not a host name [AK0129]"),
+        ("{email: {}}", "`email` has no `domains` [AK0120]"),
+        (
+            "{ip: {in: ['10.0.0.1/8']}}",
+            "the network `10.0.0.1/8`: it has bits beyond its prefix; the range is `10.0.0.0/8` [AK0129]",
+        ),
+        (
+            "{ip: {in: ['10.0.0.0/33']}}",
+            "the network `10.0.0.0/33`: not an address with a prefix, like `10.0.0.0/8` [AK0129]",
+        ),
+        ("{schema: 5}", "`schema` is a JSON Schema: a map, `true` or `false` [AK0121]"),
+        (
+            "{schema: {$ref: 'https://example.com/s'}}",
+            "the schema cannot be used: the reference \"https://example.com/s\" is not a pointer to a subschema of the same schema [AK0129]",
+        ),
+        ("{schema: {items: {$ref: '#'}}}", "the schema cannot be used: it refers to itself [AK0129]"),
+        ("{schema: {$id: 'x'}}", "the schema cannot be used: `` uses `$id` [AK0129]"),
+    ];
+    for (guard, expected) in cases {
+        let text = format!(
+            "{{version: 1, rules: [{{id: r, effect: allow, calls: [exec], tools: [t], when: {{args.x: {guard}}}}}]}}"
+        );
+        let errors = Policy::from_yaml("p", &text).unwrap_err().to_string();
+        let (_, message) = errors.split_once(": ").unwrap();
+        assert_eq!(message, expected, "{guard}");
+    }
+}

@@ -5,12 +5,17 @@
 //! come out as a grant.
 
 mod compare;
+mod email;
+mod host;
 mod list;
+mod network;
 mod path;
+mod schema;
 mod sql;
 mod text;
 mod url;
 
+use agent_tool_registry::ValueSchema;
 use serde_json::Value;
 
 use self::compare::{Comparison, Literals};
@@ -105,13 +110,16 @@ pub(super) enum Guard {
     Path(path::PathGuard),
     Url(url::UrlGuard),
     Sql(Box<sql::SqlGuard>),
+    Email(email::EmailGuard),
+    Ip(network::IpGuard),
+    Schema(Box<ValueSchema>),
     Each(Quantifier, Box<Self>),
 }
 
 /// Every guard there is, for suggestions.
-const NAMES: [&str; 19] = [
-    "eq", "ne", "in", "not_in", "lt", "lte", "gt", "gte", "len", "matches", "path", "url", "sql", "not",
-    "any_of", "each", "some", "first", "rest",
+const NAMES: [&str; 22] = [
+    "eq", "ne", "in", "not_in", "lt", "lte", "gt", "gte", "len", "matches", "path", "url", "email", "ip", "sql",
+    "schema", "not", "any_of", "each", "some", "first", "rest",
 ];
 
 impl Guard {
@@ -148,6 +156,9 @@ impl Guard {
             "path" => Self::Path(path::PathGuard::parse(operand, report)?),
             "url" => Self::Url(url::UrlGuard::parse(operand, report)?),
             "sql" => Self::Sql(Box::new(sql::SqlGuard::parse(operand, report)?)),
+            "email" => Self::Email(email::EmailGuard::parse(operand, report)?),
+            "ip" => Self::Ip(network::IpGuard::parse(operand, report)?),
+            "schema" => Self::Schema(schema::parse(operand, budget, report)?),
             "not" => Self::Not(inner(report)?),
             "each" => Self::Each(Quantifier::Each, inner(report)?),
             "some" => Self::Each(Quantifier::Some, inner(report)?),
@@ -179,6 +190,9 @@ impl Guard {
             Self::Path(guard) => on_text(operand, |text| guard.judge(text)),
             Self::Url(guard) => on_text(operand, |text| guard.judge(text)),
             Self::Sql(guard) => on_text(operand, |text| guard.judge(text)),
+            Self::Email(guard) => on_text(operand, |text| guard.judge(text)),
+            Self::Ip(guard) => on_text(operand, |text| guard.judge(text)),
+            Self::Schema(schema) => schema::judge(schema, operand),
             Self::Each(quantifier, guard) => list::judge(*quantifier, guard, operand),
         }
     }
