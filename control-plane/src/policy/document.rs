@@ -17,7 +17,7 @@ use super::pack::{PACKS, Pack};
 use super::pattern::{Kind, Pattern, Patterns};
 use super::rule::Rule;
 use super::snapshot::{Indexes, Snapshot};
-use super::source::{self, Node, Tree};
+use super::source::{self, Format, Node, Tree};
 use super::subject::Subject;
 use crate::question::CallKind;
 
@@ -33,7 +33,7 @@ const EFFECTS: [(&str, Verdict); 3] =
     [("allow", Verdict::Allow), ("deny", Verdict::Deny), ("ask", Verdict::Ask)];
 
 /// Compiles the bytes of a document.
-pub(super) fn load(file: &Arc<str>, bytes: &[u8]) -> Result<Snapshot, PolicyErrors> {
+pub(super) fn load(file: &Arc<str>, format: Format, bytes: &[u8]) -> Result<Snapshot, PolicyErrors> {
     let mut report = Report::new(file);
     if MAX_POLICY_BYTES < bytes.len() {
         let message = format!("the policy is larger than {MAX_POLICY_BYTES} bytes");
@@ -44,7 +44,7 @@ pub(super) fn load(file: &Arc<str>, bytes: &[u8]) -> Result<Snapshot, PolicyErro
         report.add(Code::Unreadable, Mark::NOWHERE, "the policy is not UTF-8");
         return report.finish(None);
     };
-    let snapshot = source::parse(text, &mut report).and_then(|root| compile(file, &root, &mut report));
+    let snapshot = source::parse(format, text, &mut report).and_then(|root| compile(file, &root, &mut report));
     report.finish(snapshot)
 }
 
@@ -183,7 +183,7 @@ impl<'r> Loader<'r> {
     fn pack(&mut self, pack: &Pack) {
         let name = format!("pack:{}", pack.name).into();
         let mut inner = Report::new(&name);
-        let root = source::parse(pack.text, &mut inner);
+        let root = source::parse(Format::Yaml, pack.text, &mut inner);
         self.report.absorb(inner);
         let rules = root.as_ref().and_then(|root| fields::map(root, "a pack", self.report)?.first());
         if let Some(rules) = rules.and_then(|entry| fields::list(&entry.value, "`rules`", self.report)) {

@@ -6,7 +6,7 @@
 //!
 //! # The document
 //!
-//! YAML 1.2, of which JSON is a part, at most [`MAX_POLICY_BYTES`]:
+//! YAML 1.2, JSON or TOML, at most [`MAX_POLICY_BYTES`]. All three say the same; here it is in YAML:
 //!
 //! ```yaml
 //! version: 1
@@ -33,7 +33,9 @@
 //!     on_violation: deny          # only where the effect is deny or ask
 //! ```
 //!
-//! An unknown field, word or guard, a repeated key, a tag, an anchor, an empty selector and a rule that could never
+//! In TOML a rule is a `[[rules]]` table, and the keys of `when` are quoted: `when = { "args.amount" = { gt = 1000 } }`.
+//!
+//! An unknown field, word or guard, a repeated key, a tag, an anchor, a date, an empty selector and a rule that could never
 //! match are errors. [`PolicyErrors`] lists as many as one reading finds, each with its line and column, and a
 //! document with one error is refused as a whole. Text must be text: a bare `123` or `true` needs quotes where text
 //! is meant, and so does, in a guard, what other readers of YAML take for a boolean, a number or a date (`yes`, `off`,
@@ -190,6 +192,7 @@ pub use self::source::MAX_DEPTH;
 
 use self::error::{Code, Mark, Report, quoted};
 use self::snapshot::Snapshot;
+use self::source::Format;
 use crate::question::{Caller, Question};
 
 /// A compiled policy: immutable, shared, cheap to clone.
@@ -231,17 +234,45 @@ impl Policy {
     /// # Errors
     /// [`PolicyErrors`] lists everything that was found wrong; no part of such a document is ever in force.
     pub fn from_yaml(source_name: &str, text: &str) -> Result<Self, PolicyErrors> {
-        document::load(&source_name.into(), text.as_bytes()).map(Self::of)
+        Self::read(source_name, Format::Yaml, text)
     }
 
-    /// Reads a regular file and compiles it; at most [`MAX_POLICY_BYTES`] are read. Blocks the thread.
+    /// Compiles a document in JSON, read strictly; otherwise as [`Policy::from_yaml`].
     ///
     /// # Errors
-    /// As [`Policy::from_yaml`], and `AK0110` when the file cannot be read or is not UTF-8.
+    /// As [`Policy::from_yaml`].
+    pub fn from_json(source_name: &str, text: &str) -> Result<Self, PolicyErrors> {
+        Self::read(source_name, Format::Json, text)
+    }
+
+    /// Compiles a document in TOML; otherwise as [`Policy::from_yaml`].
+    ///
+    /// # Errors
+    /// As [`Policy::from_yaml`].
+    pub fn from_toml(source_name: &str, text: &str) -> Result<Self, PolicyErrors> {
+        Self::read(source_name, Format::Toml, text)
+    }
+
+    fn read(source_name: &str, format: Format, text: &str) -> Result<Self, PolicyErrors> {
+        document::load(&source_name.into(), format, text.as_bytes()).map(Self::of)
+    }
+
+    /// Reads a regular file and compiles it; at most [`MAX_POLICY_BYTES`] are read. The name ends in `.yaml`, `.yml`,
+    /// `.json` or `.toml` and so says what the file is written in. Blocks the thread.
+    ///
+    /// # Errors
+    /// As [`Policy::from_yaml`], and `AK0110` when the file cannot be read, has another name or is not UTF-8.
     pub fn load(path: impl AsRef<Path>) -> Result<Self, PolicyErrors> {
         let file: Arc<str> = path.as_ref().display().to_string().into();
+        let Some(format) = Format::of(path.as_ref()) else {
+            let mut report = Report::new(&file);
+            let message = "the name does not say what the policy is written in";
+            let help = "let it end in .yaml, .yml, .json or .toml";
+            report.add_help(Code::Unreadable, Mark::NOWHERE, message, help);
+            return report.finish(None);
+        };
         match read(path.as_ref()) {
-            Ok(bytes) => document::load(&file, &bytes).map(Self::of),
+            Ok(bytes) => document::load(&file, format, &bytes).map(Self::of),
             Err(error) => {
                 let mut report = Report::new(&file);
                 report.add(Code::Unreadable, Mark::NOWHERE, format!("cannot read the policy: {error}"));
