@@ -5,8 +5,10 @@ pub mod digest;
 pub mod id;
 pub mod json;
 pub mod label;
+pub mod redact;
 pub mod signal;
 pub mod suggest;
+pub mod text;
 pub mod verdict;
 
 pub use clock::{Clock, ManualClock, Monotonic, SystemClock, Timer, Timestamp};
