@@ -11,6 +11,9 @@ pub const MAX_GLOB_BYTES: usize = 128 << 10;
 /// Most `schema` guards in one policy. Each may hold what a tool's schema may.
 pub const MAX_SCHEMAS: usize = 64;
 
+/// Most bytes in all words of the `contains_any` guards of one policy.
+pub const MAX_NEEDLE_BYTES: usize = 256 << 10;
+
 /// A class that ignores case visits every character it has, up to all of Unicode.
 const FOLDED_CLASS: usize = 1024;
 
@@ -21,11 +24,12 @@ pub(super) struct Budget {
     regex_cost: usize,
     glob_bytes: usize,
     schemas: usize,
+    needle_bytes: usize,
 }
 
 impl Budget {
     pub(super) fn new() -> Self {
-        Self { regexes: MAX_REGEXES, regex_cost: MAX_REGEX_COST, glob_bytes: MAX_GLOB_BYTES, schemas: MAX_SCHEMAS }
+        Self { regexes: MAX_REGEXES, regex_cost: MAX_REGEX_COST, glob_bytes: MAX_GLOB_BYTES, schemas: MAX_SCHEMAS, needle_bytes: MAX_NEEDLE_BYTES }
     }
 
     /// Pays for one regex.
@@ -39,6 +43,17 @@ impl Budget {
             format!("the regexes cost more than {MAX_REGEX_COST}: their bytes, and {FOLDED_CLASS} for a class under `i`")
         })?;
         (self.regexes, self.regex_cost) = (regexes, cost);
+        Ok(())
+    }
+
+    /// Pays for one word to look for.
+    ///
+    /// # Errors
+    /// That the limit would be broken; nothing is paid then.
+    pub(super) fn needle(&mut self, word: &str) -> Result<(), String> {
+        let left = self.needle_bytes.checked_sub(word.len());
+        self.needle_bytes = left
+            .ok_or_else(|| format!("the words of `contains_any` hold more than {MAX_NEEDLE_BYTES} bytes"))?;
         Ok(())
     }
 

@@ -182,7 +182,7 @@ use std::sync::Arc;
 use agent_primitives::{Digest, ToolId, suggest};
 use serde_json::Value;
 
-pub use self::budget::{MAX_GLOB_BYTES, MAX_REGEX_COST, MAX_REGEXES, MAX_SCHEMAS};
+pub use self::budget::{MAX_GLOB_BYTES, MAX_NEEDLE_BYTES, MAX_REGEX_COST, MAX_REGEXES, MAX_SCHEMAS};
 pub use self::decision::{Decision, MAX_DECIDING_RULES, OnViolation};
 pub use self::document::{MAX_POLICY_BYTES, MAX_RULES};
 pub use self::error::{MAX_ERRORS, PolicyError, PolicyErrors};

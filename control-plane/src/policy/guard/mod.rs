@@ -4,9 +4,13 @@
 //! neither true nor false but [`Truth::Unknown`], and stays so through `not`: what could not be understood must never
 //! come out as a grant.
 
+mod command;
 mod compare;
+mod contains;
 mod email;
+mod hazard;
 mod host;
+mod leaves;
 mod list;
 mod network;
 mod path;
@@ -15,6 +19,7 @@ mod sql;
 mod text;
 mod url;
 
+use agent_primitives::text::Needles;
 use agent_tool_registry::ValueSchema;
 use serde_json::Value;
 
@@ -113,13 +118,17 @@ pub(super) enum Guard {
     Email(email::EmailGuard),
     Ip(network::IpGuard),
     Schema(Box<ValueSchema>),
+    Command(Box<command::CommandGuard>),
+    ContainsAny(Box<Needles>),
+    Hazard(hazard::HazardGuard),
     Each(Quantifier, Box<Self>),
 }
 
 /// Every guard there is, for suggestions.
-const NAMES: [&str; 22] = [
+pub(super) const NAMES: [&str; 27] = [
     "eq", "ne", "in", "not_in", "lt", "lte", "gt", "gte", "len", "matches", "path", "url", "email", "ip", "sql",
-    "schema", "not", "any_of", "each", "some", "first", "rest",
+    "command", "schema", "contains_any", "hazard", "not", "any_of", "each", "some", "first", "rest", "any_leaf",
+    "every_leaf",
 ];
 
 impl Guard {
@@ -159,6 +168,11 @@ impl Guard {
             "email" => Self::Email(email::EmailGuard::parse(operand, report)?),
             "ip" => Self::Ip(network::IpGuard::parse(operand, report)?),
             "schema" => Self::Schema(schema::parse(operand, budget, report)?),
+            "command" => Self::Command(Box::new(command::CommandGuard::parse(operand, budget, report)?)),
+            "contains_any" => Self::ContainsAny(Box::new(contains::parse(operand, budget, report)?)),
+            "hazard" => Self::Hazard(hazard::HazardGuard::parse(operand, report)?),
+            "any_leaf" => Self::Each(Quantifier::AnyLeaf, inner(report)?),
+            "every_leaf" => Self::Each(Quantifier::EveryLeaf, inner(report)?),
             "not" => Self::Not(inner(report)?),
             "each" => Self::Each(Quantifier::Each, inner(report)?),
             "some" => Self::Each(Quantifier::Some, inner(report)?),
@@ -192,6 +206,9 @@ impl Guard {
             Self::Sql(guard) => on_text(operand, |text| guard.judge(text)),
             Self::Email(guard) => on_text(operand, |text| guard.judge(text)),
             Self::Ip(guard) => on_text(operand, |text| guard.judge(text)),
+            Self::Command(guard) => on_text(operand, |text| guard.judge(text)),
+            Self::ContainsAny(needles) => contains::judge(needles, operand),
+            Self::Hazard(guard) => guard.judge(operand),
             Self::Schema(schema) => schema::judge(schema, operand),
             Self::Each(quantifier, guard) => list::judge(*quantifier, guard, operand),
         }

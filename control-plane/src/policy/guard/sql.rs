@@ -4,7 +4,7 @@
 //! with a real grammar and walks the whole tree, so a statement inside a statement counts like one on its own. Text that
 //! does not parse, or holds a construct whose effect is not known here, is an error of the guard.
 
-mod lexical;
+pub(super) mod lexical;
 mod names;
 mod types;
 mod walk;
@@ -25,7 +25,7 @@ pub const DEFAULT_SQL_FUNCTIONS: [&str; 11] =
 
 /// How many levels of nesting the parser follows: about four subqueries, or ten brackets. Its frames are large, and in a
 /// build without optimisation this much fits a stack of 2 MiB with room to spare.
-const MAX_SQL_DEPTH: usize = 12;
+pub(super) const MAX_SQL_DEPTH: usize = 12;
 
 /// The grammars on offer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

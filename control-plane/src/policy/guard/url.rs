@@ -3,7 +3,7 @@
 //! The check and the client that follows the URL must see one host. So the text has to say plainly what the parser
 //! found: whatever a lenient parser repairs, strips or decodes on the way is refused.
 
-mod address;
+pub(super) mod address;
 
 use std::net::IpAddr;
 

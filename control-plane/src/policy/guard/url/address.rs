@@ -34,6 +34,14 @@ pub(super) fn class(host: &Host<String>) -> Option<Class> {
     }
 }
 
+/// Whether an address literal leads neither to this machine nor into its network. Ranges for documentation and the like
+/// lead nowhere, which is outside too.
+pub(in crate::policy::guard) fn leads_outside(host: &Host<String>) -> bool {
+    let unspecified = matches!(host, Host::Ipv4(address) if address.is_unspecified())
+        || matches!(host, Host::Ipv6(address) if address.is_unspecified());
+    !unspecified && matches!(class(host), None | Some(Class::Public | Class::Reserved))
+}
+
 /// After the IANA registry of special-purpose IPv4 addresses.
 fn v4(address: Ipv4Addr) -> Class {
     match address.octets() {
