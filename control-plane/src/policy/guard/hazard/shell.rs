@@ -34,7 +34,7 @@ pub(super) fn in_text(text: &str) -> bool {
     if fork_bomb(text) || ["/dev/tcp/", "/dev/udp/"].iter().any(|device| text.contains(device)) {
         return true;
     }
-    lines(text).iter().any(|line| piped_into_a_shell(line) || line.commands().any(dangerous))
+    lines(text).iter().any(|line| piped_into_a_shell(line) || fetched_and_run(line) || line.commands().any(dangerous))
 }
 
 fn fork_bomb(text: &str) -> bool {
@@ -52,6 +52,16 @@ fn piped_into_a_shell(line: &Line) -> bool {
         let out = commands.first().is_some_and(|words| words.iter().any(|word| path::protected(word)))
             && commands.iter().skip(1).any(|words| name(words).is_some_and(|name| FETCHERS.contains(&name.as_str())));
         last || out
+    })
+}
+
+/// What is fetched in one command and made executable or started by a later one of the same line.
+fn fetched_and_run(line: &Line) -> bool {
+    let fetches = |words: &&[Word]| program(words).is_some_and(|(name, _)| FETCHERS.contains(&name.as_str()));
+    line.commands().skip_while(|words| !fetches(words)).skip(1).any(|words| {
+        let executable = || words.iter().any(|word| matches!(word.as_str(), "+x" | "a+x" | "u+x" | "755" | "0755"));
+        words.first().is_some_and(|first| first.starts_with(['.', '/']) || SHELLS.contains(&first.as_str()))
+            || (words.first().is_some_and(|first| first == "chmod") && executable())
     })
 }
 

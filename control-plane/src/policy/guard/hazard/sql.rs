@@ -45,9 +45,15 @@ pub(super) fn in_text(text: &str) -> bool {
     }
 }
 
-/// Whether the text is SQL, whose literals then are data.
+/// Whether the text is SQL, whose literals then are data. Only kinds that no English sentence parses as: `show me the
+/// money` is a statement to some.
 pub(super) fn is_statement(text: &str) -> bool {
-    whole(text).is_some()
+    is(&first_word(text), &["select", "with", "insert", "update", "values"]) && whole(text).is_some()
+}
+
+fn first_word(text: &str) -> String {
+    let text = text.trim_start_matches([' ', '\n', '\t', '\r', '(']);
+    text.split(|char: char| !char.is_ascii_alphanumeric()).next().unwrap_or_default().to_ascii_lowercase()
 }
 
 /// Judges the tree; `None` if the text as a whole is no SQL, or only a word or two that could be anything.
@@ -56,8 +62,7 @@ fn whole(text: &str) -> Option<bool> {
         "select", "with", "insert", "update", "delete", "merge", "explain", "values", "drop", "truncate", "alter", "create", "grant",
         "revoke", "replace", "call", "exec", "execute", "copy", "set", "show", "describe",
     ];
-    let first = text.trim_start_matches([' ', '\n', '\t', '\r', '(']).split(|char: char| !char.is_ascii_alphanumeric()).next()?;
-    if !is(&first.to_ascii_lowercase(), STARTS) {
+    if !is(&first_word(text), STARTS) {
         return None;
     }
     let tokens = lexical::lenient(text)?;
