@@ -26,10 +26,10 @@ pub const MAX_POLICY_BYTES: usize = 1 << 20;
 /// Most rules in one policy, packs included.
 pub const MAX_RULES: usize = 20_000;
 
-const FIELDS: [&str; 5] = ["version", "name", "packs", "on_violation", "rules"];
-const RULE_FIELDS: [&str; 10] =
+pub(super) const FIELDS: [&str; 5] = ["version", "name", "packs", "on_violation", "rules"];
+pub(super) const RULE_FIELDS: [&str; 10] =
     ["id", "effect", "calls", "tools", "paths", "targets", "signals", "agents", "when", "on_violation"];
-const EFFECTS: [(&str, Verdict); 3] =
+pub(super) const EFFECTS: [(&str, Verdict); 3] =
     [("allow", Verdict::Allow), ("deny", Verdict::Deny), ("ask", Verdict::Ask)];
 
 /// Compiles the bytes of a document.

@@ -170,6 +170,7 @@ mod pattern;
 pub(crate) mod permit;
 pub(crate) mod request;
 mod rule;
+mod schema;
 mod snapshot;
 mod source;
 mod subject;
@@ -188,6 +189,7 @@ pub use self::document::{MAX_POLICY_BYTES, MAX_RULES};
 pub use self::error::{MAX_ERRORS, PolicyError, PolicyErrors};
 pub use self::guard::DEFAULT_SQL_FUNCTIONS;
 pub use self::rule::RuleInfo;
+pub use self::schema::schema;
 pub use self::source::MAX_DEPTH;
 
 use self::error::{Code, Mark, Report, quoted};

@@ -17,7 +17,7 @@ pub(super) struct Subject {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Root {
+pub(super) enum Root {
     Args,
     Path,
     Tool,
@@ -27,7 +27,7 @@ enum Root {
     Context,
 }
 
-const ROOTS: [(&str, Root); 7] = [
+pub(super) const ROOTS: [(&str, Root); 7] = [
     ("args", Root::Args),
     ("path", Root::Path),
     ("tool", Root::Tool),

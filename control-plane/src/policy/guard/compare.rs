@@ -23,7 +23,7 @@ pub(in crate::policy) enum Comparison {
 }
 
 impl Comparison {
-    pub(super) const NAMES: [(&'static str, Self); 6] = [
+    pub(in crate::policy) const NAMES: [(&'static str, Self); 6] = [
         ("eq", Self::Eq),
         ("ne", Self::Ne),
         ("lt", Self::Lt),

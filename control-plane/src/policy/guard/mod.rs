@@ -18,6 +18,7 @@ mod schema;
 mod sql;
 mod text;
 mod url;
+pub(super) mod words;
 
 use agent_primitives::text::Needles;
 use agent_tool_registry::ValueSchema;
@@ -130,6 +131,19 @@ pub(super) const NAMES: [&str; 27] = [
     "command", "schema", "contains_any", "hazard", "not", "any_of", "each", "some", "first", "rest", "any_leaf",
     "every_leaf",
 ];
+
+/// The fields of the guards that have some, by guard.
+#[cfg(test)]
+pub(super) fn field_lists() -> [(&'static str, &'static [&'static str]); 6] {
+    [
+        ("path", &path::FIELDS),
+        ("url", &url::FIELDS),
+        ("email", &email::FIELDS),
+        ("ip", &network::FIELDS),
+        ("sql", &sql::FIELDS),
+        ("command", &command::FIELDS),
+    ]
+}
 
 impl Guard {
     /// Reads a map of guards, all of which must hold.

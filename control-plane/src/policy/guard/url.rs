@@ -22,7 +22,7 @@ use super::network;
 const MAX_URL_BYTES: usize = 8192;
 
 /// Schemes that have a host and a default port, so that every part of the grant means something.
-const SCHEMES: [&str; 5] = ["http", "https", "ws", "wss", "ftp"];
+pub(in crate::policy) const SCHEMES: [&str; 5] = ["http", "https", "ws", "wss", "ftp"];
 
 /// The fields of the guard.
 pub(in crate::policy) const FIELDS: [&str; 5] = ["schemes", "hosts", "ports", "addresses", "networks"];

@@ -7,7 +7,7 @@ use url::Host;
 /// Classes a policy can name. What is none of them (documentation, multicast, benchmarking, future use) is
 /// [`Class::Reserved`], which no policy can grant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Class {
+pub(in crate::policy::guard) enum Class {
     Public,
     Private,
     Loopback,
@@ -16,7 +16,7 @@ pub(super) enum Class {
 }
 
 impl Class {
-    pub(super) const NAMES: [(&'static str, Self); 4] = [
+    pub(in crate::policy::guard) const NAMES: [(&'static str, Self); 4] = [
         ("public", Self::Public),
         ("private", Self::Private),
         ("loopback", Self::Loopback),
