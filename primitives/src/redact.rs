@@ -9,11 +9,10 @@
 
 use std::borrow::Cow;
 use std::ops::Range;
-use std::sync::LazyLock;
 
-use aho_corasick::AhoCorasick;
-use memchr::memmem;
 use serde_json::Value;
+
+use crate::detect::key;
 
 /// What stands where something was taken out.
 pub const REDACTED: &str = "[REDACTED]";
@@ -22,8 +21,6 @@ pub const REDACTED: &str = "[REDACTED]";
 const SENSITIVE: [&str; 7] = ["password", "passwd", "secret", "token", "authorization", "cookie", "apikey"];
 /// Neighbouring segments that name a secret together; each ends in `key`.
 const SENSITIVE_BEFORE_KEY: [&str; 3] = ["api", "private", "access"];
-/// Longest label of a PEM block that is looked at.
-const MAX_PEM_LABEL: usize = 64;
 
 /// Takes secrets out of a value: see the [module](self) for what counts as one.
 ///
@@ -117,88 +114,9 @@ fn camel_segments(mut part: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// The shape a prefix promises: what follows it and how much of that there must be.
-#[derive(Clone, Copy)]
-enum Shape {
-    Run { least: usize, takes: fn(u8) -> bool },
-    Pem,
-}
-
-const AWS_KEY_ID: Shape =
-    Shape::Run { least: 16, takes: |byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() };
-const SK_KEY: Shape =
-    Shape::Run { least: 20, takes: |byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte) };
-const GITHUB_TOKEN: Shape = Shape::Run { least: 36, takes: |byte| byte.is_ascii_alphanumeric() };
-const BEARER: Shape =
-    Shape::Run { least: 8, takes: |byte| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(&byte) };
-
-const SHAPES: [(&str, Shape); 9] = [
-    ("AKIA", AWS_KEY_ID),
-    ("sk-", SK_KEY),
-    ("ghp_", GITHUB_TOKEN),
-    ("gho_", GITHUB_TOKEN),
-    ("ghu_", GITHUB_TOKEN),
-    ("ghs_", GITHUB_TOKEN),
-    ("ghr_", GITHUB_TOKEN),
-    ("Bearer ", BEARER),
-    (PEM_BEGIN, Shape::Pem),
-];
-const PEM_BEGIN: &str = "-----BEGIN ";
-
-/// `None` only if the fixed table above could not be compiled, which the tests rule out; then all text is secret.
-static PREFIXES: LazyLock<Option<AhoCorasick>> =
-    LazyLock::new(|| AhoCorasick::new(SHAPES.iter().map(|(prefix, _)| prefix)).ok());
-
 /// The secrets of a text, in order, apart from each other.
-fn secrets(text: &str) -> impl Iterator<Item = Range<usize>> {
-    let (mut at, mut last_end) = (0, 0);
-    std::iter::from_fn(move || {
-        let Some(prefixes) = PREFIXES.as_ref() else {
-            let whole = at..text.len();
-            at = text.len();
-            return (!whole.is_empty()).then_some(whole);
-        };
-        loop {
-            let hit = prefixes.find(aho_corasick::Input::new(text).range(at..))?;
-            at = hit.start() + 1;
-            // Where a secret ended a new one may begin, or else redacting twice would find more than once.
-            let inside_word = hit.start() != last_end
-                && text.as_bytes().get(hit.start().wrapping_sub(1)).is_some_and(u8::is_ascii_alphanumeric);
-            let (_, shape) = SHAPES.get(hit.pattern().as_usize())?;
-            let rest = text.get(hit.end()..).unwrap_or_default();
-            let length = match *shape {
-                Shape::Run { .. } if inside_word => None,
-                Shape::Run { least, takes } => run(rest, least, takes),
-                Shape::Pem => private_key(rest),
-            };
-            if let Some(length) = length {
-                at = hit.end() + length;
-                last_end = at;
-                return Some(hit.start()..at);
-            }
-        }
-    })
-}
-
-/// The length of the leading run, if it is long enough. A PEM block that follows without a gap is left to its own rule.
-fn run(rest: &str, least: usize, takes: fn(u8) -> bool) -> Option<usize> {
-    let length = rest.bytes().position(|byte| !takes(byte)).unwrap_or(rest.len());
-    // Searched past the run's end: the block's first blank is no part of any run.
-    let seen = rest.get(..rest.len().min(length + 1)).unwrap_or(rest);
-    let length = memmem::find(seen.as_bytes(), PEM_BEGIN.as_bytes()).unwrap_or(length);
-    (least <= length).then_some(length)
-}
-
-/// The length of what belongs to a private key after `-----BEGIN `: up to its end line, and to the end of the text when
-/// there is none, since what was cut off may have been in the middle.
-fn private_key(rest: &str) -> Option<usize> {
-    let window = rest.as_bytes().get(..rest.len().min(MAX_PEM_LABEL + 5)).unwrap_or_default();
-    let label = rest.get(..memmem::find(window, b"-----")?)?;
-    if !label.contains("PRIVATE KEY") {
-        return None;
-    }
-    let end = format!("-----END {label}-----");
-    Some(memmem::find(rest.as_bytes(), end.as_bytes()).map_or(rest.len(), |at| at + end.len()))
+fn secrets(text: &str) -> impl Iterator<Item = Range<usize>> + '_ {
+    key::marked(text, |mark| mark.redacted)
 }
 
 #[cfg(test)]

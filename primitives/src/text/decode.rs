@@ -392,3 +392,11 @@ fn stretches(bytes: &[u8], least: usize, out: &mut Vec<u8>) {
 fn valid(bytes: &[u8]) -> String {
     bytes.utf8_chunks().map(|chunk| chunk.valid()).collect()
 }
+
+/// The bytes that a run of base64 writes.
+pub(crate) fn base64_bytes(run: &[u8]) -> Vec<u8> {
+    let sextets: Vec<u8> = run.iter().copied().map_while(sextet).collect();
+    let mut bytes = Vec::new();
+    pack::<6>(&sextets, &mut bytes);
+    bytes
+}

@@ -20,6 +20,7 @@ mod needles;
 mod spaced;
 mod views;
 
+pub(crate) use decode::base64_bytes;
 pub use fold::{fold, skeleton};
 pub use needles::{BadNeedles, Needles};
 pub use views::{Form, Incomplete, Limits, View, each_view};
