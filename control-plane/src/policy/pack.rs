@@ -8,7 +8,7 @@ pub(super) struct Pack {
 }
 
 /// Every pack there is.
-pub(super) const PACKS: [Pack; 4] = [
+pub(super) const PACKS: [Pack; 5] = [
     Pack { name: "default_deny", text: "rules: []\n" },
     Pack {
         name: "read_only",
@@ -29,18 +29,37 @@ rules:
 "#,
     },
     Pack {
+        name: "no_pii",
+        text: r#"
+rules:
+  - id: no_pii.arguments
+    effect: deny
+    on_violation: deny
+    calls: [exec]
+    tools: ["*"]
+    when: { args: { sensitive: [card, iban, ssn, phone, api_key, jwt, private_key, credential] } }
+"#,
+    },
+    Pack {
         name: "strict",
         text: r#"
 rules:
   - { id: strict.tools, effect: allow, calls: [exec], tools: ["*"] }
   - { id: strict.own-tree, effect: allow, calls: [read, write, open], paths: ["/**"] }
-  - { id: strict.sql, effect: deny, calls: [exec], tools: ["*"], when: { args: { hazard: [sql] } } }
-  - { id: strict.shell, effect: deny, calls: [exec], tools: ["*"], when: { args: { hazard: [shell, code] } } }
-  - { id: strict.files, effect: deny, calls: [exec], tools: ["*"], when: { args: { hazard: [path] } } }
-  - { id: strict.addresses, effect: deny, calls: [exec], tools: ["*"], when: { args: { hazard: [url] } } }
-  - { id: strict.orders, effect: deny, calls: [exec], tools: ["*"], when: { args: { hazard: [orders] } } }
+  - { id: strict.sql, effect: deny, on_violation: deny, calls: [exec], tools: ["*"], when: { args: { hazard: [sql] } } }
+  - { id: strict.shell, effect: deny, on_violation: deny, calls: [exec], tools: ["*"], when: { args: { hazard: [shell, code] } } }
+  - { id: strict.files, effect: deny, on_violation: deny, calls: [exec], tools: ["*"], when: { args: { hazard: [path] } } }
+  - { id: strict.addresses, effect: deny, on_violation: deny, calls: [exec], tools: ["*"], when: { args: { hazard: [url] } } }
+  - { id: strict.orders, effect: deny, on_violation: deny, calls: [exec], tools: ["*"], when: { args: { hazard: [orders] } } }
+  - id: strict.secrets
+    effect: deny
+    on_violation: deny
+    calls: [exec]
+    tools: ["*"]
+    when: { args: { sensitive: [card, iban, ssn, api_key, private_key, credential] } }
   - id: strict.deletion
     effect: deny
+    on_violation: deny
     calls: [exec]
     tools:
       - "*{delete,Delete,DELETE,destroy,Destroy,erase,Erase,wipe,Wipe,purge,Purge,unlink,Unlink,rmdir,truncate,Truncate}*"

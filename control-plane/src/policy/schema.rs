@@ -157,6 +157,10 @@ fn guard() -> Value {
             ),
             "schema": {"type": ["object", "boolean"], "description": "Fits this JSON Schema (2020-12)."},
             "contains_any": described("Holds one of these words, in some text and some reading of it.", reference("texts")),
+            "sensitive": {
+                "description": "Holds, in some text and some reading of it, data of one of these kinds.",
+                "anyOf": [{"const": "any"}, list_of(&one_of(words::sensitive()))],
+            },
             "hazard": {
                 "description": "Holds, in some text, what one of these detectors looks for.",
                 "anyOf": [{"const": "any"}, hazards],

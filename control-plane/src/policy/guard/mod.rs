@@ -15,11 +15,13 @@ mod list;
 mod network;
 mod path;
 mod schema;
+mod sensitive;
 mod sql;
 mod text;
 mod url;
 pub(super) mod words;
 
+use agent_primitives::detect::KindSet;
 use agent_primitives::text::Needles;
 use agent_tool_registry::ValueSchema;
 use serde_json::Value;
@@ -121,14 +123,15 @@ pub(super) enum Guard {
     Schema(Box<ValueSchema>),
     Command(Box<command::CommandGuard>),
     ContainsAny(Box<Needles>),
+    Sensitive(KindSet),
     Hazard(hazard::HazardGuard),
     Each(Quantifier, Box<Self>),
 }
 
 /// Every guard there is, for suggestions.
-pub(super) const NAMES: [&str; 27] = [
+pub(super) const NAMES: [&str; 28] = [
     "eq", "ne", "in", "not_in", "lt", "lte", "gt", "gte", "len", "matches", "path", "url", "email", "ip", "sql",
-    "command", "schema", "contains_any", "hazard", "not", "any_of", "each", "some", "first", "rest", "any_leaf",
+    "command", "schema", "contains_any", "sensitive", "hazard", "not", "any_of", "each", "some", "first", "rest", "any_leaf",
     "every_leaf",
 ];
 
@@ -184,6 +187,7 @@ impl Guard {
             "schema" => Self::Schema(schema::parse(operand, budget, report)?),
             "command" => Self::Command(Box::new(command::CommandGuard::parse(operand, budget, report)?)),
             "contains_any" => Self::ContainsAny(Box::new(contains::parse(operand, budget, report)?)),
+            "sensitive" => Self::Sensitive(sensitive::parse(operand, report)?),
             "hazard" => Self::Hazard(hazard::HazardGuard::parse(operand, report)?),
             "any_leaf" => Self::Each(Quantifier::AnyLeaf, inner(report)?),
             "every_leaf" => Self::Each(Quantifier::EveryLeaf, inner(report)?),
@@ -222,6 +226,7 @@ impl Guard {
             Self::Ip(guard) => on_text(operand, |text| guard.judge(text)),
             Self::Command(guard) => on_text(operand, |text| guard.judge(text)),
             Self::ContainsAny(needles) => contains::judge(needles, operand),
+            Self::Sensitive(kinds) => sensitive::judge(*kinds, operand),
             Self::Hazard(guard) => guard.judge(operand),
             Self::Schema(schema) => schema::judge(schema, operand),
             Self::Each(quantifier, guard) => list::judge(*quantifier, guard, operand),

@@ -1,5 +1,7 @@
 //! The closed lists of words in guards, for the schema of the document.
 
+use agent_primitives::detect::Kind;
+
 use super::compare::Comparison;
 use super::hazard::Hazard;
 use super::{sql, url};
@@ -24,4 +26,8 @@ pub(in crate::policy) fn sql_statements() -> impl Iterator<Item = &'static str> 
 
 pub(in crate::policy) fn hazards() -> impl Iterator<Item = &'static str> {
     Hazard::NAMES.into_iter().map(|(name, _)| name)
+}
+
+pub(in crate::policy) fn sensitive() -> impl Iterator<Item = &'static str> {
+    Kind::ALL.into_iter().map(Kind::name)
 }
