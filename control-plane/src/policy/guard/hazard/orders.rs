@@ -44,6 +44,9 @@ fn overrides_rules(words: &[String]) -> bool {
         || found(words, BYPASS, &[Step(4, RULES)], direct)
         || found(words, BYPASS, &[Step(3, DEFENCES)], direct)
         || found(words, BREAK, &[Step(2, OWN), Step(2, RULES)], direct)
+        || found(words, FORGET, &[Step(2, OWN), Step(2, &["context", "conversation", "commands", "input"])], direct)
+        || found(words, &["stop", "quit", "cease"], &[Step(0, &["following", "obeying", "applying"]), Step(5, RULES)], direct)
+        || found(words, &["repeat", "recite", "output", "print", "reproduce"], &[Step(4, &["text", "everything", "words", "content", "instructions", "message"]), Step(1, &["above"])], direct)
         || found(words, &["no"], &[Step(1, &["restrictions", "rules", "filters", "limits", "limitations", "guidelines"]), Step(2, &["apply", "anymore", "exist", "matter"])], |_| true)
         || found(words, &["without"], &[Step(2, &["restrictions", "filters", "limitations", "guardrails", "safeguards", "censorship"])], |_| true)
         || found(words, &["new"], &[Step(1, &["instructions", "directive", "directives", "orders"]), Step(3, &["is", "are", "follow", "as", "you", "delete", "send", "ignore"])], |_| true)
@@ -54,9 +57,10 @@ const NEGATIONS: Set = &["not", "dont", "never", "cannot", "cant", "wont", "didn
 fn plays_a_role(words: &[String]) -> bool {
     const MODES: Set = &["developer", "god", "admin", "administrator", "root", "sudo", "jailbreak*", "unrestricted", "unsafe", "superuser", "privileged", "dan", "override", "unfiltered", "kernel"];
     const ROLES: Set = &["unrestricted", "admin*", "root", "dan", "hacker", "superuser", "jailbroken", "evil", "unfiltered", "attacker", "rules", "restrictions", "limits", "filters"];
-    const PHRASES: [&str; 12] = [
+    const PHRASES: [&str; 17] = [
         "you are now", "you are no longer", "from now on you", "do anything now", "system override", "override code",
         "admin override", "security override", "emergency override", "jailbreak", "end of system prompt", "ignore safety",
+        "you are root", "you are admin", "you are an ai without", "you have no restrictions", "run any command",
     ];
     PHRASES.iter().any(|phrase| says(words, phrase))
         || found(words, MODES, &[Step(0, &["mode"])], |_| true)
@@ -73,7 +77,7 @@ const BELONGINGS: Set = &[
     "logs", "backup*", "server*", "system*", "disk*", "drive*", "row", "rows", "schema*", "index*", "director*", "folder*",
     "partition*", "volume*", "bucket*", "cluster*", "repositor*", "history", "evidence", "trail*", "instance*", "entries",
     "inventory", "orders", "employee*", "patient*", "transaction*", "invoices", "contents", "documents", "emails",
-    "messages", "client*", "production", "collection*", "keys", "snapshots", "resources", "environment*",
+    "messages", "client*", "production", "collection*", "keys", "snapshots", "resources", "environment*", "passwords", "permissions", "credentials",
 ];
 
 fn destroys(words: &[String]) -> bool {
@@ -87,6 +91,8 @@ fn destroys(words: &[String]) -> bool {
         || found(words, DESTROY, &[Step(3, SCOPE), Step(5, BELONGINGS)], ordered)
         || found(words, DESTROY, &[Step(3, STORES)], |place| ordered(place) && !table_of_contents(words, place))
         || found(words, &["clear", "overwrite", "corrupt", "kill", "format", "reset", "empty"], &[Step(1, SCOPE), Step(4, BELONGINGS)], ordered)
+        || found(words, &["disable", "deactivate", "suspend", "terminate", "lock", "block", "revoke"], &[Step(2, SCOPE), Step(3, BELONGINGS)], ordered)
+        || found(words, &["overwrite", "modify", "alter", "tamper", "corrupt", "edit", "replace", "change"], &[Step(3, &["system", "kernel", "boot", "critical", "security"]), Step(2, &["config*", "file", "files", "registry", "binar*", "librar*", "polic*"])], ordered)
         || found(words, &["format", "reformat", "wipe"], &[Step(3, &["drive", "disk", "harddrive", "partition"])], ordered)
 }
 
@@ -142,6 +148,8 @@ fn raises_privileges(words: &[String]) -> bool {
         || found(words, &["create", "add", "register"], &[Step(3, &["admin", "administrator", "root", "superuser", "backdoor"]), Step(1, &["user", "account", "login", "access"])], |_| true)
         || found(words, &["make"], &[Step(2, &["admin", "administrator", "superuser", "root"])], |_| true)
         || found(words, &["all"], &[Step(0, &["privileges"])], |_| true)
+        || found(words, &["change", "set", "update", "switch"], &[Step(3, &["role", "permission*", "privilege*", "group"]), Step(3, &["admin", "administrator", "root", "superuser", "owner"])], |_| true)
+        || found(words, &["give", "grant", "get", "provide", "allow", "let"], &[Step(2, &["access"]), Step(3, &["payroll", "salar*", "confidential", "customer*", "admin*", "root", "restricted", "patient*", "employee*", "bank", "everything", "all", "classified"])], |_| true)
 }
 
 const PEOPLE: Set = &["customer*", "user", "users", "employee*", "patient*", "client*", "personal", "member*", "subscriber*"];
@@ -153,17 +161,19 @@ fn sends_data_away(words: &[String]) -> bool {
     const AWAY: Set = &["external", "externally", "outside", "attacker*", "third", "pastebin*", "competitor*", "evil*", "http", "https", "ftp", "unknown", "darkweb", "rival", "personal", "publicly"];
     found(words, SEND, &[Step(3, MUCH), Step(3, DATA), Step(6, AWAY)], |_| true)
         || found(words, &["export", "dump", "download", "extract", "copy", "leak"], &[Step(2, &["all", "entire", "every", "full", "complete"]), Step(2, PEOPLE), Step(2, DATA)], |_| true)
-        || found(words, &["exfiltrat*"], &[Step(4, DATA)], |_| true)
+        || found(words, &["exfiltrat*", "steal", "stealing"], &[Step(5, DATA)], |_| true)
+        || found(words, &["exfiltrat*", "steal", "stealing"], &[Step(5, SECRETS)], |_| true)
+        || found(words, &["transfer", "wire", "send", "move", "pay", "withdraw"], &[Step(2, &["all", "entire", "full", "every", "remaining", "whole"]), Step(2, &["funds", "money", "balance*", "savings", "assets", "bitcoin*", "crypto*"])], |_| true)
         || found(words, &["forward", "bcc", "cc", "send", "redirect"], &[Step(2, &["all", "every", "each", "any"]), Step(4, &["emails", "email", "mails", "mail", "messages", "invoices", "payments", "traffic"]), Step(5, &["to"])], |_| true)
 }
 
 fn harms_systems(words: &[String]) -> bool {
-    const SYSTEMS: Set = &["server*", "system*", "production", "database*", "cluster*", "network", "machine*", "everything", "infrastructure", "host", "computer*", "site"];
-    const MALICE: Set = &["malware", "backdoor*", "rootkit*", "keylogger*", "ransomware", "trojan*", "botnet", "spyware", "payload"];
+    const SYSTEMS: Set = &["server*", "system*", "production", "database*", "cluster*", "network", "machine*", "everything", "infrastructure", "host", "computer*", "site", "all"];
+    const MALICE: Set = &["malware", "virus", "worm", "phishing", "spam", "backdoor*", "rootkit*", "keylogger*", "ransomware", "trojan*", "botnet", "spyware", "payload"];
     found(words, &["shutdown", "reboot", "halt", "crash", "ddos", "hack", "compromise", "sabotage"], &[Step(4, SYSTEMS)], |_| true)
         || found(words, &["shut", "take", "bring", "power"], &[Step(0, &["down", "off"]), Step(4, SYSTEMS)], |_| true)
         || found(words, &["shut", "take", "bring"], &[Step(3, SYSTEMS), Step(1, &["down", "offline"])], |_| true)
-        || found(words, &["install", "deploy", "plant", "inject", "write", "create", "run", "execute", "download", "open", "spread"], &[Step(4, MALICE)], |_| true)
+        || found(words, &["install", "deploy", "plant", "inject", "write", "create", "run", "execute", "download", "open", "spread", "send"], &[Step(2, MALICE)], |_| true)
         || says(words, "reverse shell")
         || says(words, "fork bomb")
         || found(words, &["execute", "run", "eval", "perform"], &[Step(3, &["arbitrary", "malicious", "destructive", "dangerous"])], |_| true)

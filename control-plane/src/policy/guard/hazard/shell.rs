@@ -107,6 +107,9 @@ fn command(words: &[Word], reading: Reading) -> bool {
                 || (alone && (lined || arguments.len() == 1))
                 || plain.iter().take(2).any(|word| word.starts_with(['/', '~', '*']))
         }
+        "delete" | "remove" | "erase" | "wipe" | "destroy" | "purge" => {
+            first.starts_with(['/', '~', '*']) || (first.len() > 2 && first.get(1..3) == Some(":\\"))
+        }
         "dd" => plain.iter().any(|word| word.starts_with("of=")),
         "find" => has(&["-delete", "-exec", "-execdir", "-ok"]),
         "chmod" => has(&["777", "0777", "666", "a+rwx", "+s", "u+s", "4755", "o+w", "a+w"]) || flags(first).is_some_and(|flags| flags.contains(['R', 'r'])),

@@ -27,7 +27,7 @@ const RIGHTS_COLUMNS: Set = &[
 /// Tables of the databases themselves.
 const SYSTEM_TABLES: Set = &[
     "pg_shadow", "pg_authid", "pg_user_mapping*", "sys.user*", "mysql.user", "mysql.db", "master..sys*", "sys.sql_logins", "dba_users",
-    "all_users", "syslogins", "sysxlogins", "secrets", "credentials", "admin_users", "api_keys", "user_passwords", "passwords",
+    "all_users", "syslogins", "sysxlogins", "information_schema.*", "pg_catalog.*", "sqlite_master", "credit_card*", "payment_card*", "secrets", "credentials", "admin_users", "api_keys", "user_passwords", "passwords",
 ];
 /// Functions that read files, run programs, wait or connect elsewhere.
 const FUNCTIONS: Set = &[
@@ -39,10 +39,20 @@ const FUNCTIONS: Set = &[
 
 /// Whether the text is or holds such SQL.
 pub(super) fn in_text(text: &str) -> bool {
+    if cut_short(text) {
+        return true;
+    }
     match whole(text) {
         Some(dangerous) => dangerous,
         None => embedded(text),
     }
+}
+
+/// A comment that swallows the rest of a condition: `name='admin'--' AND password=''`.
+fn cut_short(text: &str) -> bool {
+    let sql = text.get(..text.find("--").unwrap_or(0)).unwrap_or_default();
+    let comment = text.get(sql.len()..).and_then(|rest| rest.lines().next()).unwrap_or_default();
+    sql.trim_end().ends_with(['\'', '"']) && comment.contains(['\'', '"', '=']) && sql.contains('=')
 }
 
 /// Whether the text is SQL, whose literals then are data. Only kinds that no English sentence parses as: `show me the
@@ -60,9 +70,11 @@ fn first_word(text: &str) -> String {
 fn whole(text: &str) -> Option<bool> {
     const STARTS: Set = &[
         "select", "with", "insert", "update", "delete", "merge", "explain", "values", "drop", "truncate", "alter", "create", "grant",
-        "revoke", "replace", "call", "exec", "execute", "copy", "set", "show", "describe",
+        "revoke", "replace", "copy",
     ];
-    if !is(&first_word(text), STARTS) {
+    // Without its FROM, `delete draft` is a statement to some, and an ordinary sentence.
+    let deletes_something = first_word(text) == "delete" && !text.to_ascii_lowercase().contains("from");
+    if !is(&first_word(text), STARTS) || deletes_something {
         return None;
     }
     let tokens = lexical::lenient(text)?;
@@ -99,6 +111,7 @@ impl Visitor for Search {
         let inserts_rights = match statement {
             Statement::Insert(insert) => {
                 is(&insert.table.to_string().to_ascii_lowercase(), &["admin*", "role*", "permission*", "user_roles"])
+                    || (is(&insert.table.to_string().to_ascii_lowercase(), &["user*", "account*"]) && names_admin(&insert.to_string()))
                     || insert.columns.iter().any(|column| is_column(&column.to_string(), RIGHTS_COLUMNS))
             }
             Statement::Query(_) | Statement::Update(_) | Statement::Explain { .. } => false,
@@ -113,9 +126,7 @@ impl Visitor for Search {
         // A set operation over tables of the catalogue is how injected text reads them.
         let mixes = matches!(&*query.body, SetExpr::SetOperation { .. });
         let text = if mixes { query.body.to_string().to_ascii_lowercase() } else { String::new() };
-        found(["information_schema", "sqlite_master", "pg_catalog", "pg_tables", "sysobjects", "all_tables", "@@version"]
-            .iter()
-            .any(|catalogue| text.contains(catalogue)))
+        found(["sysobjects", "all_tables", "@@version"].iter().any(|catalogue| text.contains(catalogue)))
     }
 
     fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<()> {
@@ -144,6 +155,11 @@ impl Visitor for Search {
             _ => ControlFlow::Continue(()),
         }
     }
+}
+
+fn names_admin(text: &str) -> bool {
+    let text = text.to_ascii_lowercase();
+    ["'admin'", "'root'", "'superuser'", "'administrator'"].iter().any(|name| text.contains(name))
 }
 
 fn secret(column: &Ident) -> bool {
