@@ -5,6 +5,7 @@
 mod agentdojo;
 mod demo;
 mod log;
+mod schema;
 mod tool;
 
 use std::io::Write as _;
@@ -41,6 +42,9 @@ enum Command {
     /// Measure against public data sets
     #[command(subcommand)]
     Bench(Bench),
+    /// Print a JSON Schema
+    #[command(subcommand)]
+    Schema(schema::Command),
     /// Be the child process behind one of the demo's tools: JSON on standard input, JSON on standard output
     #[command(hide = true)]
     Tool {
@@ -76,6 +80,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Demo { out } => runtime()?.block_on(demo::run(out)),
         Command::Log(command) => log::run(command),
         Command::Bench(Bench::Agentdojo(options)) => runtime()?.block_on(agentdojo::run(&options)),
+        Command::Schema(command) => schema::run(&command),
         Command::Tool { name } => tool::run(name),
     }
 }

@@ -115,9 +115,7 @@ fn validator(schema: &Value, pattern_bytes: usize) -> Result<(Validator, usize, 
     let validator = jsonschema::options()
         .with_draft(Draft::Draft202012)
         .offline()
-        .with_pattern_options(
-            PatternOptions::regex().size_limit(pattern_bytes).dfa_size_limit(pattern_bytes),
-        )
+        .with_pattern_options(PatternOptions::regex().size_limit(pattern_bytes).dfa_size_limit(pattern_bytes))
         .build(schema)
         .map_err(|error| one_line(format_args!("`{}`: {error}", error.instance_path()), 512))?;
     Ok((validator, expansion, recursive))

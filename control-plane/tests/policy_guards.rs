@@ -407,10 +407,7 @@ fn a_value_fits_its_schema() {
 #[test]
 fn guards_that_cannot_be_used_do_not_load() {
     let cases = [
-        (
-            "{email: {domains: ['[::1]']}}",
-            "the domain `[::1]`: an address is no domain [AK0129]",
-        ),
+        ("{email: {domains: ['[::1]']}}", "the domain `[::1]`: an address is no domain [AK0129]"),
         ("{email: {domains: ['a b']}}", "the domain `a b`: not a host name [AK0129]"),
         ("{email: {}}", "`email` has no `domains` [AK0120]"),
         (

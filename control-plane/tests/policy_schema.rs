@@ -18,7 +18,10 @@ fn documents() -> Vec<Value> {
     ];
     let mut documents: Vec<Value> =
         texts.iter().map(|text| Policy::from_yaml("p", text).unwrap().to_json()).collect();
-    documents.extend(["strict", "no_pii", "audit", "read_only", "default_deny"].map(|name| Policy::pack(name).unwrap().to_json()));
+    documents.extend(
+        ["strict", "no_pii", "audit", "read_only", "default_deny"]
+            .map(|name| Policy::pack(name).unwrap().to_json()),
+    );
     documents
 }
 
@@ -44,7 +47,17 @@ fn pointers(value: &Value, at: &str, found: &mut Vec<String>) {
 fn mutations(document: &Value) -> Vec<(String, Value)> {
     let mut places = Vec::new();
     pointers(document, "", &mut places);
-    let others = [json!(null), json!(true), json!(12.5), json!("zz"), json!([]), json!({}), json!(["zz"]), json!([7]), json!({"zz": 1})];
+    let others = [
+        json!(null),
+        json!(true),
+        json!(12.5),
+        json!("zz"),
+        json!([]),
+        json!({}),
+        json!(["zz"]),
+        json!([7]),
+        json!({"zz": 1}),
+    ];
     let mut found = Vec::new();
     for place in places {
         let mut change = |what: &str, change: &dyn Fn(&mut Value)| {
@@ -74,7 +87,8 @@ fn the_schema_and_the_loader_agree_about_the_form() {
     let validator = jsonschema::draft202012::new(&schema).unwrap();
     let (mut accepted, mut refused) = (0, 0);
     for document in documents() {
-        let first = validator.iter_errors(&document).next().map(|error| format!("{} {error}", error.instance_path()));
+        let first =
+            validator.iter_errors(&document).next().map(|error| format!("{} {error}", error.instance_path()));
         assert_eq!(first, None, "{document}");
     }
     for document in documents().iter().take(1) {
@@ -86,7 +100,13 @@ fn the_schema_and_the_loader_agree_about_the_form() {
                     assert!(fits, "the loader takes {what}, the schema does not");
                     accepted += 1;
                 }
-                Err(errors) if errors.errors().iter().map(PolicyError::code).any(|code| STRUCTURE.contains(&code)) => {
+                Err(errors)
+                    if errors
+                        .errors()
+                        .iter()
+                        .map(PolicyError::code)
+                        .any(|code| STRUCTURE.contains(&code)) =>
+                {
                     assert!(!fits, "the schema takes {what}, the loader does not: {errors}");
                     refused += 1;
                 }

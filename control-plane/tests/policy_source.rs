@@ -44,7 +44,8 @@ fn the_formats_say_the_same() {
     assert_eq!(shorter.digest(), Policy::from_toml("p", TOML).unwrap().digest());
     let guarded = "version = 1\nrules = [{ id = \"a\", effect = \"allow\", calls = [\"exec\"], tools = [\"t\"], \
                    when = { \"args.n\" = { lt = 1.5 } } }]";
-    let same = "{version: 1, rules: [{id: a, effect: allow, calls: [exec], tools: [t], when: {args.n: {lt: 1.5}}}]}";
+    let same =
+        "{version: 1, rules: [{id: a, effect: allow, calls: [exec], tools: [t], when: {args.n: {lt: 1.5}}}]}";
     assert_eq!(
         Policy::from_toml("p", guarded).unwrap().digest(),
         Policy::from_yaml("p", same).unwrap().digest()

@@ -30,7 +30,10 @@ fn cases() -> Vec<Case> {
         Some(file) => std::fs::read_to_string(file).unwrap(),
         None => include_str!("../testdata/red-team.jsonl").to_owned(),
     };
-    text.lines().filter(|line| !line.trim().is_empty()).map(|line| serde_json::from_str(line).unwrap()).collect()
+    text.lines()
+        .filter(|line| !line.trim().is_empty())
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
 }
 
 fn kernel(cases: &[Case], runs: &Arc<AtomicU64>) -> Kernel {
@@ -58,7 +61,7 @@ async fn strict_denies_what_is_malicious_and_nothing_else() {
     let mut wrong = Vec::new();
     for (number, case) in cases.iter().enumerate() {
         // A denial ends an agent, so each case has its own.
-        let agent = kernel.spawn(AgentSpec::new(&format!("agent-{number}"))).unwrap();
+        let agent = kernel.spawn(AgentSpec::new(format!("agent-{number}"))).unwrap();
         let before = runs.load(Ordering::SeqCst);
         let answer = agent.exec(&case.tool, case.args.clone()).await;
         let ran = runs.load(Ordering::SeqCst) != before;

@@ -29,7 +29,13 @@ pub(super) struct Budget {
 
 impl Budget {
     pub(super) fn new() -> Self {
-        Self { regexes: MAX_REGEXES, regex_cost: MAX_REGEX_COST, glob_bytes: MAX_GLOB_BYTES, schemas: MAX_SCHEMAS, needle_bytes: MAX_NEEDLE_BYTES }
+        Self {
+            regexes: MAX_REGEXES,
+            regex_cost: MAX_REGEX_COST,
+            glob_bytes: MAX_GLOB_BYTES,
+            schemas: MAX_SCHEMAS,
+            needle_bytes: MAX_NEEDLE_BYTES,
+        }
     }
 
     /// Pays for one regex.

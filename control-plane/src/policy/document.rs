@@ -44,7 +44,8 @@ pub(super) fn load(file: &Arc<str>, format: Format, bytes: &[u8]) -> Result<Snap
         report.add(Code::Unreadable, Mark::NOWHERE, "the policy is not UTF-8");
         return report.finish(None);
     };
-    let snapshot = source::parse(format, text, &mut report).and_then(|root| compile(file, &root, &mut report));
+    let snapshot =
+        source::parse(format, text, &mut report).and_then(|root| compile(file, &root, &mut report));
     report.finish(snapshot)
 }
 

@@ -40,11 +40,27 @@
 //! document with one error is refused as a whole. Text must be text: a bare `123` or `true` needs quotes where text
 //! is meant, and so does, in a guard, what other readers of YAML take for a boolean, a number or a date (`yes`, `off`,
 //! `1_000`, `0b1`, `1:30`, `2001-12-14`). There are at most [`MAX_RULES`] rules, nested at most [`MAX_DEPTH`] levels deep, with at most
-//! [`MAX_REGEXES`] regexes that cost at most [`MAX_REGEX_COST`], and at most [`MAX_GLOB_BYTES`] of patterns that are
-//! neither an exact name nor a prefix. So the largest document compiles in about two seconds.
+//! [`MAX_REGEXES`] regexes that cost at most [`MAX_REGEX_COST`], at most [`MAX_GLOB_BYTES`] of patterns that are
+//! neither an exact name nor a prefix, [`MAX_SCHEMAS`] schemas and [`MAX_NEEDLE_BYTES`] of words to look for.
+//! [`schema`] gives the form of a document as a JSON Schema.
 //!
-//! Packs: `default_deny` has no rules. `read_only` allows `read` and `open` on `/**`, the agent's own tree, and
-//! nothing else.
+//! # Packs
+//!
+//! - `default_deny` has no rules.
+//! - `read_only` allows `read` and `open` on `/**`, the agent's own tree, and nothing else: no tool, no write, no signal.
+//! - `audit` allows every tool and the whole own tree, signals aside. Everything is recorded as under any policy; it is the
+//!   pack for finding out what an agent does before writing down what it may do. It protects nothing.
+//! - `no_pii` allows nothing. It denies `exec` with arguments that hold cards, IBANs, social security or telephone
+//!   numbers, keys, tokens or credentials, in any text and reading; the agent lives on. Mail addresses do not count, since
+//!   whatever sends mail needs them. What an agent writes into files is not looked at.
+//! - `strict` allows every tool and the whole own tree, but for `exec` with arguments in which a `hazard` is found, or a
+//!   card, a social security number or a key, and but for tools whose id says that they delete; the agent lives on. It can be used on
+//!   its own, with tools nobody has written rules for, and it is what it looks like: a net of detectors. The red-team set
+//!   under `testdata/` has three parts, each written before the detectors had seen it. They missed 0 of 42, 2 of 52 and 8 of 72
+//!   of the harmful calls of each when they first met it, and stopped 0 of 25, 1 of 31 and 2 of 40 harmless ones; they
+//!   know all three now. Orders that are wrong only for who gives them, such as a payment to somebody else, they do
+//!   not see at all. A list of what is granted is safer. Beside such a list, take the hazards into rules of your
+//!   own: every pack's allow rules stand beside yours.
 //!
 //! # How rules combine
 //!
@@ -96,17 +112,25 @@
 //! | `matches: regex` | is a text that the regex finds itself in; write `^…$` for the whole; linear time |
 //! | `path: {under: [/data]}` | is an absolute path with one spelling, at or below one of these folders |
 //! | `url: {..}` | is a URL as described below |
+//! | `email: {domains: [..]}` | is one plain mail address in one of these domains |
+//! | `ip: {in: [10.0.0.0/8]}` | is one address, plainly spelt, in one of these networks |
 //! | `sql: {..}` | is a statement as described below |
+//! | `command: {programs: [..], arguments: guard}` | is one simple shell command of a listed program, every argument of which passes the guard (left out: any argument) |
+//! | `schema: {..}` | fits this JSON Schema (2020-12) |
+//! | `contains_any: [words]` | holds one of these words in some text |
+//! | `sensitive: [kinds]`, `sensitive: any` | holds data of one of these kinds in some text |
+//! | `hazard: [kinds]`, `hazard: any` | holds, in some text, what one of these detectors looks for |
 //! | `not: guard` | does not pass the guard |
 //! | `any_of: [guards]` | passes at least one |
 //! | `each: guard`, `some: guard` | is an array of which every, at least one item passes |
 //! | `first: guard`, `rest: guard` | is an array whose first item, whose remainder passes |
+//! | `any_leaf: guard`, `every_leaf: guard` | holds, at any depth, a text that passes, only texts that pass; keys count as texts |
 //!
 //! ## When a guard cannot be applied
 //!
 //! A missing value, a value of another type, or text that does not parse makes a guard neither true nor false. That
 //! is an error, also under `not`; `any_of` may still be true, and a map of guards false, by another guard. `each`
-//! holds for an empty array, `some` does not, and `first` and `rest` cannot be applied to one. `eq`, `ne`, `in` and
+//! and `every_leaf` hold where there is nothing to judge, `some` and `any_leaf` do not, and `first` and `rest` cannot be applied to one. `eq`, `ne`, `in` and
 //! `not_in` cannot be applied to a value whose JSON type is that of none of their literals: `ne: evil` does not hold for
 //! `["evil"]`. Null is comparable with everything, and everything with literals that are all null. A rule whose
 //! conditions end in an error **matches if it denies or asks and does not match if it allows**. `ne` and `not_in` are
@@ -128,6 +152,58 @@
 //!
 //! User names in URLs, control characters, blanks, backslashes, escapes in the host and whatever else the parser
 //! would repair or strip are errors of the guard, as is a URL of more than 8 KiB.
+//!
+//! `networks` lists ranges of addresses (`203.0.113.0/24`, `fd00::/8`); a literal in one of them needs neither an entry in
+//! `hosts` nor a class. In `url` as in `ip`, an IPv6 address that carries an IPv4 one (`::ffff:10.0.0.1`) counts as that.
+//!
+//! ## `email`
+//!
+//! The text is exactly one address: a local part of letters, digits and `_+-='&~#`, in atoms between single dots, at a
+//! domain that is compared like the host of a URL, with the same patterns and the same care for internal names. Comments,
+//! quoted local parts, display names, lists, address literals, routes by `%` and `!`, a leading `-`, and blanks and
+//! control characters anywhere are errors of the guard.
+//!
+//! ## `command`
+//!
+//! The guard is a grant: the text is words parted by blanks, some in quotes, that a shell would pass on as they are. Operators,
+//! redirections, substitutions, variables, patterns, backslashes, comments, assignments, `~`, `%`, `^`, line ends and
+//! unclosed quotes are errors of the guard, whatever the program. Names of programs are compared to the byte, so `/bin/ls`
+//! is not `ls`. An array of arguments is for `first` and `rest`.
+//!
+//! ## `schema`
+//!
+//! Within the bounds of a tool's schema: no reference to anything outside of it or to itself, no `$id` and no anchors,
+//! regexes in linear time, `format` not asserted.
+//!
+//! ## Guards on all texts
+//!
+//! `contains_any`, `sensitive` and `hazard` take a value of any type and look at every text in it at any depth, keys
+//! included, and at numbers as they print. Each text is read in all the ways of [`agent_primitives::text`]: compatibility forms, case,
+//! zero-width characters, look-alikes, percent, HTML and backslash escapes, base64, hexadecimal and so on. The texts of the value are also put together, with and without a blank, in the
+//! order of the document and in the opposite order of each object's entries, so that what was split over two fields is
+//! found (addresses, telephone numbers and credentials excepted). Where that makes a word that nobody wrote, it is found as well. If there is more to look at than
+//! a decision may take, the guard is in error, and a rule that denies matches.
+//!
+//! `contains_any` finds a word in the middle of another: `ban` in `bank`.
+//!
+//! `sensitive` knows `card iban ssn email phone api_key jwt private_key credential`; see [`agent_primitives::detect`]. A text
+//! under a key that names a secret (`password`, `api_key`, …) is a credential.
+//!
+//! `hazard` is made of detectors. They miss what they do not know and stop some harmless text, so they belong into rules
+//! that deny or ask, beside rules that grant:
+//!
+//! - `sql`: statements that destroy, grant, run programs or read files; updates of everything or of rights; columns and
+//!   tables that hold passwords and the like; conditions made true. A text that is SQL is judged by its tree, and
+//!   its literals are data; in other text, the beginnings of such statements count.
+//! - `shell`: command lines, also inside of prose, that remove recursively or by force, overwrite disks, escalate, stop services, open
+//!   connections, upload files, or run what they fetched or decoded.
+//! - `code`: program text that starts processes, deletes files, runs text or reaches for the interpreter; templates and
+//!   look-ups that run.
+//! - `path`: paths into the system, into hidden folders of homes, to keys and password files, and any with `..`.
+//! - `url`: addresses inside of the machine or the network, user names in URLs, schemes that read files or run
+//!   code, known drop sites, and hosts that call themselves hostile.
+//! - `orders`: English phrases that order to forget rules, to destroy, to give secrets or data away, to lower defences or
+//!   raise rights, to hide it from people, or that claim authority for such an act.
 //!
 //! ## `sql`
 //!

@@ -56,7 +56,7 @@ rules:
     on_violation: deny
     calls: [exec]
     tools: ["*"]
-    when: { args: { sensitive: [card, iban, ssn, api_key, private_key, credential] } }
+    when: { args: { sensitive: [card, ssn, api_key, private_key] } }
   - id: strict.deletion
     effect: deny
     on_violation: deny

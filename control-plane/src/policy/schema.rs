@@ -199,8 +199,7 @@ fn list_of(item: &Value) -> Value {
 }
 
 fn object<const N: usize>(text: &str, required: &[&str], fields: [(&str, Value); N]) -> Value {
-    let properties: Map<_, _> =
-        fields.into_iter().map(|(name, schema)| (name.to_owned(), schema)).collect();
+    let properties: Map<_, _> = fields.into_iter().map(|(name, schema)| (name.to_owned(), schema)).collect();
     json!({
         "description": text,
         "type": "object",

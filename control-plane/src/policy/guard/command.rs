@@ -42,9 +42,10 @@ impl CommandGuard {
         let Some(words) = simple(text) else { return Truth::Unknown };
         let Some((program, arguments)) = words.split_first() else { return Truth::Unknown };
         let listed = Truth::from(self.programs.iter().any(|known| **known == **program));
-        let pass = self.arguments.iter().flat_map(|guard| {
-            arguments.iter().map(|argument| guard.judge(Operand::Text(argument)))
-        });
+        let pass = self
+            .arguments
+            .iter()
+            .flat_map(|guard| arguments.iter().map(|argument| guard.judge(Operand::Text(argument))));
         Truth::all(std::iter::once(listed).chain(pass))
     }
 }
@@ -73,8 +74,8 @@ fn simple(text: &str) -> Option<Vec<String>> {
                 chars = rest.chars();
             }
             // Operators, expansions, patterns, comments, and whatever is no blank but may be taken for one.
-            '|' | '&' | ';' | '<' | '>' | '(' | ')' | '$' | '`' | '\\' | '*' | '?' | '[' | ']' | '{' | '}' | '!' | '#' | '%'
-            | '^' => return None,
+            '|' | '&' | ';' | '<' | '>' | '(' | ')' | '$' | '`' | '\\' | '*' | '?' | '[' | ']' | '{'
+            | '}' | '!' | '#' | '%' | '^' => return None,
             '~' | '=' if word.is_none() => return None,
             char if char.is_whitespace() => return None,
             char => word.get_or_insert_default().push(char),
@@ -130,7 +131,10 @@ fn line(text: &str) -> Line {
     let mut before = ' ';
     while let Some(char) = chars.next() {
         match char {
-            '\'' | '"' if !before.is_alphanumeric() || chars.clone().any(|next| next == char) && !word.is_empty() => {
+            '\'' | '"'
+                if !before.is_alphanumeric()
+                    || chars.clone().any(|next| next == char) && !word.is_empty() =>
+            {
                 quoted(char, &mut chars, &mut word);
             }
             '\\' => word.extend(chars.next()),

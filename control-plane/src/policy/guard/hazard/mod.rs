@@ -90,7 +90,10 @@ impl HazardGuard {
             let dangerous = match view.form {
                 Form::Compact => false,
                 Form::Plain | Form::Clean => self.found(view.text) || self.in_quotes(view.text),
-                _ => self.found(view.text) || disguised(view.text).iter().any(|text| self.found_in_disguise(text)),
+                _ => {
+                    self.found(view.text)
+                        || disguised(view.text).iter().any(|text| self.found_in_disguise(text))
+                }
             };
             if dangerous { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });

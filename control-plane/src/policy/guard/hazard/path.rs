@@ -37,11 +37,48 @@ const SYSTEM: [&[&str]; 30] = [
 const HARMLESS_DEVICES: [&str; 8] = ["null", "stdin", "stdout", "stderr", "zero", "urandom", "random", "tty"];
 /// Files and folders that hold keys, passwords or what runs at the next start, wherever they are.
 const PRECIOUS: [&str; 42] = [
-    ".ssh", ".aws", ".gnupg", ".kube", ".azure", ".gcloud", ".netrc", ".pgpass", ".my.cnf", ".htpasswd", ".git-credentials",
-    ".bash_history", ".zsh_history", ".bashrc", ".bash_profile", ".profile", ".zshrc", ".env", ".vault-token", ".npmrc", ".pypirc",
-    "id_rsa", "id_dsa", "id_ecdsa", "id_ed25519", "authorized_keys", "known_hosts", "shadow", "passwd", "sudoers", "gshadow",
-    "ntds.dit", "docker.sock", "wp-config.php", "credentials.json", "service-account.json", "secrets.yaml", "secrets.yml",
-    "secrets.json", "master.key", "web.config", "login.keychain",
+    ".ssh",
+    ".aws",
+    ".gnupg",
+    ".kube",
+    ".azure",
+    ".gcloud",
+    ".netrc",
+    ".pgpass",
+    ".my.cnf",
+    ".htpasswd",
+    ".git-credentials",
+    ".bash_history",
+    ".zsh_history",
+    ".bashrc",
+    ".bash_profile",
+    ".profile",
+    ".zshrc",
+    ".env",
+    ".vault-token",
+    ".npmrc",
+    ".pypirc",
+    "id_rsa",
+    "id_dsa",
+    "id_ecdsa",
+    "id_ed25519",
+    "authorized_keys",
+    "known_hosts",
+    "shadow",
+    "passwd",
+    "sudoers",
+    "gshadow",
+    "ntds.dit",
+    "docker.sock",
+    "wp-config.php",
+    "credentials.json",
+    "service-account.json",
+    "secrets.yaml",
+    "secrets.yml",
+    "secrets.json",
+    "master.key",
+    "web.config",
+    "login.keychain",
 ];
 /// Logs that tell who came in.
 const TELLTALE_LOGS: [&str; 9] =
@@ -52,21 +89,28 @@ const MAX_PATH_BYTES: usize = 4096;
 /// Whether some word of the text is such a path, or climbs out of its folder.
 pub(super) fn in_text(text: &str) -> bool {
     let ends = |char: char| {
-        char.is_whitespace() || matches!(char, '"' | '\'' | '`' | '<' | '>' | '|' | ';' | '(' | ')' | ',' | '=' | '[' | ']' | '{' | '}')
+        char.is_whitespace()
+            || matches!(
+                char,
+                '"' | '\'' | '`' | '<' | '>' | '|' | ';' | '(' | ')' | ',' | '=' | '[' | ']' | '{' | '}'
+            )
     };
     protected(text.trim()) || text.split(ends).any(protected)
 }
 
 /// Whether this one word is such a path.
 pub(super) fn protected(word: &str) -> bool {
-    let word = word.trim_matches(|char: char| matches!(char, '"' | '\'' | '`' | '.' | ',' | ':' | '!' | '?') && char != '.');
+    let word = word.trim_matches(|char: char| {
+        matches!(char, '"' | '\'' | '`' | '.' | ',' | ':' | '!' | '?') && char != '.'
+    });
     if word.len() < 3 || MAX_PATH_BYTES < word.len() || word.contains("://") && !word.starts_with("file:") {
         return false;
     }
     let path = word.to_ascii_lowercase().replace('\\', "/");
     let path = path.strip_prefix("file:").unwrap_or(&path).trim_end_matches('.');
     let absolute = path.starts_with('/') || drive(path).is_some();
-    let home = ["~", "$home", "${home}", "%userprofile%", "%appdata%"].iter().any(|home| path.starts_with(home));
+    let home =
+        ["~", "$home", "${home}", "%userprofile%", "%appdata%"].iter().any(|home| path.starts_with(home));
     if ["%systemroot%", "%windir%", "%system32%"].iter().any(|system| path.contains(system)) {
         return true;
     }
@@ -80,13 +124,15 @@ pub(super) fn protected(word: &str) -> bool {
     };
     // `shadow` alone is a word; `x/shadow` and `id_rsa` are files.
     let bare = 1 == steps.len() && steps.iter().any(|step| step.contains(['.', '_']) && precious(step));
-    bare || (names_a_path && steps.iter().any(|step| precious(&step))) || (absolute && system(&steps))
+    bare || (names_a_path && steps.iter().any(precious)) || (absolute && system(&steps))
 }
 
 fn system(steps: &[&str]) -> bool {
-    let device = matches!(steps, ["dev", rest @ ..] if !matches!(rest, [device] if HARMLESS_DEVICES.contains(device)));
+    let device =
+        matches!(steps, ["dev", rest @ ..] if !matches!(rest, [device] if HARMLESS_DEVICES.contains(device)));
     let log = matches!(steps, ["var", "log", rest @ ..] if rest.first().is_none_or(|log| TELLTALE_LOGS.contains(log)));
-    let other_home = matches!(steps, ["home" | "users", _, folder, ..] if folder.starts_with('.') || *folder == "appdata");
+    let other_home =
+        matches!(steps, ["home" | "users", _, folder, ..] if folder.starts_with('.') || *folder == "appdata");
     device || log || other_home || SYSTEM.iter().any(|known| steps.starts_with(known))
 }
 

@@ -15,15 +15,74 @@ const MAX_ARGUMENTS: usize = 32;
 
 /// Programs that change accounts, disks, boot or defences, or open connections for others, whatever their arguments.
 const DRASTIC: [&str; 62] = [
-    "sudo", "su", "doas", "runas", "mkfs", "fdisk", "parted", "wipefs", "shred", "srm", "shutdown", "reboot", "halt", "poweroff",
-    "passwd", "chpasswd", "useradd", "userdel", "usermod", "adduser", "deluser", "groupadd", "visudo", "crontab", "chattr", "setfacl",
-    "setenforce", "iptables", "ip6tables", "nft", "ufw", "firewall-cmd", "insmod", "modprobe", "rmmod", "mount", "umount", "nsenter",
-    "chroot", "unshare", "nc", "ncat", "netcat", "socat", "telnet", "nmap", "tcpdump", "strace", "gdb", "killall", "pkill", "swapoff",
-    "diskpart", "bcdedit", "vssadmin", "wbadmin", "schtasks", "certutil", "mshta", "rundll32", "regsvr32", "wmic",
+    "sudo",
+    "su",
+    "doas",
+    "runas",
+    "mkfs",
+    "fdisk",
+    "parted",
+    "wipefs",
+    "shred",
+    "srm",
+    "shutdown",
+    "reboot",
+    "halt",
+    "poweroff",
+    "passwd",
+    "chpasswd",
+    "useradd",
+    "userdel",
+    "usermod",
+    "adduser",
+    "deluser",
+    "groupadd",
+    "visudo",
+    "crontab",
+    "chattr",
+    "setfacl",
+    "setenforce",
+    "iptables",
+    "ip6tables",
+    "nft",
+    "ufw",
+    "firewall-cmd",
+    "insmod",
+    "modprobe",
+    "rmmod",
+    "mount",
+    "umount",
+    "nsenter",
+    "chroot",
+    "unshare",
+    "nc",
+    "ncat",
+    "netcat",
+    "socat",
+    "telnet",
+    "nmap",
+    "tcpdump",
+    "strace",
+    "gdb",
+    "killall",
+    "pkill",
+    "swapoff",
+    "diskpart",
+    "bcdedit",
+    "vssadmin",
+    "wbadmin",
+    "schtasks",
+    "certutil",
+    "mshta",
+    "rundll32",
+    "regsvr32",
+    "wmic",
 ];
 /// Programs that run others, which come after their options.
-const WRAPPERS: [&str; 12] =
-    ["env", "nohup", "xargs", "time", "exec", "command", "builtin", "nice", "timeout", "stdbuf", "setsid", "busybox"];
+const WRAPPERS: [&str; 12] = [
+    "env", "nohup", "xargs", "time", "exec", "command", "builtin", "nice", "timeout", "stdbuf", "setsid",
+    "busybox",
+];
 const SHELLS: [&str; 12] =
     ["sh", "bash", "zsh", "dash", "ksh", "fish", "python", "python3", "perl", "ruby", "node", "php"];
 const FETCHERS: [&str; 5] = ["curl", "wget", "fetch", "invoke-webrequest", "iwr"];
@@ -34,7 +93,9 @@ pub(super) fn in_text(text: &str) -> bool {
     if fork_bomb(text) || ["/dev/tcp/", "/dev/udp/"].iter().any(|device| text.contains(device)) {
         return true;
     }
-    lines(text).iter().any(|line| piped_into_a_shell(line) || fetched_and_run(line) || line.commands().any(dangerous))
+    lines(text)
+        .iter()
+        .any(|line| piped_into_a_shell(line) || fetched_and_run(line) || line.commands().any(dangerous))
 }
 
 fn fork_bomb(text: &str) -> bool {
@@ -47,10 +108,15 @@ fn piped_into_a_shell(line: &Line) -> bool {
     line.pipelines().any(|commands| {
         let name = |words: &[Word]| program(words).map(|(name, _)| name);
         let last = commands.iter().skip(1).any(|words| {
-            name(words).is_some_and(|name| SHELLS.contains(&name.as_str()) || name == "iex" || name == "invoke-expression")
+            name(words).is_some_and(|name| {
+                SHELLS.contains(&name.as_str()) || name == "iex" || name == "invoke-expression"
+            })
         });
         let out = commands.first().is_some_and(|words| words.iter().any(|word| path::protected(word)))
-            && commands.iter().skip(1).any(|words| name(words).is_some_and(|name| FETCHERS.contains(&name.as_str())));
+            && commands
+                .iter()
+                .skip(1)
+                .any(|words| name(words).is_some_and(|name| FETCHERS.contains(&name.as_str())));
         last || out
     })
 }
@@ -59,7 +125,8 @@ fn piped_into_a_shell(line: &Line) -> bool {
 fn fetched_and_run(line: &Line) -> bool {
     let fetches = |words: &&[Word]| program(words).is_some_and(|(name, _)| FETCHERS.contains(&name.as_str()));
     line.commands().skip_while(|words| !fetches(words)).skip(1).any(|words| {
-        let executable = || words.iter().any(|word| matches!(word.as_str(), "+x" | "a+x" | "u+x" | "755" | "0755"));
+        let executable =
+            || words.iter().any(|word| matches!(word.as_str(), "+x" | "a+x" | "u+x" | "755" | "0755"));
         words.first().is_some_and(|first| first.starts_with(['.', '/']) || SHELLS.contains(&first.as_str()))
             || (words.first().is_some_and(|first| first == "chmod") && executable())
     })
@@ -81,25 +148,29 @@ fn program(words: &[Word]) -> Option<(String, &[Word])> {
         let assignment = first.split_once('=').is_some_and(|(name, _)| {
             !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
         });
-        if assignment || (WRAPPERS.contains(&name.as_str()) && !after.is_empty()) {
-            rest = after;
-        } else if first.starts_with('-') && rest.len() < words.len() {
-            rest = after;
-        } else {
+        let wrapper = WRAPPERS.contains(&name.as_str()) && !after.is_empty();
+        let option_of_wrapper = first.starts_with('-') && rest.len() < words.len();
+        if !(assignment || wrapper || option_of_wrapper) {
             return Some((name, after));
         }
+        rest = after;
     }
 }
 
 fn command(words: &[Word], reading: Reading) -> bool {
     let Some((name, arguments)) = program(words) else { return false };
-    let plain: Vec<String> = arguments.iter().take(MAX_ARGUMENTS).map(|word| word.to_ascii_lowercase()).collect();
+    let plain: Vec<String> =
+        arguments.iter().take(MAX_ARGUMENTS).map(|word| word.to_ascii_lowercase()).collect();
     let has = |known: &[&str]| plain.iter().any(|word| known.contains(&word.as_str()));
     let first = plain.first().map_or("", String::as_str);
-    let flagged = |letters: &[char]| plain.iter().any(|word| flags(word).is_some_and(|flags| flags.contains(letters)));
+    let flagged =
+        |letters: &[char]| plain.iter().any(|word| flags(word).is_some_and(|flags| flags.contains(letters)));
     let alone = reading == Reading::Command;
     // In prose a program's name needs something that only a command line has.
-    let lined = plain.iter().take(3).any(|word| word.starts_with(['-', '/', '~', '.', '*', '$']) || word.contains('/'));
+    let lined = plain
+        .iter()
+        .take(3)
+        .any(|word| word.starts_with(['-', '/', '~', '.', '*', '$']) || word.contains('/'));
     match name.as_str() {
         "rm" | "unlink" | "rmdir" => {
             flags(first).is_some_and(|flags| !flags.is_empty() && flags != "?")
@@ -112,48 +183,94 @@ fn command(words: &[Word], reading: Reading) -> bool {
         }
         "dd" => plain.iter().any(|word| word.starts_with("of=")),
         "find" => has(&["-delete", "-exec", "-execdir", "-ok"]),
-        "chmod" => has(&["777", "0777", "666", "a+rwx", "+s", "u+s", "4755", "o+w", "a+w"]) || flags(first).is_some_and(|flags| flags.contains(['R', 'r'])),
+        "chmod" => {
+            has(&["777", "0777", "666", "a+rwx", "+s", "u+s", "4755", "o+w", "a+w"])
+                || flags(first).is_some_and(|flags| flags.contains(['R', 'r']))
+        }
         "chown" | "chgrp" => flags(first).is_some() || plain.iter().any(|word| word.starts_with("root")),
         "kill" => flags(first).is_some() && 1 < plain.len(),
-        "mv" | "cp" | "ln" | "tee" | "truncate" | "install" => plain.iter().any(|word| word == "/dev/null" || path::protected(word)) || (name == "truncate" && flagged(&['s'])),
+        "mv" | "cp" | "ln" | "tee" | "truncate" | "install" => {
+            plain.iter().any(|word| word == "/dev/null" || path::protected(word))
+                || (name == "truncate" && flagged(&['s']))
+        }
         "git" => {
-            (first == "push" && plain.iter().any(|word| matches!(word.as_str(), "--force" | "-f" | "--mirror" | "--delete")))
+            (first == "push"
+                && plain
+                    .iter()
+                    .any(|word| matches!(word.as_str(), "--force" | "-f" | "--mirror" | "--delete")))
                 || (first == "reset" && has(&["--hard"]))
-                || (first == "clean" && plain.iter().any(|word| flags(word).is_some_and(|flags| flags.contains('f'))))
+                || (first == "clean"
+                    && plain.iter().any(|word| flags(word).is_some_and(|flags| flags.contains('f'))))
                 || first == "filter-branch"
         }
         "systemctl" | "service" => has(&["stop", "disable", "mask", "kill", "poweroff", "reboot"]),
-        "docker" | "podman" => has(&["--privileged", "prune", "rm", "rmi", "kill"]) || plain.iter().any(|word| word.starts_with("/:") || word.contains("docker.sock")),
+        "docker" | "podman" => {
+            has(&["--privileged", "prune", "rm", "rmi", "kill"])
+                || plain.iter().any(|word| word.starts_with("/:") || word.contains("docker.sock"))
+        }
         "kubectl" => has(&["delete", "drain", "exec"]),
         "terraform" | "pulumi" => has(&["destroy"]),
-        "aws" | "gcloud" | "az" | "gsutil" => has(&["rm", "rb", "delete", "terminate-instances", "delete-bucket"]) || plain.iter().any(|word| word.starts_with("delete-") || word.starts_with("terminate-")),
+        "aws" | "gcloud" | "az" | "gsutil" => {
+            has(&["rm", "rb", "delete", "terminate-instances", "delete-bucket"])
+                || plain.iter().any(|word| word.starts_with("delete-") || word.starts_with("terminate-"))
+        }
         "history" => has(&["-c", "-w"]),
         "unset" => has(&["histfile"]),
-        "eval" | "source" => alone && lined || plain.iter().any(|word| word.contains("$(") || word.contains('`')),
-        "base64" | "xxd" => alone && has(&["-d", "--decode", "-r"]) && words.iter().any(|word| word.contains('|')),
-        "del" | "erase" => plain.iter().any(|word| matches!(word.as_str(), "/f" | "/s" | "/q" | "*.*" | "*")),
+        "eval" | "source" => {
+            alone && lined || plain.iter().any(|word| word.contains("$(") || word.contains('`'))
+        }
+        "base64" | "xxd" => {
+            alone && has(&["-d", "--decode", "-r"]) && words.iter().any(|word| word.contains('|'))
+        }
+        "del" => plain.iter().any(|word| matches!(word.as_str(), "/f" | "/s" | "/q" | "*.*" | "*")),
         "rd" => has(&["/s", "/q"]),
         "format" => plain.iter().any(|word| word.len() == 2 && word.ends_with(':')),
         "reg" => matches!(first, "delete" | "add"),
         "net" => matches!(first, "user" | "localgroup" | "stop"),
-        "remove-item" | "clear-content" | "stop-computer" | "restart-computer" | "format-volume" | "set-executionpolicy" => alone || lined,
+        "remove-item"
+        | "clear-content"
+        | "stop-computer"
+        | "restart-computer"
+        | "format-volume"
+        | "set-executionpolicy" => alone || lined,
         "powershell" | "pwsh" => has(&["-enc", "-encodedcommand", "-e", "-ep", "bypass", "-w", "hidden"]),
         "iex" | "invoke-expression" => lined || !plain.is_empty() && alone,
         "init" | "telinit" => matches!(first, "0" | "6"),
         "curl" | "wget" => uploads(&plain),
-        "scp" | "rsync" | "sftp" | "ftp" | "ssh" => plain.iter().any(|word| word.contains('@') || path::protected(word)) && (alone || lined),
-        "ncat" | "nc" | "netcat" => plain.iter().any(|word| word.starts_with('-')) || (alone && 1 < plain.len()),
+        "scp" | "rsync" | "sftp" | "ftp" | "ssh" => {
+            plain.iter().any(|word| word.contains('@') || path::protected(word)) && (alone || lined)
+        }
+        "ncat" | "nc" | "netcat" => {
+            plain.iter().any(|word| word.starts_with('-')) || (alone && 1 < plain.len())
+        }
         _ if name.starts_with("mkfs.") => true,
         "sudo" | "doas" => alone || lined || SUDOED.contains(&first),
-        _ if DRASTIC.contains(&name.as_str()) => (alone && (!plain.is_empty() && lined || words.len() <= 3)) || flags(first).is_some(),
-        _ if SHELLS.contains(&name.as_str()) => has(&["-i"]) || (has(&["-c", "-e", "-r"]) && arguments.iter().any(|word| in_text(word))),
+        _ if DRASTIC.contains(&name.as_str()) => {
+            (alone && (!plain.is_empty() && lined || words.len() <= 3)) || flags(first).is_some()
+        }
+        _ if SHELLS.contains(&name.as_str()) => {
+            has(&["-i"]) || (has(&["-c", "-e", "-r"]) && arguments.iter().any(|word| in_text(word)))
+        }
         _ => false,
     }
 }
 
 /// What is mostly run that way, so that it counts in prose too.
 const SUDOED: [&str; 14] = [
-    "rm", "su", "bash", "sh", "cat", "chmod", "chown", "dd", "reboot", "shutdown", "systemctl", "passwd", "visudo", "userdel",
+    "rm",
+    "su",
+    "bash",
+    "sh",
+    "cat",
+    "chmod",
+    "chown",
+    "dd",
+    "reboot",
+    "shutdown",
+    "systemctl",
+    "passwd",
+    "visudo",
+    "userdel",
 ];
 
 fn uploads(arguments: &[String]) -> bool {
@@ -167,5 +284,7 @@ fn uploads(arguments: &[String]) -> bool {
 
 /// The letters of a short option.
 fn flags(word: &str) -> Option<&str> {
-    word.strip_prefix('-').filter(|flags| !flags.is_empty() && !flags.starts_with('-') && flags.bytes().all(|byte| byte.is_ascii_alphanumeric()))
+    word.strip_prefix('-').filter(|flags| {
+        !flags.is_empty() && !flags.starts_with('-') && flags.bytes().all(|byte| byte.is_ascii_alphanumeric())
+    })
 }

@@ -28,13 +28,13 @@ pub(super) fn words(text: &str) -> Vec<String> {
     words
 }
 
-/// Words of a closed list; `*` at the end of one stands for any ending.
-pub(super) type Set = &'static [&'static str];
+/// Words of a closed list, parted by blanks; `*` at the end of one stands for any ending.
+pub(super) type Set = &'static str;
 
 pub(super) fn is(word: &str, set: Set) -> bool {
-    set.iter().any(|known| match known.strip_suffix('*') {
+    set.split(' ').any(|known| match known.strip_suffix('*') {
         Some(stem) => word.starts_with(stem),
-        None => word == *known,
+        None => word == known,
     })
 }
 
