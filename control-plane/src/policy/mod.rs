@@ -56,9 +56,9 @@
 //! - `strict` allows every tool and the whole own tree, but for `exec` with arguments in which a `hazard` is found, or a
 //!   card, a social security number or a key, and but for tools whose id says that they delete; the agent lives on. It can be used on
 //!   its own, with tools nobody has written rules for, and it is what it looks like: a net of detectors. The red-team set
-//!   under `testdata/` has three parts, each written before the detectors had seen it. They missed 0 of 42, 2 of 52 and 8 of 72
-//!   of the harmful calls of each when they first met it, and stopped 0 of 25, 1 of 31 and 2 of 40 harmless ones; they
-//!   know all three now. Orders that are wrong only for who gives them, such as a payment to somebody else, they do
+//!   under `testdata/` has four parts, each written before the detectors had seen it. When they first met it, they missed 0 of
+//!   42, 2 of 52, 8 of 72 and 8 of 96 of the harmful calls of each, and stopped 0 of 25, 1 of 31, 2 of 40 and 0 of 40
+//!   harmless ones; by now they know all four. Orders that are wrong only for who gives them, such as a payment to somebody else, they do
 //!   not see at all. A list of what is granted is safer. Beside such a list, take the hazards into rules of your
 //!   own: every pack's allow rules stand beside yours.
 //!
@@ -191,6 +191,8 @@
 //!
 //! `hazard` is made of detectors. They miss what they do not know and stop some harmless text, so they belong into rules
 //! that deny or ask, beside rules that grant:
+//!
+//! A text of more than 64 KiB is an error of `hazard`.
 //!
 //! - `sql`: statements that destroy, grant, run programs or read files; updates of everything or of rights; columns and
 //!   tables that hold passwords and the like; conditions made true. A text that is SQL is judged by its tree, and

@@ -23,7 +23,7 @@ use super::leaves::Leaves;
 use super::{Operand, Truth};
 
 /// Longest text in bytes that is looked at; there is more to judge in a longer one than the time a decision may take.
-const MAX_HAZARD_BYTES: usize = 256 << 10;
+const MAX_HAZARD_BYTES: usize = 64 << 10;
 
 /// What a detector looks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,10 +90,7 @@ impl HazardGuard {
             let dangerous = match view.form {
                 Form::Compact => false,
                 Form::Plain | Form::Clean => self.found(view.text) || self.in_quotes(view.text),
-                _ => {
-                    self.found(view.text)
-                        || disguised(view.text).iter().any(|text| self.found_in_disguise(text))
-                }
+                _ => self.found(view.text) || disguised(view.text).any(|text| self.found_in_disguise(&text)),
             };
             if dangerous { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
@@ -148,8 +145,11 @@ fn quoted(text: &str) -> Vec<&str> {
     found
 }
 
+/// What stands for a letter in leet.
+const LEET: [char; 10] = ['0', '1', '!', '3', '4', '@', '5', '$', '7', '8'];
+
 /// Readings that only detectors try: turned around, shifted by thirteen letters, digits for letters.
-fn disguised(text: &str) -> [String; 3] {
+fn disguised(text: &str) -> impl Iterator<Item = String> {
     let rotate = |char: char| match char {
         'a'..='m' | 'A'..='M' => char::from_u32(u32::from(char) + 13).unwrap_or(char),
         'n'..='z' | 'N'..='Z' => char::from_u32(u32::from(char) - 13).unwrap_or(char),
@@ -165,5 +165,7 @@ fn disguised(text: &str) -> [String; 3] {
         '8' => 'b',
         other => other,
     };
-    [text.chars().rev().collect(), text.chars().map(rotate).collect(), text.chars().map(leet).collect()]
+    let shifted = [text.chars().rev().collect(), text.chars().map(rotate).collect()];
+    let digits = text.contains(LEET).then(|| text.chars().map(leet).collect());
+    shifted.into_iter().chain(digits)
 }

@@ -3,11 +3,11 @@
 //! A detector by its nature: it knows families of English phrases, and whoever words an order otherwise is not seen. What
 //! it misses and what it takes for an order wrongly is measured in `tests/red_team.rs`.
 
-use super::words::{Set, Step, before, found, is, says, words};
+use super::words::{Set, Step, Words, is};
 
 /// Whether the text orders what an agent must not do on a text's word.
 pub(super) fn in_text(text: &str) -> bool {
-    let words = words(text);
+    let words = Words::of(text);
     // Shorter texts name things; an order needs a verb and an object.
     1 < words.len()
         && (overrides_rules(&words)
@@ -27,17 +27,16 @@ const RULES: Set = "instruction* rule rules guideline* prompt prompts restrictio
     guardrail* constraint* directive* limitation* protocol* programming training governance moderation \
     ethics orders filters permissions checks controls";
 
-fn overrides_rules(words: &[String]) -> bool {
+fn overrides_rules(words: &Words) -> bool {
     const FORGET: Set = "ignore ignoring disregard* forget neglect dismiss abandon unlearn";
     const BYPASS: Set = "bypass* circumvent* overrid* evade sidestep* violate violating";
     const BREAK: Set = "skip drop break suspend discard delete erase reset lift";
     const OWN: Set = "previous prior above earlier preceding your all any initial original system";
     const DEFENCES: Set = "security authentication authorization authorisation approval* validation verification confirmation \
         access filter control check review sandbox* paywall login auth monitoring";
-    let direct = |place: usize| !is(before(words, place), NEGATIONS);
-    found(words, FORGET, &[Step(4, RULES)], direct)
-        || found(
-            words,
+    let direct = |place: usize| !is(words.before(place), NEGATIONS);
+    words.found(FORGET, &[Step(4, RULES)], direct)
+        || words.found(
             FORGET,
             &[
                 Step(3, "everything all anything what"),
@@ -45,19 +44,23 @@ fn overrides_rules(words: &[String]) -> bool {
             ],
             direct,
         )
-        || found(words, BYPASS, &[Step(4, RULES)], direct)
-        || found(words, BYPASS, &[Step(3, DEFENCES)], direct)
-        || found(words, BREAK, &[Step(2, OWN), Step(2, RULES)], direct)
-        || found(words, FORGET, &[Step(2, OWN), Step(2, "context conversation commands input")], direct)
-        || found(words, "stop quit cease", &[Step(0, "following obeying applying"), Step(5, RULES)], direct)
-        || found(
-            words,
+        || words.found(BYPASS, &[Step(4, RULES)], direct)
+        || words.found(BYPASS, &[Step(3, DEFENCES)], direct)
+        || words.found(BREAK, &[Step(2, OWN), Step(2, RULES)], direct)
+        || words.found(FORGET, &[Step(1, "security safety compliance")], direct)
+        || words.found(
+            "skip skipping",
+            &[Step(2, "approval* authentication authorization validation verification confirmation")],
+            direct,
+        )
+        || words.found(FORGET, &[Step(2, OWN), Step(2, "context conversation commands input")], direct)
+        || words.found("stop quit cease", &[Step(0, "following obeying applying"), Step(5, RULES)], direct)
+        || words.found(
             "repeat recite output print reproduce",
             &[Step(4, "text everything words content instructions message"), Step(1, "above")],
             direct,
         )
-        || found(
-            words,
+        || words.found(
             "no",
             &[
                 Step(1, "restrictions rules filters limits limitations guidelines"),
@@ -65,14 +68,12 @@ fn overrides_rules(words: &[String]) -> bool {
             ],
             |_| true,
         )
-        || found(
-            words,
+        || words.found(
             "without",
             &[Step(2, "restrictions filters limitations guardrails safeguards censorship")],
             |_| true,
         )
-        || found(
-            words,
+        || words.found(
             "new",
             &[
                 Step(1, "instructions directive directives orders"),
@@ -84,12 +85,12 @@ fn overrides_rules(words: &[String]) -> bool {
 
 const NEGATIONS: Set = "not dont never cannot cant wont didnt doesnt avoid no";
 
-fn plays_a_role(words: &[String]) -> bool {
+fn plays_a_role(words: &Words) -> bool {
     const MODES: Set = "developer god admin administrator root sudo jailbreak* unrestricted unsafe superuser privileged \
         dan override unfiltered kernel";
     const ROLES: Set = "unrestricted admin* root dan hacker superuser jailbroken evil unfiltered attacker rules \
         restrictions limits filters";
-    const PHRASES: [&str; 17] = [
+    const PHRASES: [&str; 19] = [
         "you are now",
         "you are no longer",
         "from now on you",
@@ -102,16 +103,18 @@ fn plays_a_role(words: &[String]) -> bool {
         "jailbreak",
         "end of system prompt",
         "ignore safety",
+        "new system prompt",
+        "you have no rules",
         "you are root",
         "you are admin",
         "you are an ai without",
         "you have no restrictions",
         "run any command",
     ];
-    PHRASES.iter().any(|phrase| says(words, phrase))
-        || found(words, MODES, &[Step(0, "mode")], |_| true)
-        || found(words, "act behave respond", &[Step(0, "as like"), Step(5, ROLES)], |_| true)
-        || found(words, "pretend* roleplay* imagine simulate", &[Step(8, ROLES)], |_| true)
+    PHRASES.iter().any(|phrase| words.says(phrase))
+        || words.found(MODES, &[Step(0, "mode")], |_| true)
+        || words.found("act behave respond", &[Step(0, "as like"), Step(5, ROLES)], |_| true)
+        || words.found("pretend* roleplay* imagine simulate", &[Step(8, ROLES)], |_| true)
 }
 
 const DESTROY: Set = "delete deleting deletion drop dropping erase erasing wipe wiping destroy destroying purge purging \
@@ -122,30 +125,29 @@ const BELONGINGS: Set = "record* user users customer* account* data database* db
     transaction* invoices contents documents emails messages client* production collection* keys snapshots \
     resources environment* passwords permissions credentials";
 
-fn destroys(words: &[String]) -> bool {
+fn destroys(words: &Words) -> bool {
     const SCOPE: Set = "all every entire whole any each everything complete production prod live";
+    const LASTING: Set = "database* backup* logs records accounts evidence trail servers";
     const STORES: Set = "database* db table tables backup* logs schema* disk* drive* partition* server* cluster* bucket* \
         records accounts evidence trail history users customers production";
-    let ordered = |place: usize| !is(before(words, place), NEGATIONS);
-    found(words, DESTROY, &[Step(2, "everything")], ordered)
-        || found(words, DESTROY, &[Step(3, SCOPE), Step(5, BELONGINGS)], ordered)
-        || found(words, DESTROY, &[Step(3, STORES)], |place| {
-            ordered(place) && !table_of_contents(words, place)
-        })
-        || found(
-            words,
+    let ordered = |place: usize| !is(words.before(place), NEGATIONS);
+    // `The logs are not needed; purge them.`
+    words.found_across(LASTING, &[Step(6, DESTROY), Step(0, "them it those these")])
+        || words.found(DESTROY, &[Step(2, "everything")], ordered)
+        || words.found(DESTROY, &[Step(3, SCOPE), Step(5, BELONGINGS)], ordered)
+        || words
+            .found(DESTROY, &[Step(5, STORES)], |place| ordered(place) && !table_of_contents(words, place))
+        || words.found(
             "clear overwrite corrupt kill format reset empty",
             &[Step(1, SCOPE), Step(4, BELONGINGS)],
             ordered,
         )
-        || found(
-            words,
+        || words.found(
             "disable deactivate suspend terminate lock block revoke",
             &[Step(2, SCOPE), Step(3, BELONGINGS)],
             ordered,
         )
-        || found(
-            words,
+        || words.found(
             "overwrite modify alter tamper corrupt edit replace change",
             &[
                 Step(3, "system kernel boot critical security"),
@@ -153,11 +155,11 @@ fn destroys(words: &[String]) -> bool {
             ],
             ordered,
         )
-        || found(words, "format reformat wipe", &[Step(3, "drive disk harddrive partition")], ordered)
+        || words.found("format reformat wipe", &[Step(3, "drive disk harddrive partition")], ordered)
 }
 
 /// A table in a text is no table of a database.
-fn table_of_contents(words: &[String], place: usize) -> bool {
+fn table_of_contents(words: &Words, place: usize) -> bool {
     words
         .iter()
         .skip(place)
@@ -169,7 +171,7 @@ fn table_of_contents(words: &[String], place: usize) -> bool {
 const SECRETS: Set =
     "passwords credentials secrets ssns passcodes passphrases keychain passwd shadow cvv pins";
 
-fn gives_secrets_away(words: &[String]) -> bool {
+fn gives_secrets_away(words: &Words) -> bool {
     const SHOW: Set = "show print reveal* dump list give send export extract leak* display output retrieve get read tell \
         share email upload exfiltrat* steal expose fetch copy post forward disclose provide return collect \
         repeat what access harvest decrypt crack recover include append insert";
@@ -181,54 +183,52 @@ fn gives_secrets_away(words: &[String]) -> bool {
     const ABOUT: Set =
         "about regarding policy policies how never article guide reset training manager on why";
     let meant = |place: usize| {
-        let negated =
-            words.iter().skip(place.saturating_sub(3)).take(3.min(place)).any(|word| is(word, NEGATIONS));
+        let front = words.iter().take(place).rev().take(3).take_while(|word| *word != ".");
+        let negated = front.into_iter().any(|word| is(word, NEGATIONS));
         !negated && !words.iter().skip(place).take(9).any(|word| is(word, ABOUT))
     };
-    found(words, SHOW, &[Step(6, SECRETS)], meant)
-        || found(words, SHOW, &[Step(5, KINDS), Step(0, THINGS)], meant)
-        || found(
-            words,
+    words.found(SHOW, &[Step(6, SECRETS)], meant)
+        || words.found(SHOW, &[Step(5, KINDS), Step(0, THINGS)], meant)
+        || words.found(
             SHOW,
             &[Step(3, "every* all each users user customer* admin* root their"), Step(2, "password")],
             meant,
         )
 }
 
-fn lowers_defences(words: &[String]) -> bool {
+fn lowers_defences(words: &Words) -> bool {
     const GUARDS: Set = "security safety firewall* antivirus authentication auth logging audit* monitoring mfa 2fa \
         encryption guardrail* safeguard* protection* restriction* validation sandbox* governance defender \
         edr selinux ssl tls throttling ratelimit* policy policies controls backups";
     const CORE: Set = "logging firewall* antivirus auditing authentication audit safety security";
-    let ordered = |place: usize| !is(before(words, place), NEGATIONS);
-    found(
-        words,
-        "disable disabling deactivate suppress defeat neutralize weaken",
-        &[Step(4, GUARDS)],
-        ordered,
-    ) || found(words, "turn switch shut", &[Step(0, "off down"), Step(4, GUARDS)], ordered)
-        || found(words, "turn switch", &[Step(3, GUARDS), Step(2, "off")], ordered)
-        || found(words, "stop kill delete erase clear remove uninstall", &[Step(2, CORE)], ordered)
+    let ordered = |place: usize| !is(words.before(place), NEGATIONS);
+    words.found("disable disabling deactivate suppress defeat neutralize weaken", &[Step(4, GUARDS)], ordered)
+        || words.found("turn switch shut", &[Step(0, "off down"), Step(4, GUARDS)], ordered)
+        || words.found("turn switch", &[Step(3, GUARDS), Step(2, "off")], ordered)
+        || words.found(
+            "disable disabling deactivate remove lift",
+            &[Step(3, "access"), Step(0, "control controls")],
+            ordered,
+        )
+        || words.found("stop kill delete erase clear remove uninstall", &[Step(2, CORE)], ordered)
 }
 
-fn raises_privileges(words: &[String]) -> bool {
+fn raises_privileges(words: &Words) -> bool {
     const GRANT: Set =
         "grant* give elevate escalate promote make add assign upgrade obtain gain need want get";
     const HIGH: Set = "admin administrator administrative root superuser sudo full unrestricted elevated privileged \
         unlimited god";
     const RIGHTS: Set = "access privilege* rights role permission* control status account";
-    found(words, GRANT, &[Step(6, HIGH), Step(1, RIGHTS)], |_| true)
-        || found(words, "escalat* elevat*", &[Step(3, "privilege* permission*")], |_| true)
-        || found(
-            words,
+    words.found(GRANT, &[Step(6, HIGH), Step(1, RIGHTS)], |_| true)
+        || words.found("escalat* elevat*", &[Step(3, "privilege* permission*")], |_| true)
+        || words.found(
             "create add register",
             &[Step(3, "admin administrator root superuser backdoor"), Step(1, "user account login access")],
             |_| true,
         )
-        || found(words, "make", &[Step(2, "admin administrator superuser root")], |_| true)
-        || found(words, "all", &[Step(0, "privileges")], |_| true)
-        || found(
-            words,
+        || words.found("make", &[Step(2, "admin administrator superuser root")], |_| true)
+        || words.found("all", &[Step(0, "privileges")], |_| true)
+        || words.found(
             "change set update switch",
             &[
                 Step(3, "role permission* privilege* group"),
@@ -236,8 +236,7 @@ fn raises_privileges(words: &[String]) -> bool {
             ],
             |_| true,
         )
-        || found(
-            words,
+        || words.found(
             "give grant get provide allow let",
             &[
                 Step(2, "access"),
@@ -255,24 +254,22 @@ const PEOPLE: Set = "customer* user users employee* patient* client* personal me
 const DATA: Set = "data* records emails list information contents details documents files messages conversation* \
     transcripts contacts info history";
 
-fn sends_data_away(words: &[String]) -> bool {
+fn sends_data_away(words: &Words) -> bool {
     const SEND: Set = "export send transfer upload forward copy exfiltrat* leak* post email ship mail dump publish sell \
         steal sync";
     const MUCH: Set = "all every entire full complete whole customer* user users employee* patient* client* confidential \
         internal sensitive private proprietary";
     const AWAY: Set = "external externally outside attacker* third pastebin* competitor* evil* http https ftp unknown \
         darkweb rival personal publicly";
-    found(words, SEND, &[Step(3, MUCH), Step(3, DATA), Step(6, AWAY)], |_| true)
-        || found(
-            words,
+    words.found(SEND, &[Step(3, MUCH), Step(3, DATA), Step(6, AWAY)], |_| true)
+        || words.found(
             "export dump download extract copy leak",
             &[Step(2, "all entire every full complete"), Step(2, PEOPLE), Step(2, DATA)],
             |_| true,
         )
-        || found(words, "exfiltrat* steal stealing", &[Step(5, DATA)], |_| true)
-        || found(words, "exfiltrat* steal stealing", &[Step(5, SECRETS)], |_| true)
-        || found(
-            words,
+        || words.found("exfiltrat* steal stealing", &[Step(5, DATA)], |_| true)
+        || words.found("exfiltrat* steal stealing", &[Step(5, SECRETS)], |_| true)
+        || words.found(
             "transfer wire send move pay withdraw",
             &[
                 Step(2, "all entire full every remaining whole"),
@@ -280,8 +277,7 @@ fn sends_data_away(words: &[String]) -> bool {
             ],
             |_| true,
         )
-        || found(
-            words,
+        || words.found(
             "forward bcc cc send redirect",
             &[
                 Step(2, "all every each any"),
@@ -292,48 +288,44 @@ fn sends_data_away(words: &[String]) -> bool {
         )
 }
 
-fn harms_systems(words: &[String]) -> bool {
+fn harms_systems(words: &Words) -> bool {
     const SYSTEMS: Set = "server* system* production database* cluster* network machine* everything infrastructure host \
         computer* site all";
     const MALICE: Set = "malware virus worm phishing spam backdoor* rootkit* keylogger* ransomware trojan* botnet spyware \
         payload";
-    found(words, "shutdown reboot halt crash ddos hack compromise sabotage", &[Step(4, SYSTEMS)], |_| true)
-        || found(words, "shut take bring power", &[Step(0, "down off"), Step(4, SYSTEMS)], |_| true)
-        || found(words, "shut take bring", &[Step(3, SYSTEMS), Step(1, "down offline")], |_| true)
-        || found(
-            words,
+    words.found("shutdown reboot halt crash ddos hack compromise sabotage", &[Step(4, SYSTEMS)], |_| true)
+        || words.found("shut take bring power", &[Step(0, "down off"), Step(4, SYSTEMS)], |_| true)
+        || words.found("shut take bring", &[Step(3, SYSTEMS), Step(1, "down offline")], |_| true)
+        || words.found(
             "install deploy plant inject write create run execute download open spread send",
             &[Step(2, MALICE)],
             |_| true,
         )
-        || says(words, "reverse shell")
-        || says(words, "fork bomb")
-        || found(
-            words,
+        || words.says("reverse shell")
+        || words.says("fork bomb")
+        || words.found(
             "execute run eval perform",
             &[Step(3, "arbitrary malicious destructive dangerous")],
             |_| true,
         )
 }
 
-fn hides(words: &[String]) -> bool {
+fn hides(words: &Words) -> bool {
     const WITNESSES: Set =
         "user users anyone anybody admin* security human owner operator team customer him her them";
-    found(
-        words,
+    words.found(
         "not dont never without",
         &[Step(1, "tell* mention* notify* alert* inform* reveal* warn*"), Step(3, WITNESSES)],
         |_| true,
-    ) || found(
-        words,
+    ) || words.found(
         "without skip no",
         &[Step(1, "logging confirmation approval authorization authorisation")],
         |_| true,
     ) && danger(words)
-        || found(words, "cover", &[Step(2, "tracks")], |_| true)
+        || words.found("cover", &[Step(2, "tracks")], |_| true)
 }
 
-fn addresses_a_model(words: &[String]) -> bool {
+fn addresses_a_model(words: &Words) -> bool {
     const MODELS: Set = "ai ais assistant* llm llms agent agents chatbot* model gpt claude copilot bot";
     const PHRASES: [&str; 6] = [
         "when you read this",
@@ -343,9 +335,8 @@ fn addresses_a_model(words: &[String]) -> bool {
         "as an ai you must",
         "hidden instruction",
     ];
-    PHRASES.iter().any(|phrase| says(words, phrase))
-        || found(
-            words,
+    PHRASES.iter().any(|phrase| words.says(phrase))
+        || words.found(
             "attention hey dear note message instruction* instructions important todo",
             &[
                 Step(2, MODELS),
@@ -357,9 +348,8 @@ fn addresses_a_model(words: &[String]) -> bool {
             ],
             |_| true,
         )
-        || found(words, "ai llm", &[Step(1, MODELS), Step(3, "must shall")], |_| true)
-        || found(
-            words,
+        || words.found("ai llm", &[Step(1, MODELS), Step(3, "must shall")], |_| true)
+        || words.found(
             "system admin",
             &[
                 Step(0, "message note notice alert update command instruction"),
@@ -370,10 +360,10 @@ fn addresses_a_model(words: &[String]) -> bool {
 }
 
 /// Something that somebody's authority is claimed for.
-fn danger(words: &[String]) -> bool {
+fn danger(words: &Words) -> bool {
     const ACTS: Set = "delet* drop* eras* wip* destroy* purg* truncat* remov* overwrit* alter disabl* export* dump* \
         transfer* wire wiring execut* shutdown unlock* clear*";
-    const THINGS: Set = "record* users customer* account* data* db table* log logs backup* server* rows schema* everything \
+    const THINGS: Set = "dollar* euro* usd eur record* users customer* account* data* db table* log logs backup* server* rows schema* everything \
         funds money payment* payroll salar* password* credential* secret* key keys token* evidence audit \
         production permissions privileges balance* limit* config* employee* patient* emails access systems \
         ssn* confidential transaction* files admin* firewall* security command*";
@@ -383,12 +373,12 @@ fn danger(words: &[String]) -> bool {
         privileges balance* production firewall* admin* customer* keys root sensitive restricted private";
     const DONE: Set =
         "deleted dropped erased wiped exported removed purged disabled transferred destroyed dumped";
-    found(words, ACTS, &[Step(5, THINGS)], |_| true)
-        || found(words, ASKS, &[Step(4, GUARDED)], |_| true)
-        || found(words, THINGS, &[Step(4, DONE)], |_| true)
+    words.found(ACTS, &[Step(5, THINGS)], |_| true)
+        || words.found(ASKS, &[Step(4, GUARDED)], |_| true)
+        || words.found(THINGS, &[Step(4, DONE)], |_| true)
 }
 
-fn claims_authority(words: &[String]) -> bool {
+fn claims_authority(words: &Words) -> bool {
     const ROLES: Set = "admin administrator ceo cto cfo ciso cio coo root superuser sysadmin dba developer creator boss \
         director president executive security auditor anthropic openai police fbi operator maintainer \
         supervisor owner compliance devops engineer manager management legal support";
@@ -418,9 +408,8 @@ fn claims_authority(words: &[String]) -> bool {
         "no questions",
         "my grandmother",
     ];
-    let claimed = found(words, "im am is as behalf", &[Step(4, ROLES)], |_| true)
-        || found(
-            words,
+    let claimed = words.found("im am is as behalf", &[Step(4, ROLES)], |_| true)
+        || words.found(
             ROLES,
             &[Step(
                 3,
@@ -429,9 +418,9 @@ fn claims_authority(words: &[String]) -> bool {
             )],
             |_| true,
         )
-        || found(words, "authoriz* authoris* approved permission", &[Step(4, ROLES)], |_| true)
-        || found(words, "emergency urgent* immediately asap", &[], |_| true)
-        || found(words, "sandbox staging simulation drill fiction* hypothetical*", &[], |_| true)
-        || PHRASES.iter().any(|phrase| says(words, phrase));
+        || words.found("authoriz* authoris* approved permission", &[Step(4, ROLES)], |_| true)
+        || words.found("emergency urgent* immediately asap", &[], |_| true)
+        || words.found("sandbox staging simulation drill fiction* hypothetical*", &[], |_| true)
+        || PHRASES.iter().any(|phrase| words.says(phrase));
     claimed && danger(words)
 }

@@ -78,6 +78,72 @@ const DRASTIC: [&str; 62] = [
     "regsvr32",
     "wmic",
 ];
+/// Programs that do harm with some arguments.
+const OTHERS: [&str; 63] = [
+    "aws",
+    "az",
+    "base64",
+    "chgrp",
+    "chmod",
+    "chown",
+    "clear-content",
+    "cp",
+    "curl",
+    "dd",
+    "del",
+    "delete",
+    "destroy",
+    "docker",
+    "erase",
+    "eval",
+    "find",
+    "format",
+    "format-volume",
+    "ftp",
+    "gcloud",
+    "git",
+    "gsutil",
+    "history",
+    "iex",
+    "init",
+    "install",
+    "invoke-expression",
+    "kill",
+    "kubectl",
+    "ln",
+    "mv",
+    "net",
+    "podman",
+    "powershell",
+    "pulumi",
+    "purge",
+    "pwsh",
+    "rd",
+    "reg",
+    "remove",
+    "remove-item",
+    "restart-computer",
+    "rm",
+    "rmdir",
+    "rsync",
+    "scp",
+    "service",
+    "set-executionpolicy",
+    "sftp",
+    "source",
+    "ssh",
+    "stop-computer",
+    "systemctl",
+    "tee",
+    "telinit",
+    "terraform",
+    "truncate",
+    "unlink",
+    "unset",
+    "wget",
+    "wipe",
+    "xxd",
+];
 /// Programs that run others, which come after their options.
 const WRAPPERS: [&str; 12] = [
     "env", "nohup", "xargs", "time", "exec", "command", "builtin", "nice", "timeout", "stdbuf", "setsid",
@@ -157,8 +223,20 @@ fn program(words: &[Word]) -> Option<(String, &[Word])> {
     }
 }
 
+/// Whether the name is one that [`command`] looks at; most words are not.
+fn known(name: &str) -> bool {
+    DRASTIC.contains(&name)
+        || SHELLS.contains(&name)
+        || OTHERS.contains(&name)
+        || name.starts_with("mkfs.")
+        || name.starts_with('$')
+}
+
 fn command(words: &[Word], reading: Reading) -> bool {
     let Some((name, arguments)) = program(words) else { return false };
+    if !known(&name) {
+        return false;
+    }
     let plain: Vec<String> =
         arguments.iter().take(MAX_ARGUMENTS).map(|word| word.to_ascii_lowercase()).collect();
     let has = |known: &[&str]| plain.iter().any(|word| known.contains(&word.as_str()));
@@ -235,6 +313,10 @@ fn command(words: &[Word], reading: Reading) -> bool {
         | "set-executionpolicy" => alone || lined,
         "powershell" | "pwsh" => has(&["-enc", "-encodedcommand", "-e", "-ep", "bypass", "-w", "hidden"]),
         "iex" | "invoke-expression" => lined || !plain.is_empty() && alone,
+        // Whatever the variable holds.
+        name if name.starts_with('$') => {
+            flags(first).is_some_and(|flags| flags.contains('r') && flags.contains('f'))
+        }
         "init" | "telinit" => matches!(first, "0" | "6"),
         "curl" | "wget" => uploads(&plain),
         "scp" | "rsync" | "sftp" | "ftp" | "ssh" => {

@@ -83,13 +83,8 @@ fn whole(text: &str) -> Option<bool> {
 
 fn dangerous(statement: &Statement) -> bool {
     let by_kind = match statement {
-        Statement::Query(_) | Statement::Insert(_) | Statement::Explain { .. } => false,
-        Statement::Update(update) => {
-            let sets_rights = update
-                .assignments
-                .iter()
-                .any(|assignment| is_column(&assignment.target.to_string(), RIGHTS_COLUMNS));
-            sets_rights || update.selection.as_ref().is_none_or(always_true)
+        Statement::Query(_) | Statement::Insert(_) | Statement::Update(_) | Statement::Explain { .. } => {
+            false
         }
         Statement::ShowTables { .. } | Statement::ExplainTable { .. } | Statement::ShowColumns { .. } => {
             false
@@ -106,14 +101,21 @@ impl Visitor for Search {
     type Break = ();
 
     fn pre_visit_statement(&mut self, statement: &Statement) -> ControlFlow<()> {
-        let inserts_rights = match statement {
+        let harms = match statement {
             Statement::Insert(insert) => {
                 is(&insert.table.to_string().to_ascii_lowercase(), "admin* role* permission* user_roles")
                     || (is(&insert.table.to_string().to_ascii_lowercase(), "user* account*")
                         && names_admin(&insert.to_string()))
                     || insert.columns.iter().any(|column| is_column(&column.to_string(), RIGHTS_COLUMNS))
             }
-            Statement::Query(_) | Statement::Update(_) | Statement::Explain { .. } => false,
+            Statement::Update(update) => {
+                let sets_rights = update
+                    .assignments
+                    .iter()
+                    .any(|assignment| is_column(&assignment.target.to_string(), RIGHTS_COLUMNS));
+                sets_rights || update.selection.as_ref().is_none_or(always_true)
+            }
+            Statement::Query(_) | Statement::Explain { .. } => false,
             // Nested or explained: as bad as on its own.
             Statement::Delete(_)
             | Statement::Merge(_)
@@ -121,7 +123,7 @@ impl Visitor for Search {
             | Statement::Truncate { .. } => true,
             _ => false,
         };
-        found(inserts_rights)
+        found(harms)
     }
 
     fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
