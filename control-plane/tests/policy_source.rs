@@ -1,5 +1,4 @@
 //! One document in three formats: the same policy, and the same errors at the right places.
-#![expect(clippy::unwrap_used, reason = "a test may fail loudly")]
 
 use agent_control_plane::policy::Policy;
 

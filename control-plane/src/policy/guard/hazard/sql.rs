@@ -82,16 +82,17 @@ fn whole(text: &str) -> Option<bool> {
 }
 
 fn dangerous(statement: &Statement) -> bool {
-    let by_kind = match statement {
-        Statement::Query(_) | Statement::Insert(_) | Statement::Update(_) | Statement::Explain { .. } => {
-            false
-        }
-        Statement::ShowTables { .. } | Statement::ExplainTable { .. } | Statement::ShowColumns { .. } => {
-            false
-        }
-        _ => true,
-    };
-    by_kind || statement.visit(&mut Search).is_break()
+    let harmless_kind = matches!(
+        statement,
+        Statement::Query(_)
+            | Statement::Insert(_)
+            | Statement::Update(_)
+            | Statement::Explain { .. }
+            | Statement::ExplainTable { .. }
+            | Statement::ShowTables { .. }
+            | Statement::ShowColumns { .. }
+    );
+    !harmless_kind || statement.visit(&mut Search).is_break()
 }
 
 /// Looks for what is dangerous wherever it stands in a tree.
