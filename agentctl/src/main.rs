@@ -6,6 +6,7 @@ mod agentdojo;
 mod demo;
 mod log;
 mod policy;
+mod schema;
 mod tool;
 
 use std::io::Write as _;
@@ -45,6 +46,9 @@ enum Command {
     /// Measure against public data sets
     #[command(subcommand)]
     Bench(Bench),
+    /// Print a JSON Schema
+    #[command(subcommand)]
+    Schema(schema::Command),
     /// Be the child process behind one of the demo's tools: JSON on standard input, JSON on standard output
     #[command(hide = true)]
     Tool {
@@ -81,6 +85,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Log(command) => log::run(command),
         Command::Policy(command) => policy::run(command),
         Command::Bench(Bench::Agentdojo(options)) => runtime()?.block_on(agentdojo::run(&options)),
+        Command::Schema(command) => schema::run(&command),
         Command::Tool { name } => tool::run(name),
     }
 }

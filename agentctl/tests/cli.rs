@@ -285,3 +285,12 @@ fn the_public_set_replays() {
     let listed = agentdojo(&data, policy).pop().unwrap();
     assert!(listed["attack_success"].as_f64().unwrap() < 100.0, "{listed}");
 }
+
+#[test]
+fn the_schema_of_a_policy_is_printed_as_json() {
+    let output = agentctl(&std::env::temp_dir(), &["schema", "policy"]);
+    assert_eq!(code(&output), Some(0));
+    let schema: Value = serde_json::from_str(&stdout(&output)).unwrap();
+    assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema");
+    assert_eq!(code(&agentctl(&std::env::temp_dir(), &["schema", "nonsense"])), Some(2));
+}

@@ -26,7 +26,9 @@ pub use output::Output;
 pub use path::{MAX_PATH, PathRoot};
 pub use registry::{Invocation, Registry};
 pub use role::ArgumentRole;
-pub use schema::{MAX_ENUM_VALUES, MAX_PATTERNS, MAX_PROPERTIES, MAX_SCHEMA_BYTES, MAX_SCHEMA_DEPTH};
+pub use schema::{
+    MAX_ENUM_VALUES, MAX_PATTERNS, MAX_PROPERTIES, MAX_SCHEMA_BYTES, MAX_SCHEMA_DEPTH, ValueSchema,
+};
 /// The version of schemars whose `JsonSchema` a tool's arguments derive.
 pub use schemars;
 pub use timer::TokioTimer;

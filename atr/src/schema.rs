@@ -21,6 +21,8 @@ pub const MAX_ENUM_VALUES: usize = 1024;
 pub const MAX_PATTERNS: usize = 64;
 
 const MAX_PATTERN_BYTES: usize = 1 << 20;
+/// The same for a [`ValueSchema`], of which one policy can hold many.
+const MAX_VALUE_PATTERN_BYTES: usize = 256 << 10;
 /// Most subschemas met when every `$ref` is followed, so that references to references cannot multiply.
 const MAX_EXPANSION: usize = 8192;
 /// Longest chain of references.
@@ -54,25 +56,11 @@ impl InputSchema {
 
     /// Checks the bounds, closes the root and compiles.
     pub(crate) fn compile(mut schema: Value) -> Result<Self, String> {
-        let limits = json::Limits { depth: MAX_SCHEMA_DEPTH, ..json::Limits::DEFAULT };
-        let size = json::check(&schema, &limits).and_then(|()| json::canonical(&schema)).map_err(show)?.len();
-        if MAX_SCHEMA_BYTES < size {
-            return Err(show(JsonError::TooLarge { limit: MAX_SCHEMA_BYTES }));
-        }
+        // Before anything else walks it.
+        check_size(&schema)?;
         close(&mut schema)?;
-        let survey = Survey::of(&schema)?;
-        let mut expansion = Expansion { survey: &survey, met: 0, recursive: false, open: Vec::new() };
-        expansion.follow(&schema)?;
-        let (expansion, recursive) = (expansion.met, expansion.recursive);
-        let names = survey.names_in(&schema)?;
-        let validator = jsonschema::options()
-            .with_draft(Draft::Draft202012)
-            .offline()
-            .with_pattern_options(
-                PatternOptions::regex().size_limit(MAX_PATTERN_BYTES).dfa_size_limit(MAX_PATTERN_BYTES),
-            )
-            .build(&schema)
-            .map_err(|error| one_line(format_args!("`{}`: {error}", error.instance_path()), 512))?;
+        let names = Survey::of(&schema)?.names_in(&schema)?;
+        let (validator, expansion, recursive) = validator(&schema, MAX_PATTERN_BYTES)?;
         Ok(Self { schema, validator, names, expansion, recursive })
     }
 
@@ -114,6 +102,61 @@ impl InputSchema {
         }
         let times = if self.recursive { levels } else { 1 };
         self.expansion.saturating_pow(times).saturating_mul(nodes)
+    }
+}
+
+fn check_size(schema: &Value) -> Result<(), String> {
+    let limits = json::Limits { depth: MAX_SCHEMA_DEPTH, ..json::Limits::DEFAULT };
+    let size = json::check(schema, &limits).and_then(|()| json::canonical(schema)).map_err(show)?.len();
+    if MAX_SCHEMA_BYTES < size {
+        return Err(show(JsonError::TooLarge { limit: MAX_SCHEMA_BYTES }));
+    }
+    Ok(())
+}
+
+/// Surveys and compiles a schema whose size is in bounds: the validator, its expansion and whether it is recursive.
+fn validator(schema: &Value, pattern_bytes: usize) -> Result<(Validator, usize, bool), String> {
+    let survey = Survey::of(schema)?;
+    let mut expansion = Expansion { survey: &survey, met: 0, recursive: false, open: Vec::new() };
+    expansion.follow(schema)?;
+    let (expansion, recursive) = (expansion.met, expansion.recursive);
+    let validator = jsonschema::options()
+        .with_draft(Draft::Draft202012)
+        .offline()
+        .with_pattern_options(PatternOptions::regex().size_limit(pattern_bytes).dfa_size_limit(pattern_bytes))
+        .build(schema)
+        .map_err(|error| one_line(format_args!("`{}`: {error}", error.instance_path()), 512))?;
+    Ok((validator, expansion, recursive))
+}
+
+/// A JSON Schema (2020-12) for any value, within the bounds of a tool's schema but taken as it is written: the root is
+/// neither closed nor an object. It does not refer to itself, so judging costs at most its size times the value's.
+#[derive(Debug)]
+pub struct ValueSchema {
+    validator: Validator,
+}
+
+impl ValueSchema {
+    /// Checks the bounds and compiles.
+    ///
+    /// # Errors
+    /// Why it cannot be used, in one line: it is no schema of that dialect, breaks a bound, refers to something outside
+    /// of itself or to itself, or holds a pattern that cannot run in linear time.
+    pub fn compile(schema: &Value) -> Result<Self, String> {
+        check_size(schema)?;
+        if schema.get("$schema").is_some_and(|dialect| dialect.as_str() != Some(DRAFT_2020_12)) {
+            return Err(format!("`$schema` is not `{DRAFT_2020_12}`"));
+        }
+        match validator(schema, MAX_VALUE_PATTERN_BYTES)? {
+            (_, _, true) => Err("it refers to itself".to_owned()),
+            (validator, _, false) => Ok(Self { validator }),
+        }
+    }
+
+    /// Whether `value` fits. Values are never coerced.
+    #[must_use]
+    pub fn fits(&self, value: &Value) -> bool {
+        self.validator.is_valid(value)
     }
 }
 

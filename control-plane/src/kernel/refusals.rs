@@ -147,6 +147,7 @@ impl Lately {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Policy;
     use crate::denial::Reason;
     use crate::policy::OnViolation;
     use crate::policy::request::ReadFile;
@@ -164,22 +165,22 @@ mod tests {
 
     #[test]
     fn a_refusal_is_recalled_for_the_same_call_under_the_same_policy_only() {
-        let (policy, other) = (Policy::deny_all(), Policy::pack("read_only").unwrap());
+        let (policy, other) = (Policy::deny_all().digest(), Policy::pack("read_only").unwrap().digest());
         let mut refusals = Refusals::default();
-        assert!(refusals.recall(&policy, &read(1)).is_none());
-        refusals.remember(&policy, &read(1), &denial(Reason::Unmatched, Verdict::Deny), 7);
-        assert!(refusals.recall(&policy, &read(2)).is_none(), "another length is another call");
-        assert!(refusals.recall(&other, &read(1)).is_none(), "another policy may say otherwise");
-        let recalled = refusals.recall(&policy, &read(1)).unwrap();
+        assert!(refusals.recall(policy, &read(1)).is_none());
+        refusals.remember(policy, &read(1), &denial(Reason::Unmatched, Verdict::Deny), 7);
+        assert!(refusals.recall(policy, &read(2)).is_none(), "another length is another call");
+        assert!(refusals.recall(other, &read(1)).is_none(), "another policy may say otherwise");
+        let recalled = refusals.recall(policy, &read(1)).unwrap();
         assert_eq!((recalled.of, recalled.denial.repeats()), (7, 1));
     }
 
     #[test]
     fn what_needs_consent_is_never_recalled() {
-        let policy = Policy::deny_all();
+        let policy = Policy::deny_all().digest();
         let mut refusals = Refusals::default();
-        refusals.remember(&policy, &read(1), &denial(Reason::NoApprover, Verdict::Ask), 7);
-        assert!(refusals.recall(&policy, &read(1)).is_none());
+        refusals.remember(policy, &read(1), &denial(Reason::NoApprover, Verdict::Ask), 7);
+        assert!(refusals.recall(policy, &read(1)).is_none());
     }
 
     #[test]

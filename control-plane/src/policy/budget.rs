@@ -8,6 +8,12 @@ pub const MAX_REGEX_COST: usize = 256 << 10;
 /// Most bytes in all patterns of one policy that are neither an exact name nor a prefix.
 pub const MAX_GLOB_BYTES: usize = 128 << 10;
 
+/// Most `schema` guards in one policy. Each may hold what a tool's schema may.
+pub const MAX_SCHEMAS: usize = 64;
+
+/// Most bytes in all words of the `contains_any` guards of one policy.
+pub const MAX_NEEDLE_BYTES: usize = 256 << 10;
+
 /// A class that ignores case visits every character it has, up to all of Unicode.
 const FOLDED_CLASS: usize = 1024;
 
@@ -17,11 +23,19 @@ pub(super) struct Budget {
     regexes: usize,
     regex_cost: usize,
     glob_bytes: usize,
+    schemas: usize,
+    needle_bytes: usize,
 }
 
 impl Budget {
     pub(super) fn new() -> Self {
-        Self { regexes: MAX_REGEXES, regex_cost: MAX_REGEX_COST, glob_bytes: MAX_GLOB_BYTES }
+        Self {
+            regexes: MAX_REGEXES,
+            regex_cost: MAX_REGEX_COST,
+            glob_bytes: MAX_GLOB_BYTES,
+            schemas: MAX_SCHEMAS,
+            needle_bytes: MAX_NEEDLE_BYTES,
+        }
     }
 
     /// Pays for one regex.
@@ -35,6 +49,27 @@ impl Budget {
             format!("the regexes cost more than {MAX_REGEX_COST}: their bytes, and {FOLDED_CLASS} for a class under `i`")
         })?;
         (self.regexes, self.regex_cost) = (regexes, cost);
+        Ok(())
+    }
+
+    /// Pays for one word to look for.
+    ///
+    /// # Errors
+    /// That the limit would be broken; nothing is paid then.
+    pub(super) fn needle(&mut self, word: &str) -> Result<(), String> {
+        let left = self.needle_bytes.checked_sub(word.len());
+        self.needle_bytes = left
+            .ok_or_else(|| format!("the words of `contains_any` hold more than {MAX_NEEDLE_BYTES} bytes"))?;
+        Ok(())
+    }
+
+    /// Pays for one schema.
+    ///
+    /// # Errors
+    /// That the limit would be broken; nothing is paid then.
+    pub(super) fn schema(&mut self) -> Result<(), String> {
+        let left = self.schemas.checked_sub(1);
+        self.schemas = left.ok_or_else(|| format!("more than {MAX_SCHEMAS} `schema` guards"))?;
         Ok(())
     }
 

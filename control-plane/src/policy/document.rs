@@ -19,7 +19,7 @@ use super::pack::{PACKS, Pack};
 use super::pattern::{Kind, Pattern, Patterns};
 use super::rule::Rule;
 use super::snapshot::{Indexes, Looks, Snapshot};
-use super::source::{self, Node, Tree};
+use super::source::{self, Format, Node, Tree};
 use crate::question::CallKind;
 
 /// A policy is written by people; a larger file is refused unread.
@@ -27,8 +27,8 @@ pub const MAX_POLICY_BYTES: usize = 1 << 20;
 /// Most rules in one policy, packs included.
 pub const MAX_RULES: usize = 20_000;
 
-const FIELDS: [&str; 6] = ["version", "name", "packs", "on_violation", "unmatched", "rules"];
-const RULE_FIELDS: [&str; 13] = [
+pub(super) const FIELDS: [&str; 6] = ["version", "name", "packs", "on_violation", "unmatched", "rules"];
+pub(super) const RULE_FIELDS: [&str; 13] = [
     "id",
     "effect",
     "calls",
@@ -43,11 +43,11 @@ const RULE_FIELDS: [&str; 13] = [
     "ask",
     "on_violation",
 ];
-const EFFECTS: [(&str, Verdict); 3] =
+pub(super) const EFFECTS: [(&str, Verdict); 3] =
     [("allow", Verdict::Allow), ("deny", Verdict::Deny), ("ask", Verdict::Ask)];
 
 /// Compiles the bytes of a document.
-pub(super) fn load(file: &Arc<str>, bytes: &[u8]) -> Result<Snapshot, PolicyErrors> {
+pub(super) fn load(file: &Arc<str>, format: Format, bytes: &[u8]) -> Result<Snapshot, PolicyErrors> {
     let mut report = Report::new(file);
     if MAX_POLICY_BYTES < bytes.len() {
         let message = format!("the policy is larger than {MAX_POLICY_BYTES} bytes");
@@ -58,7 +58,8 @@ pub(super) fn load(file: &Arc<str>, bytes: &[u8]) -> Result<Snapshot, PolicyErro
         report.add(Code::Unreadable, Mark::NOWHERE, "the policy is not UTF-8");
         return report.finish(None);
     };
-    let snapshot = source::parse(text, &mut report).and_then(|root| compile(file, &root, &mut report));
+    let snapshot =
+        source::parse(format, text, &mut report).and_then(|root| compile(file, &root, &mut report));
     report.finish(snapshot)
 }
 
@@ -219,7 +220,7 @@ impl<'r> Loader<'r> {
     fn pack(&mut self, pack: &Pack) {
         let name = format!("pack:{}", pack.name).into();
         let mut inner = Report::new(&name);
-        let root = source::parse(pack.text, &mut inner);
+        let root = source::parse(Format::Yaml, pack.text, &mut inner);
         self.report.absorb(inner);
         let rules = root.as_ref().and_then(|root| fields::map(root, "a pack", self.report)?.first());
         if let Some(rules) = rules.and_then(|entry| fields::list(&entry.value, "`rules`", self.report)) {

@@ -213,7 +213,6 @@ impl Code {
             Self::UnknownTool => "AK0131",
             Self::Misplaced => "AK0132",
             Self::Layer => "AK0136",
-            #[cfg(any(feature = "cedar", feature = "rego"))]
             Self::Engine => "AK0137",
             Self::Unenforceable => "AK0138",
             Self::Case => "AK0139",

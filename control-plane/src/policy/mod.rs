@@ -6,7 +6,7 @@
 //!
 //! # The document
 //!
-//! YAML 1.2, of which JSON is a part, at most [`MAX_POLICY_BYTES`]:
+//! YAML 1.2, JSON or TOML, at most [`MAX_POLICY_BYTES`]. All three say the same; here it is in YAML:
 //!
 //! ```yaml
 //! version: 1
@@ -39,16 +39,34 @@
 //!     on_violation: deny          # only where the effect is deny or ask
 //! ```
 //!
-//! An unknown field, word or guard, a repeated key, a tag, an anchor, an empty selector and a rule that could never
+//! In TOML a rule is a `[[rules]]` table, and the keys of `when` are quoted: `when = { "args.amount" = { gt = 1000 } }`.
+//!
+//! An unknown field, word or guard, a repeated key, a tag, an anchor, a date, an empty selector and a rule that could never
 //! match are errors. [`PolicyErrors`] lists as many as one reading finds, each with its line and column, and a
 //! document with one error is refused as a whole. Text must be text: a bare `123` or `true` needs quotes where text
 //! is meant, and so does, in a guard, what other readers of YAML take for a boolean, a number or a date (`yes`, `off`,
 //! `1_000`, `0b1`, `1:30`, `2001-12-14`). There are at most [`MAX_RULES`] rules, nested at most [`MAX_DEPTH`] levels deep, with at most
-//! [`MAX_REGEXES`] regexes that cost at most [`MAX_REGEX_COST`], and at most [`MAX_GLOB_BYTES`] of patterns that are
-//! neither an exact name nor a prefix. So the largest document compiles in about two seconds.
+//! [`MAX_REGEXES`] regexes that cost at most [`MAX_REGEX_COST`], at most [`MAX_GLOB_BYTES`] of patterns that are
+//! neither an exact name nor a prefix, [`MAX_SCHEMAS`] schemas and [`MAX_NEEDLE_BYTES`] of words to look for.
+//! [`schema`] gives the form of a document as a JSON Schema.
 //!
-//! Packs: `default_deny` has no rules. `read_only` allows `read` and `open` on `/**`, the agent's own tree, and
-//! nothing else.
+//! # Packs
+//!
+//! - `default_deny` has no rules.
+//! - `read_only` allows `read` and `open` on `/**`, the agent's own tree, and nothing else: no tool, no write, no signal.
+//! - `audit` allows every tool and the whole own tree, signals aside. Everything is recorded as under any policy; it is the
+//!   pack for finding out what an agent does before writing down what it may do. It protects nothing.
+//! - `no_pii` allows nothing. It denies `exec` with arguments that hold cards, IBANs, social security or telephone
+//!   numbers, keys, tokens or credentials, in any text and reading; the agent lives on. Mail addresses do not count, since
+//!   whatever sends mail needs them. What an agent writes into files is not looked at.
+//! - `strict` allows every tool and the whole own tree, but for `exec` with arguments in which a `hazard` is found, or a
+//!   card, a social security number or a key, and but for tools whose id says that they delete; the agent lives on. It can be used on
+//!   its own, with tools nobody has written rules for, and it is what it looks like: a net of detectors. The red-team set
+//!   under `testdata/` has four parts, each written before the detectors had seen it. When they first met it, they missed 0 of
+//!   42, 2 of 52, 8 of 72 and 8 of 96 of the harmful calls of each, and stopped 0 of 25, 1 of 31, 2 of 40 and 0 of 40
+//!   harmless ones; by now they know all four. Orders that are wrong only for who gives them, such as a payment to somebody else, they do
+//!   not see at all. A list of what is granted is safer. Beside such a list, take the hazards into rules of your
+//!   own: every pack's allow rules stand beside yours.
 //!
 //! # How rules combine
 //!
@@ -206,17 +224,25 @@
 //! | `matches: regex` | is a text that the regex finds itself in; write `^…$` for the whole; linear time |
 //! | `path: {under: [/data]}` | is an absolute path with one spelling, at or below one of these folders |
 //! | `url: {..}` | is a URL as described below |
+//! | `email: {domains: [..]}` | is one plain mail address in one of these domains |
+//! | `ip: {in: [10.0.0.0/8]}` | is one address, plainly spelt, in one of these networks |
 //! | `sql: {..}` | is a statement as described below |
+//! | `command: {programs: [..], arguments: guard}` | is one simple shell command of a listed program, every argument of which passes the guard (left out: any argument) |
+//! | `schema: {..}` | fits this JSON Schema (2020-12) |
+//! | `contains_any: [words]` | holds one of these words in some text |
+//! | `sensitive: [kinds]`, `sensitive: any` | holds data of one of these kinds in some text |
+//! | `hazard: [kinds]`, `hazard: any` | holds, in some text, what one of these detectors looks for |
 //! | `not: guard` | does not pass the guard |
 //! | `any_of: [guards]` | passes at least one |
 //! | `each: guard`, `some: guard` | is an array of which every, at least one item passes |
 //! | `first: guard`, `rest: guard` | is an array whose first item, whose remainder passes |
+//! | `any_leaf: guard`, `every_leaf: guard` | holds, at any depth, a text that passes, only texts that pass; keys count as texts |
 //!
 //! ## When a guard cannot be applied
 //!
 //! A missing value, a value of another type, or text that does not parse makes a guard neither true nor false. That
 //! is an error, also under `not`; `any_of` may still be true, and a map of guards false, by another guard. `each`
-//! holds for an empty array, `some` does not, and `first` and `rest` cannot be applied to one. `eq`, `ne`, `in` and
+//! and `every_leaf` hold where there is nothing to judge, `some` and `any_leaf` do not, and `first` and `rest` cannot be applied to one. `eq`, `ne`, `in` and
 //! `not_in` cannot be applied to a value whose JSON type is that of none of their literals: `ne: evil` does not hold for
 //! `["evil"]`. Null is comparable with everything, and everything with literals that are all null. A rule whose
 //! conditions end in an error **matches if it denies or asks and does not match if it allows**. `ne` and `not_in` are
@@ -238,6 +264,60 @@
 //!
 //! User names in URLs, control characters, blanks, backslashes, escapes in the host and whatever else the parser
 //! would repair or strip are errors of the guard, as is a URL of more than 8 KiB.
+//!
+//! `networks` lists ranges of addresses (`203.0.113.0/24`, `fd00::/8`); a literal in one of them needs neither an entry in
+//! `hosts` nor a class. In `url` as in `ip`, an IPv6 address that carries an IPv4 one (`::ffff:10.0.0.1`) counts as that.
+//!
+//! ## `email`
+//!
+//! The text is exactly one address: a local part of letters, digits and `_+-='&~#`, in atoms between single dots, at a
+//! domain that is compared like the host of a URL, with the same patterns and the same care for internal names. Comments,
+//! quoted local parts, display names, lists, address literals, routes by `%` and `!`, a leading `-`, and blanks and
+//! control characters anywhere are errors of the guard.
+//!
+//! ## `command`
+//!
+//! The guard is a grant: the text is words parted by blanks, some in quotes, that a shell would pass on as they are. Operators,
+//! redirections, substitutions, variables, patterns, backslashes, comments, assignments, `~`, `%`, `^`, line ends and
+//! unclosed quotes are errors of the guard, whatever the program. Names of programs are compared to the byte, so `/bin/ls`
+//! is not `ls`. An array of arguments is for `first` and `rest`.
+//!
+//! ## `schema`
+//!
+//! Within the bounds of a tool's schema: no reference to anything outside of it or to itself, no `$id` and no anchors,
+//! regexes in linear time, `format` not asserted.
+//!
+//! ## Guards on all texts
+//!
+//! `contains_any`, `sensitive` and `hazard` take a value of any type and look at every text in it at any depth, keys
+//! included, and at numbers as they print. Each text is read in all the ways of [`agent_primitives::text`]: compatibility forms, case,
+//! zero-width characters, look-alikes, percent, HTML and backslash escapes, base64, hexadecimal and so on. The texts of the value are also put together, with and without a blank, in the
+//! order of the document and in the opposite order of each object's entries, so that what was split over two fields is
+//! found (addresses, telephone numbers and credentials excepted). Where that makes a word that nobody wrote, it is found as well. If there is more to look at than
+//! a decision may take, the guard is in error, and a rule that denies matches.
+//!
+//! `contains_any` finds a word in the middle of another: `ban` in `bank`.
+//!
+//! `sensitive` knows `card iban ssn email phone api_key jwt private_key credential`; see [`agent_primitives::detect`]. A text
+//! under a key that names a secret (`password`, `api_key`, …) is a credential.
+//!
+//! `hazard` is made of detectors. They miss what they do not know and stop some harmless text, so they belong into rules
+//! that deny or ask, beside rules that grant:
+//!
+//! A text of more than 64 KiB is an error of `hazard`.
+//!
+//! - `sql`: statements that destroy, grant, run programs or read files; updates of everything or of rights; columns and
+//!   tables that hold passwords and the like; conditions made true. A text that is SQL is judged by its tree, and
+//!   its literals are data; in other text, the beginnings of such statements count.
+//! - `shell`: command lines, also inside of prose, that remove recursively or by force, overwrite disks, escalate, stop services, open
+//!   connections, upload files, or run what they fetched or decoded.
+//! - `code`: program text that starts processes, deletes files, runs text or reaches for the interpreter; templates and
+//!   look-ups that run.
+//! - `path`: paths into the system, into hidden folders of homes, to keys and password files, and any with `..`.
+//! - `url`: addresses inside of the machine or the network, user names in URLs, schemes that read files or run
+//!   code, known drop sites, and hosts that call themselves hostile.
+//! - `orders`: English phrases that order to forget rules, to destroy, to give secrets or data away, to lower defences or
+//!   raise rights, to hide it from people, or that claim authority for such an act.
 //!
 //! ## `sql`
 //!
@@ -284,6 +364,7 @@ mod pattern;
 pub(crate) mod permit;
 pub(crate) mod request;
 mod rule;
+mod schema;
 pub mod security_md;
 mod set;
 pub mod simulate;
@@ -301,7 +382,7 @@ use agent_primitives::{AgentId, Digest, ToolId, suggest};
 use serde_json::Value;
 
 pub use self::ask::{MAX_APPROVERS, MAX_ASK_TIMEOUT};
-pub use self::budget::{MAX_GLOB_BYTES, MAX_REGEX_COST, MAX_REGEXES};
+pub use self::budget::{MAX_GLOB_BYTES, MAX_NEEDLE_BYTES, MAX_REGEX_COST, MAX_REGEXES, MAX_SCHEMAS};
 pub use self::decision::{Decision, MAX_DECIDING_RULES, OnViolation};
 pub use self::document::{MAX_POLICY_BYTES, MAX_RULES};
 pub use self::engine::{Opinion, PolicyEngine};
@@ -309,6 +390,7 @@ pub use self::error::{MAX_ERRORS, PolicyError, PolicyErrors};
 pub use self::guard::DEFAULT_SQL_FUNCTIONS;
 pub(crate) use self::limits::{RuleLimit, Scope};
 pub use self::rule::RuleInfo;
+pub use self::schema::schema;
 pub(crate) use self::set::Standing;
 pub use self::set::{MAX_LAYERS, MAX_PATTERN_LAYERS, PolicySet, PolicySetBuilder};
 pub use self::source::MAX_DEPTH;
@@ -316,6 +398,7 @@ pub use self::source::MAX_DEPTH;
 use self::error::{Code, Mark, Report, quoted};
 pub(crate) use self::snapshot::Looks;
 use self::snapshot::Snapshot;
+use self::source::Format;
 use crate::question::{Caller, Question};
 
 /// A compiled policy: immutable, shared, cheap to clone.
@@ -357,17 +440,45 @@ impl Policy {
     /// # Errors
     /// [`PolicyErrors`] lists everything that was found wrong; no part of such a document is ever in force.
     pub fn from_yaml(source_name: &str, text: &str) -> Result<Self, PolicyErrors> {
-        document::load(&source_name.into(), text.as_bytes()).map(Self::of)
+        Self::read(source_name, Format::Yaml, text)
     }
 
-    /// Reads a regular file and compiles it; at most [`MAX_POLICY_BYTES`] are read. Blocks the thread.
+    /// Compiles a document in JSON, read strictly; otherwise as [`Policy::from_yaml`].
     ///
     /// # Errors
-    /// As [`Policy::from_yaml`], and `AK0110` when the file cannot be read or is not UTF-8.
+    /// As [`Policy::from_yaml`].
+    pub fn from_json(source_name: &str, text: &str) -> Result<Self, PolicyErrors> {
+        Self::read(source_name, Format::Json, text)
+    }
+
+    /// Compiles a document in TOML; otherwise as [`Policy::from_yaml`].
+    ///
+    /// # Errors
+    /// As [`Policy::from_yaml`].
+    pub fn from_toml(source_name: &str, text: &str) -> Result<Self, PolicyErrors> {
+        Self::read(source_name, Format::Toml, text)
+    }
+
+    fn read(source_name: &str, format: Format, text: &str) -> Result<Self, PolicyErrors> {
+        document::load(&source_name.into(), format, text.as_bytes()).map(Self::of)
+    }
+
+    /// Reads a regular file and compiles it; at most [`MAX_POLICY_BYTES`] are read. The name ends in `.yaml`, `.yml`,
+    /// `.json` or `.toml` and so says what the file is written in. Blocks the thread.
+    ///
+    /// # Errors
+    /// As [`Policy::from_yaml`], and `AK0110` when the file cannot be read, has another name or is not UTF-8.
     pub fn load(path: impl AsRef<Path>) -> Result<Self, PolicyErrors> {
         let file: Arc<str> = path.as_ref().display().to_string().into();
+        let Some(format) = Format::of(path.as_ref()) else {
+            let mut report = Report::new(&file);
+            let message = "the name does not say what the policy is written in";
+            let help = "let it end in .yaml, .yml, .json or .toml";
+            report.add_help(Code::Unreadable, Mark::NOWHERE, message, help);
+            return report.finish(None);
+        };
         match read(path.as_ref()) {
-            Ok(bytes) => document::load(&file, &bytes).map(Self::of),
+            Ok(bytes) => document::load(&file, format, &bytes).map(Self::of),
             Err(error) => {
                 let mut report = Report::new(&file);
                 report.add(Code::Unreadable, Mark::NOWHERE, format!("cannot read the policy: {error}"));

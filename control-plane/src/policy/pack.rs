@@ -8,7 +8,7 @@ pub(super) struct Pack {
 }
 
 /// Every pack there is.
-pub(super) const PACKS: [Pack; 2] = [
+pub(super) const PACKS: [Pack; 5] = [
     Pack { name: "default_deny", text: "rules: []\n" },
     Pack {
         name: "read_only",
@@ -18,6 +18,54 @@ rules:
     effect: allow
     calls: [read, open]
     paths: ["/**"]
+"#,
+    },
+    Pack {
+        name: "audit",
+        text: r#"
+rules:
+  - { id: audit.tools, effect: allow, calls: [exec], tools: ["*"] }
+  - { id: audit.own-tree, effect: allow, calls: [read, write, open], paths: ["/**"] }
+"#,
+    },
+    Pack {
+        name: "no_pii",
+        text: r#"
+rules:
+  - id: no_pii.arguments
+    effect: deny
+    on_violation: deny
+    calls: [exec]
+    tools: ["*"]
+    when: { args: { sensitive: [card, iban, ssn, phone, api_key, jwt, private_key, credential] } }
+"#,
+    },
+    Pack {
+        name: "strict",
+        text: r#"
+rules:
+  - { id: strict.tools, effect: allow, calls: [exec], tools: ["*"] }
+  - { id: strict.own-tree, effect: allow, calls: [read, write, open], paths: ["/**"] }
+  - { id: strict.sql, effect: deny, on_violation: deny, calls: [exec], tools: ["*"], when: { args: { hazard: [sql] } } }
+  - { id: strict.shell, effect: deny, on_violation: deny, calls: [exec], tools: ["*"], when: { args: { hazard: [shell, code] } } }
+  - { id: strict.files, effect: deny, on_violation: deny, calls: [exec], tools: ["*"], when: { args: { hazard: [path] } } }
+  - { id: strict.addresses, effect: deny, on_violation: deny, calls: [exec], tools: ["*"], when: { args: { hazard: [url] } } }
+  - { id: strict.orders, effect: deny, on_violation: deny, calls: [exec], tools: ["*"], when: { args: { hazard: [orders] } } }
+  - id: strict.secrets
+    effect: deny
+    on_violation: deny
+    calls: [exec]
+    tools: ["*"]
+    when: { args: { sensitive: [card, ssn, api_key, private_key] } }
+  - id: strict.deletion
+    effect: deny
+    on_violation: deny
+    calls: [exec]
+    tools:
+      - "*{delete,Delete,DELETE,destroy,Destroy,erase,Erase,wipe,Wipe,purge,Purge,unlink,Unlink,rmdir,truncate,Truncate}*"
+      - "{drop,Drop,remove,Remove}{_,-,.,F,T,D,U,A}*"
+      - "*{_,-,.,/}{drop,remove}{_,-,.}*"
+      - "*{_,-,.,/}{drop,remove}"
 "#,
     },
 ];

@@ -30,7 +30,7 @@ use serde_json::Number;
 
 use super::error::{Code, Mark, PolicyErrors, Report, quoted};
 use super::fields::{self, Fields};
-use super::source::{self, Entry, Node, Tree};
+use super::source::{self, Entry, Format, Node, Tree};
 use super::{MAX_POLICY_BYTES, Policy, document};
 
 mod blocks;
@@ -70,7 +70,7 @@ pub fn load(source_name: &str, text: &str) -> Result<Policy, PolicyErrors> {
 fn merged(text: &str, report: &mut Report) -> Option<Node> {
     let mut entries: Vec<Entry> = Vec::new();
     for block in blocks::of(text, report)? {
-        let root = source::parse(&block, report)?;
+        let root = source::parse(Format::Yaml, &block, report)?;
         let Node { tree, at, .. } = root;
         let more = match tree {
             Tree::Map(more) => more,

@@ -1,14 +1,15 @@
-//! Reads YAML into a tree that remembers where each part stood.
+//! Reads a document into a tree that remembers where each part stood.
 //!
-//! Only what JSON can say is taken: no tags, anchors, aliases, merge keys or directives, text as keys, one document.
-//! What a reviewer sees is then what is in force.
+//! Only what JSON can say is taken, whatever the format. What a reviewer sees is then what is in force.
 
 mod ambiguous;
+mod json;
+mod toml;
+mod yaml;
 
-use std::collections::HashSet;
+use std::path::Path;
 
 use serde_json::{Number, Value};
-use serde_saphyr::granit_parser::{self, ErrorKind, Event, Parser, ScalarStyle, Span};
 
 use super::error::{Code, Mark, Report, quoted};
 
@@ -16,6 +17,26 @@ use super::error::{Code, Mark, Report, quoted};
 pub const MAX_DEPTH: usize = 32;
 /// Largest integer a double holds exactly; beyond it two texts would mean one number.
 const MAX_EXACT: u64 = (1 << 53) - 1;
+
+/// What a document is written in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Format {
+    Yaml,
+    Json,
+    Toml,
+}
+
+impl Format {
+    /// By the end of the file's name, in small letters.
+    pub(super) fn of(path: &Path) -> Option<Self> {
+        match path.extension()?.to_str()? {
+            "yaml" | "yml" => Some(Self::Yaml),
+            "json" => Some(Self::Json),
+            "toml" => Some(Self::Toml),
+            _ => None,
+        }
+    }
+}
 
 /// A value and where it stood.
 #[derive(Debug)]
@@ -104,201 +125,15 @@ impl Node {
 }
 
 /// Parses one document. `None` means that no tree could be built; the report says why.
-pub(super) fn parse(text: &str, report: &mut Report) -> Option<Node> {
-    let options = granit_parser::options! {
-        disallow_directives: true,
-        emit_comments: false,
-        flow_nesting_limit: MAX_DEPTH,
-        block_nesting_limit: MAX_DEPTH,
-    };
-    let mut builder = Builder { report, open: Vec::new(), root: None, documents: 0 };
-    for event in Parser::new_from_str_with_options(text, options) {
-        match event {
-            Ok((event, span)) => builder.take(event, span)?,
-            Err(error) => {
-                let at = mark(error.marker().line(), error.marker().col());
-                match error.kind() {
-                    ErrorKind::RecursionLimitExceeded => builder.too_deep(at),
-                    _ => {
-                        let message = format!("not YAML: {}", one_line(&error.info()));
-                        builder.report.add(Code::Syntax, at, message);
-                    }
-                }
-                return None;
-            }
-        }
-    }
-    let root = builder.root.take();
-    if root.is_none() {
-        report.add_help(
-            Code::NotOneDocument,
-            Mark { line: 1, column: 1 },
-            "the document is empty",
-            "a policy that grants nothing is `version: 1` and `packs: [default_deny]`",
-        );
-    }
-    root
-}
-
-/// The tree under construction.
-struct Builder<'r> {
-    report: &'r mut Report,
-    open: Vec<Open>,
-    root: Option<Node>,
-    documents: usize,
-}
-
-/// A key that waits for its value; `None` as text if it was reported and the entry is to be dropped.
-type Key = (Option<String>, Mark);
-
-/// A list or map whose end was not seen yet.
-enum Open {
-    List { at: Mark, items: Vec<Node> },
-    Map { at: Mark, entries: Vec<Entry>, seen: HashSet<String>, key: Option<Key> },
-}
-
-impl Builder<'_> {
-    /// Takes the next event; `None` ends the reading after an error that leaves nothing to go on with.
-    fn take(&mut self, event: Event<'_>, span: Span) -> Option<()> {
-        let at = mark(span.start.line(), span.start.col());
-        match event {
-            Event::DocumentStart(..) => {
-                self.documents += 1;
-                if 1 < self.documents {
-                    self.report.add(Code::NotOneDocument, at, "a policy is one document");
-                    return None;
-                }
-            }
-            Event::Scalar(text, style, anchor, tag) => {
-                self.no_extras(at, anchor, tag.is_some());
-                self.scalar(at, &text, style);
-            }
-            Event::SequenceStart(_, anchor, tag) => {
-                self.no_extras(at, anchor, tag.is_some());
-                self.open(at, Open::List { at, items: Vec::new() })?;
-            }
-            Event::MappingStart(_, anchor, tag) => {
-                self.no_extras(at, anchor, tag.is_some());
-                self.open(at, Open::Map { at, entries: Vec::new(), seen: HashSet::new(), key: None })?;
-            }
-            Event::SequenceEnd | Event::MappingEnd => self.close(),
-            Event::Alias(_) | Event::UnresolvedAlias(_) => {
-                self.report.add_help(
-                    Code::NotData,
-                    at,
-                    "aliases are not part of the policy language",
-                    "write the value out",
-                );
-                self.place(Node::new(at, Tree::Reported));
-            }
-            _ => {}
-        }
-        Some(())
-    }
-
-    fn no_extras(&mut self, at: Mark, anchor: usize, tagged: bool) {
-        if anchor != 0 {
-            self.report.add_help(
-                Code::NotData,
-                at,
-                "anchors are not part of the policy language",
-                "write the value out",
-            );
-        }
-        if tagged {
-            self.report.add(Code::NotData, at, "tags are not part of the policy language");
-        }
-    }
-
-    fn open(&mut self, at: Mark, open: Open) -> Option<()> {
-        if MAX_DEPTH <= self.open.len() {
-            self.too_deep(at);
-            return None;
-        }
-        self.open.push(open);
-        Some(())
-    }
-
-    fn too_deep(&mut self, at: Mark) {
-        self.report.add(Code::Limit, at, format!("nested deeper than {MAX_DEPTH} levels"));
-    }
-
-    fn close(&mut self) {
-        let node = match self.open.pop() {
-            Some(Open::List { at, items }) => Node::new(at, Tree::List(items)),
-            Some(Open::Map { at, entries, .. }) => Node::new(at, Tree::Map(entries)),
-            None => return,
-        };
-        self.place(node);
-    }
-
-    fn scalar(&mut self, at: Mark, text: &str, style: ScalarStyle) {
-        let is_key = matches!(self.open.last(), Some(Open::Map { key: None, .. }));
-        let tree = if style == ScalarStyle::Plain { plain(text) } else { Ok(Tree::Text(text.to_owned())) };
-        let tree = match tree {
-            Ok(Tree::Text(text)) => Tree::Text(text),
-            _ if is_key => {
-                let help = format!("put it in quotes: \"{text}\"");
-                self.report.add_help(
-                    Code::WrongType,
-                    at,
-                    format!("the key {} is not text", quoted(text)),
-                    help,
-                );
-                Tree::Reported
-            }
-            Ok(tree) => tree,
-            Err(message) => {
-                let help = "put it in quotes if text is meant";
-                self.report.add_help(Code::WrongType, at, format!("{}: {message}", quoted(text)), help);
-                Tree::Reported
-            }
-        };
-        let unquoted = style == ScalarStyle::Plain && matches!(tree, Tree::Text(_));
-        self.place(Node { at, tree, unquoted });
-    }
-
-    /// Puts a finished node where it belongs: into the open list, as key or value of the open map, or as the root.
-    fn place(&mut self, node: Node) {
-        match self.open.last_mut() {
-            None => self.root = Some(node),
-            Some(Open::List { items, .. }) => items.push(node),
-            Some(Open::Map { entries, seen, key, .. }) => match key.take() {
-                Some((None, _)) => {}
-                Some((Some(key), at)) => {
-                    if seen.insert(key.clone()) {
-                        entries.push(Entry { key, at, value: node });
-                    } else {
-                        let message = format!("the key {} appears twice in one map", quoted(&key));
-                        self.report.add(Code::DuplicateKey, at, message);
-                    }
-                }
-                None => {
-                    let text = match node.tree {
-                        Tree::Text(text) => Some(text),
-                        Tree::Reported => None,
-                        _ => {
-                            self.report.add(Code::WrongType, node.at, "a list or map cannot be a key");
-                            None
-                        }
-                    };
-                    *key = Some((text, node.at));
-                }
-            },
-        }
+pub(super) fn parse(format: Format, text: &str, report: &mut Report) -> Option<Node> {
+    match format {
+        Format::Yaml => yaml::parse(text, report),
+        Format::Json => json::parse(text, report),
+        Format::Toml => toml::parse(text, report),
     }
 }
 
-/// What a plain scalar means in the YAML 1.2 core schema, less the forms that older readers take differently.
-fn plain(text: &str) -> Result<Tree, &'static str> {
-    Ok(match text {
-        "" | "~" | "null" | "Null" | "NULL" => Tree::Null,
-        "true" | "True" | "TRUE" => Tree::Bool(true),
-        "false" | "False" | "FALSE" => Tree::Bool(false),
-        _ => return number(text),
-    })
-}
-
+/// What a number means, less the forms that other readers take differently; text, if it is none.
 fn number(text: &str) -> Result<Tree, &'static str> {
     let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text);
     let looks_numeric = unsigned.starts_with(|first: char| first.is_ascii_digit())
@@ -340,6 +175,39 @@ fn number(text: &str) -> Result<Tree, &'static str> {
 fn mark(line: usize, column_from_zero: usize) -> Mark {
     let clamp = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
     Mark { line: clamp(line), column: clamp(column_from_zero.saturating_add(1)) }
+}
+
+/// Turns byte offsets into places. Offsets are asked for in ascending order or not; each costs one line.
+struct Lines<'t> {
+    text: &'t str,
+    starts: Vec<usize>,
+}
+
+impl<'t> Lines<'t> {
+    fn new(text: &'t str) -> Self {
+        let breaks = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at + 1);
+        Self { text, starts: std::iter::once(0).chain(breaks).collect() }
+    }
+
+    fn mark(&self, offset: usize) -> Mark {
+        let line = self.starts.partition_point(|start| *start <= offset);
+        let start = line.checked_sub(1).and_then(|line| self.starts.get(line)).copied().unwrap_or(0);
+        let column = self.text.get(start..offset).map_or(0, |before| before.chars().count());
+        mark(line, column)
+    }
+}
+
+fn too_deep(at: Mark, report: &mut Report) {
+    report.add(Code::Limit, at, format!("nested deeper than {MAX_DEPTH} levels"));
+}
+
+fn twice(key: &str, at: Mark, report: &mut Report) {
+    report.add(Code::DuplicateKey, at, format!("the key {} appears twice in one map", quoted(key)));
+}
+
+fn bad_number(text: &str, reason: &str, at: Mark, report: &mut Report) {
+    let help = "put it in quotes if text is meant";
+    report.add_help(Code::WrongType, at, format!("{}: {reason}", quoted(text)), help);
 }
 
 /// The parser's own words, which may quote the document.

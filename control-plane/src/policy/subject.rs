@@ -17,7 +17,7 @@ pub(super) struct Subject {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Root {
+pub(super) enum Root {
     Args,
     Path,
     Tool,
@@ -28,7 +28,7 @@ enum Root {
     Context,
 }
 
-const ROOTS: [(&str, Root); 8] = [
+pub(super) const ROOTS: [(&str, Root); 8] = [
     ("args", Root::Args),
     ("path", Root::Path),
     ("tool", Root::Tool),

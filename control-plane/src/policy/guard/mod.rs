@@ -4,13 +4,26 @@
 //! neither true nor false but [`Truth::Unknown`], and stays so through `not`: what could not be understood must never
 //! come out as a grant.
 
+mod command;
 mod compare;
+mod contains;
+mod email;
+mod hazard;
+mod host;
+mod leaves;
 mod list;
+mod network;
 mod path;
+mod schema;
+mod sensitive;
 mod sql;
 mod text;
 mod url;
+pub(super) mod words;
 
+use agent_primitives::detect::KindSet;
+use agent_primitives::text::Needles;
+use agent_tool_registry::ValueSchema;
 use serde_json::Value;
 
 pub(super) use self::compare::Comparison;
@@ -106,14 +119,60 @@ pub(super) enum Guard {
     Path(path::PathGuard),
     Url(url::UrlGuard),
     Sql(Box<sql::SqlGuard>),
+    Email(email::EmailGuard),
+    Ip(network::IpGuard),
+    Schema(Box<ValueSchema>),
+    Command(Box<command::CommandGuard>),
+    ContainsAny(Box<Needles>),
+    Sensitive(KindSet),
+    Hazard(hazard::HazardGuard),
     Each(Quantifier, Box<Self>),
 }
 
 /// Every guard there is, for suggestions.
-const NAMES: [&str; 19] = [
-    "eq", "ne", "in", "not_in", "lt", "lte", "gt", "gte", "len", "matches", "path", "url", "sql", "not",
-    "any_of", "each", "some", "first", "rest",
+pub(super) const NAMES: [&str; 28] = [
+    "eq",
+    "ne",
+    "in",
+    "not_in",
+    "lt",
+    "lte",
+    "gt",
+    "gte",
+    "len",
+    "matches",
+    "path",
+    "url",
+    "email",
+    "ip",
+    "sql",
+    "command",
+    "schema",
+    "contains_any",
+    "sensitive",
+    "hazard",
+    "not",
+    "any_of",
+    "each",
+    "some",
+    "first",
+    "rest",
+    "any_leaf",
+    "every_leaf",
 ];
+
+/// The fields of the guards that have some, by guard.
+#[cfg(test)]
+pub(super) fn field_lists() -> [(&'static str, &'static [&'static str]); 6] {
+    [
+        ("path", &path::FIELDS),
+        ("url", &url::FIELDS),
+        ("email", &email::FIELDS),
+        ("ip", &network::FIELDS),
+        ("sql", &sql::FIELDS),
+        ("command", &command::FIELDS),
+    ]
+}
 
 impl Guard {
     /// Reads a map of guards, all of which must hold.
@@ -149,6 +208,15 @@ impl Guard {
             "path" => Self::Path(path::PathGuard::parse(operand, report)?),
             "url" => Self::Url(url::UrlGuard::parse(operand, report)?),
             "sql" => Self::Sql(Box::new(sql::SqlGuard::parse(operand, report)?)),
+            "email" => Self::Email(email::EmailGuard::parse(operand, report)?),
+            "ip" => Self::Ip(network::IpGuard::parse(operand, report)?),
+            "schema" => Self::Schema(schema::parse(operand, budget, report)?),
+            "command" => Self::Command(Box::new(command::CommandGuard::parse(operand, budget, report)?)),
+            "contains_any" => Self::ContainsAny(Box::new(contains::parse(operand, budget, report)?)),
+            "sensitive" => Self::Sensitive(sensitive::parse(operand, report)?),
+            "hazard" => Self::Hazard(hazard::HazardGuard::parse(operand, report)?),
+            "any_leaf" => Self::Each(Quantifier::AnyLeaf, inner(report)?),
+            "every_leaf" => Self::Each(Quantifier::EveryLeaf, inner(report)?),
             "not" => Self::Not(inner(report)?),
             "each" => Self::Each(Quantifier::Each, inner(report)?),
             "some" => Self::Each(Quantifier::Some, inner(report)?),
@@ -180,6 +248,13 @@ impl Guard {
             Self::Path(guard) => on_text(operand, |text| guard.judge(text)),
             Self::Url(guard) => on_text(operand, |text| guard.judge(text)),
             Self::Sql(guard) => on_text(operand, |text| guard.judge(text)),
+            Self::Email(guard) => on_text(operand, |text| guard.judge(text)),
+            Self::Ip(guard) => on_text(operand, |text| guard.judge(text)),
+            Self::Command(guard) => on_text(operand, |text| guard.judge(text)),
+            Self::ContainsAny(needles) => contains::judge(needles, operand),
+            Self::Sensitive(kinds) => sensitive::judge(*kinds, operand),
+            Self::Hazard(guard) => guard.judge(operand),
+            Self::Schema(schema) => schema::judge(schema, operand),
             Self::Each(quantifier, guard) => list::judge(*quantifier, guard, operand),
         }
     }

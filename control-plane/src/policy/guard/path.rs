@@ -6,6 +6,9 @@ use super::super::source::Node;
 use super::Truth;
 use crate::vfs::VfsPath;
 
+/// The fields of the guard.
+pub(in crate::policy) const FIELDS: [&str; 1] = ["under"];
+
 /// At or below one of some folders.
 #[derive(Debug)]
 pub(in crate::policy) struct PathGuard {
@@ -14,7 +17,7 @@ pub(in crate::policy) struct PathGuard {
 
 impl PathGuard {
     pub(super) fn parse(node: &Node, report: &mut Report) -> Option<Self> {
-        let guard = Fields::of(node, "`path`", &["under"], report)?;
+        let guard = Fields::of(node, "`path`", &FIELDS, report)?;
         let under = guard.require("under", "`path`", report)?;
         let texts = fields::texts(&under.value, "`under`", report)?;
         let mut roots = Vec::new();

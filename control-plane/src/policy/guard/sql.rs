@@ -4,10 +4,10 @@
 //! with a real grammar and walks the whole tree, so a statement inside a statement counts like one on its own. Text that
 //! does not parse, or holds a construct whose effect is not known here, is an error of the guard.
 
-mod lexical;
+pub(super) mod lexical;
 mod names;
 mod types;
-mod walk;
+pub(super) mod walk;
 
 use sqlparser::dialect::{Dialect, GenericDialect, MySqlDialect, PostgreSqlDialect, SQLiteDialect};
 use sqlparser::parser::Parser;
@@ -19,17 +19,20 @@ use super::super::fields::{self, Fields};
 use super::super::source::Node;
 use super::Truth;
 
+/// The fields of the guard.
+pub(in crate::policy) const FIELDS: [&str; 4] = ["dialect", "statements", "tables", "functions"];
+
 /// Functions that are allowed when a guard does not list its own: they compute on their arguments and nothing else.
 pub const DEFAULT_SQL_FUNCTIONS: [&str; 11] =
     ["abs", "avg", "coalesce", "count", "length", "lower", "max", "min", "round", "sum", "upper"];
 
 /// How many levels of nesting the parser follows: about four subqueries, or ten brackets. Its frames are large, and in a
 /// build without optimisation this much fits a stack of 2 MiB with room to spare.
-const MAX_SQL_DEPTH: usize = 12;
+pub(super) const MAX_SQL_DEPTH: usize = 12;
 
 /// The grammars on offer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Grammar {
+pub(super) enum Grammar {
     /// What every database reads alike; the rest is refused.
     Generic,
     Postgres,
@@ -38,7 +41,7 @@ enum Grammar {
 }
 
 impl Grammar {
-    const NAMES: [(&'static str, Self); 4] = [
+    pub(super) const NAMES: [(&'static str, Self); 4] = [
         ("generic", Self::Generic),
         ("postgres", Self::Postgres),
         ("mysql", Self::MySql),
@@ -66,8 +69,7 @@ pub(in crate::policy) struct SqlGuard {
 
 impl SqlGuard {
     pub(super) fn parse(node: &Node, report: &mut Report) -> Option<Self> {
-        let known = ["dialect", "statements", "tables", "functions"];
-        let guard = Fields::of(node, "`sql`", &known, report)?;
+        let guard = Fields::of(node, "`sql`", &FIELDS, report)?;
         let grammar = match guard.get("dialect") {
             Some(entry) => fields::word(&entry.value, "dialect", &Grammar::NAMES, report),
             None => Some(Grammar::Generic),

@@ -3,11 +3,11 @@
 //! The check and the client that follows the URL must see one host. So the text has to say plainly what the parser
 //! found: whatever a lenient parser repairs, strips or decodes on the way is refused.
 
-mod address;
+pub(super) mod address;
 
 use std::net::IpAddr;
 
-use unicode_normalization::is_nfkc;
+use ipnet::IpNet;
 use url::{Host, Url};
 
 use self::address::Class;
@@ -15,27 +15,17 @@ use super::super::error::{Code, Mark, Report, quoted};
 use super::super::fields::{self, Fields};
 use super::super::source::{Node, Tree};
 use super::Truth;
+use super::host::{HostPattern, host_pattern, same_name, without_root_dot};
+use super::network;
 
 /// Longest URL in bytes that is looked at.
 const MAX_URL_BYTES: usize = 8192;
 
 /// Schemes that have a host and a default port, so that every part of the grant means something.
-const SCHEMES: [&str; 5] = ["http", "https", "ws", "wss", "ftp"];
+pub(in crate::policy) const SCHEMES: [&str; 5] = ["http", "https", "ws", "wss", "ftp"];
 
-/// Names that no public resolver answers for, after RFC 6761, 6762 (with its appendix G) and 8375 and the hosts file of
-/// common systems. Names of a single label are internal too.
-const INTERNAL: [&str; 10] = [
-    "localhost",
-    "localdomain",
-    "local",
-    "internal",
-    "intranet",
-    "private",
-    "corp",
-    "home",
-    "home.arpa",
-    "lan",
-];
+/// The fields of the guard.
+pub(in crate::policy) const FIELDS: [&str; 5] = ["schemes", "hosts", "ports", "addresses", "networks"];
 
 /// What a URL may be.
 #[derive(Debug)]
@@ -46,21 +36,13 @@ pub(in crate::policy) struct UrlGuard {
     ports: Option<Box<[u16]>>,
     /// Classes an address literal may have; none unless listed.
     addresses: Box<[Class]>,
-}
-
-#[derive(Debug, PartialEq, Eq)]
-enum HostPattern {
-    /// Every host but the internal names.
-    Any,
-    Name(String),
-    /// One or more labels in front of this name.
-    Below(String),
-    Address(IpAddr),
+    /// Ranges in which an address literal is granted without its class or its entry in `hosts`.
+    networks: Box<[IpNet]>,
 }
 
 impl UrlGuard {
     pub(super) fn parse(node: &Node, report: &mut Report) -> Option<Self> {
-        let guard = Fields::of(node, "`url`", &["schemes", "hosts", "ports", "addresses"], report)?;
+        let guard = Fields::of(node, "`url`", &FIELDS, report)?;
         let known = SCHEMES.map(|name| (name, name));
         let schemes = guard.require("schemes", "`url`", report).and_then(|entry| {
             let nodes = fields::some_list(&entry.value, "`schemes`", report)?;
@@ -84,11 +66,13 @@ impl UrlGuard {
             let word = |node| fields::word(node, "class of addresses", &Class::NAMES, report);
             Some(nodes.iter().filter_map(word).collect())
         });
+        let networks = guard.get("networks").map(|entry| network::parse(&entry.value, "`networks`", report));
         Some(Self {
             schemes: schemes?,
             hosts: hosts?,
             ports: flip(ports)?.flatten(),
             addresses: flip(addresses)?.unwrap_or_default(),
+            networks: flip(networks)?.unwrap_or_default(),
         })
     }
 
@@ -104,35 +88,18 @@ impl UrlGuard {
     }
 
     fn host_fits(&self, host: &Host<String>) -> bool {
+        let literal = match host {
+            Host::Domain(_) => None,
+            Host::Ipv4(address) => Some(IpAddr::V4(*address)),
+            Host::Ipv6(address) => Some(IpAddr::V6(*address)),
+        };
+        if literal.is_some_and(|address| network::contain(&self.networks, address)) {
+            return true;
+        }
         let class = address::class(host);
         let listed = self.hosts.iter().any(|pattern| pattern.matches(host));
         listed && class.is_none_or(|class| self.addresses.contains(&class))
     }
-}
-
-impl HostPattern {
-    fn matches(&self, host: &Host<String>) -> bool {
-        match (self, host) {
-            (Self::Any, Host::Domain(host)) => host.contains('.') && !internal(host),
-            // What an address literal may be is for its class to say.
-            (Self::Any, Host::Ipv4(_) | Host::Ipv6(_)) => true,
-            (Self::Name(name), Host::Domain(host)) => host == name,
-            (Self::Below(name), Host::Domain(host)) => host
-                .strip_suffix(name.as_str())
-                .and_then(|front| front.strip_suffix('.'))
-                .is_some_and(|front| !front.is_empty() && (!internal(host) || internal(name))),
-            (Self::Address(address), Host::Ipv4(host)) => *address == IpAddr::V4(*host),
-            (Self::Address(address), Host::Ipv6(host)) => *address == IpAddr::V6(*host),
-            _ => false,
-        }
-    }
-}
-
-/// Whether the name is one of those that lead into the network the tool stands in, whoever asks.
-fn internal(name: &str) -> bool {
-    INTERNAL
-        .iter()
-        .any(|top| name.strip_suffix(top).is_some_and(|front| front.is_empty() || front.ends_with('.')))
 }
 
 /// Absent stays absent; present and bad is bad.
@@ -167,32 +134,6 @@ fn ports(node: &Node, report: &mut Report) -> Option<Option<Box<[u16]>>> {
         }
     }
     Some(Some(ports.into()))
-}
-
-fn host_pattern(text: &str) -> Result<HostPattern, &'static str> {
-    if text == "*" {
-        return Ok(HostPattern::Any);
-    }
-    let (below, name) = match text.strip_prefix("*.") {
-        Some(name) => (true, name),
-        None => (false, text),
-    };
-    if name.contains('*') {
-        return Err("`*` stands only in front, as `*.example.com`, or alone");
-    }
-    if name.contains(['/', ':', '@', '%']) && !name.starts_with('[') {
-        return Err("a host is a name or an address, without scheme, port or path");
-    }
-    match (below, Host::parse(name)) {
-        (false, Ok(Host::Ipv4(address))) => Ok(HostPattern::Address(address.into())),
-        (false, Ok(Host::Ipv6(address))) => Ok(HostPattern::Address(address.into())),
-        (true, Ok(Host::Ipv4(_) | Host::Ipv6(_))) => Err("an address has no names below it"),
-        (below, Ok(Host::Domain(name))) => {
-            let name = without_root_dot(&name).ok_or("not a host name")?.to_owned();
-            Ok(if below { HostPattern::Below(name) } else { HostPattern::Name(name) })
-        }
-        (_, Err(_)) => Err("not a host name"),
-    }
 }
 
 /// Parses a URL with a host, if its text has only one reading. The host comes without the dot of the root.
@@ -241,26 +182,4 @@ fn split_port(authority: &str) -> Option<(&str, Option<&str>)> {
         Some((host, port)) => Some((host, Some(port))),
         None => Some((authority, None)),
     }
-}
-
-/// `None` unless every label is made of letters, digits, `-` and `_`. The parser takes more, and a client that ends the
-/// host at one of those characters would connect to what stands in front of it.
-fn without_root_dot(name: &str) -> Option<&str> {
-    let name = name.strip_suffix('.').unwrap_or(name);
-    let letter = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-    name.split('.').all(|label| !label.is_empty() && label.bytes().all(letter)).then_some(name)
-}
-
-/// Whether `parsed` is `written` but for case and the ASCII form of internationalised labels. A letter that the parser
-/// maps to another one (full-width, a dot from another script, an invisible one) makes the two differ.
-fn same_name(written: &str, parsed: &str) -> bool {
-    let labels = |name: &str| name.split('.').count();
-    let same = |(written, parsed): (&str, &str)| {
-        if written.is_ascii() {
-            written.eq_ignore_ascii_case(parsed)
-        } else {
-            parsed.starts_with("xn--") && is_nfkc(written)
-        }
-    };
-    labels(written) == labels(parsed) && written.split('.').zip(parsed.split('.')).all(same)
 }

@@ -30,6 +30,16 @@ pub(super) fn tokens(text: &str, grammar: Grammar) -> Option<Vec<TokenWithSpan>>
     (understood && longest_chain(&tokens) <= MAX_SQL_CHAIN).then_some(tokens)
 }
 
+/// The tokens of `text` as a detector reads it, whether or not all databases cut it so; `None` if it is too long, too deep
+/// or no sequence of tokens.
+pub(in crate::policy::guard) fn lenient(text: &str) -> Option<Vec<TokenWithSpan>> {
+    if MAX_SQL_BYTES < text.len() {
+        return None;
+    }
+    let tokens = Tokenizer::new(Grammar::Generic.dialect(), text).tokenize_with_location().ok()?;
+    (longest_chain(&tokens) <= MAX_SQL_CHAIN).then_some(tokens)
+}
+
 /// Blanks are those of ASCII, and there is no control character but tab and line ends. A lone carriage return ends a
 /// comment for some and not for others.
 fn plain_characters(text: &str) -> bool {

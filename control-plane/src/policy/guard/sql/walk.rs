@@ -14,7 +14,7 @@ use super::{Grammar, SqlGuard};
 
 /// What a statement, or a part of one, does. A part that is none of these is never granted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(in crate::policy::guard) enum Kind {
     Select,
     SelectForUpdate,
     Insert,
@@ -25,7 +25,7 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    pub(super) const NAMES: [(&'static str, Self); 7] = [
+    pub(in crate::policy::guard) const NAMES: [(&'static str, Self); 7] = [
         ("select", Self::Select),
         ("select_for_update", Self::SelectForUpdate),
         ("insert", Self::Insert),

@@ -7,7 +7,7 @@ use url::Host;
 /// Classes a policy can name. What is none of them (documentation, multicast, benchmarking, future use) is
 /// [`Class::Reserved`], which no policy can grant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Class {
+pub(in crate::policy::guard) enum Class {
     Public,
     Private,
     Loopback,
@@ -16,7 +16,7 @@ pub(super) enum Class {
 }
 
 impl Class {
-    pub(super) const NAMES: [(&'static str, Self); 4] = [
+    pub(in crate::policy::guard) const NAMES: [(&'static str, Self); 4] = [
         ("public", Self::Public),
         ("private", Self::Private),
         ("loopback", Self::Loopback),
@@ -32,6 +32,14 @@ pub(super) fn class(host: &Host<String>) -> Option<Class> {
         Host::Ipv4(address) => Some(v4(*address)),
         Host::Ipv6(address) => Some(v6(*address)),
     }
+}
+
+/// Whether an address literal leads neither to this machine nor into its network. Ranges for documentation and the like
+/// lead nowhere, which is outside too.
+pub(in crate::policy::guard) fn leads_outside(host: &Host<String>) -> bool {
+    let unspecified = matches!(host, Host::Ipv4(address) if address.is_unspecified())
+        || matches!(host, Host::Ipv6(address) if address.is_unspecified());
+    !unspecified && matches!(class(host), None | Some(Class::Public | Class::Reserved))
 }
 
 /// After the IANA registry of special-purpose IPv4 addresses.
