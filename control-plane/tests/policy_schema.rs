@@ -13,6 +13,14 @@ const STRUCTURE: [&str; 6] = ["AK0112", "AK0113", "AK0119", "AK0120", "AK0121", 
 
 const EVERYTHING: &str = include_str!("../testdata/policies/everything.yaml");
 
+/// The documentation of the language.
+const DOCUMENTATION: [&str; 4] = [
+    include_str!("../src/docs/policy.md"),
+    include_str!("../src/docs/policy_conditions.md"),
+    include_str!("../src/docs/policy_grants.md"),
+    include_str!("../src/docs/policy_guards.md"),
+];
+
 /// Everything that ships, the document with everything in it first.
 fn documents() -> Vec<Value> {
     let mut documents = vec![Policy::from_yaml("everything.yaml", EVERYTHING).unwrap().to_json()];
@@ -27,11 +35,18 @@ fn documents() -> Vec<Value> {
         }
         assert!(before < documents.len(), "a folder without policies");
     }
+    documents.push(Policy::from_yaml("first.yaml", first_policy()).unwrap().to_json());
     documents.extend(
         ["strict", "no_pii", "audit", "read_only", "default_deny"]
             .map(|name| Policy::pack(name).unwrap().to_json()),
     );
     documents
+}
+
+/// The policy that the documentation begins with.
+fn first_policy() -> &'static str {
+    let (_, after) = DOCUMENTATION[0].split_once("```yaml\n").unwrap();
+    after.split_once("```").unwrap().0
 }
 
 /// All keys of maps inside of `value`, and all names of properties inside of a schema.
@@ -117,6 +132,21 @@ fn mutations(document: &Value) -> Vec<(String, Value)> {
         }
     }
     found
+}
+
+#[test]
+fn the_documentation_speaks_of_every_name_of_the_schema() {
+    let schema = schema();
+    let mut known = BTreeSet::new();
+    names(&schema, true, &mut known);
+    let text = DOCUMENTATION.concat();
+    let code: BTreeSet<&str> = text
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .flat_map(|code| code.split(|char: char| !char.is_ascii_alphanumeric() && char != '_'))
+        .collect();
+    assert_eq!(known.difference(&code).collect::<Vec<_>>(), Vec::<&&str>::new());
 }
 
 #[test]
