@@ -130,7 +130,7 @@ impl Inner {
 
     /// What decisions about the agent look at.
     fn looks(&self, agent: &Agent) -> Looks {
-        agent.footing.with(|standing| standing.looks()).and(self.candidate_looks())
+        agent.footing.looks().and(self.candidate_looks())
     }
 
     /// What the agent's own words carry.
