@@ -95,7 +95,7 @@ impl Found {
                 }
                 Some(name) => self.layers.push((add, name, path)),
                 None => {
-                    self.stranger(&path, "the name of a layer's file ends in .yaml, .yml, .json or .toml")
+                    self.stranger(&path, "the name of a layer's file ends in .yaml, .yml, .json or .toml");
                 }
             }
         }
