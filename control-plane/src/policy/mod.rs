@@ -53,7 +53,8 @@
 //! # Packs
 //!
 //! - `default_deny` has no rules.
-//! - `read_only` allows `read` and `open` on `/**`, the agent's own tree, and nothing else: no tool, no write, no signal.
+//! - `read_only` allows `read` and `open` on `/**`, the agent's own tree, and tools whose contract declares the effect `read`
+//!   and no other; no other tool, no write, no signal. A tool that declares nothing is not taken to read only.
 //! - `audit` allows every tool and the whole own tree, signals aside. Everything is recorded as under any policy; it is the
 //!   pack for finding out what an agent does before writing down what it may do. It protects nothing.
 //! - `no_pii` allows nothing. It denies `exec` with arguments that hold cards, IBANs, social security or telephone
