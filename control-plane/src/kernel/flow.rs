@@ -69,10 +69,12 @@ impl Inner {
                 turn.origins.declared(run.sources().of(name)).unwrap_or_else(|| turn.labels.clone())
             }
         };
-        let carried = arguments
+        let mut carried: Vec<Argument> = arguments
             .iter()
             .map(|(name, value)| Argument::new(name, contract.role(name), labels(name, value)))
             .collect();
+        // The order of an object's keys depends on how serde_json was built; the record must not.
+        carried.sort_by(|one, other| one.name.cmp(&other.name));
         run.carry(carried);
     }
 
@@ -131,7 +133,7 @@ impl Inner {
 
     /// What decisions about the agent look at.
     fn looks(&self, agent: &Agent) -> Looks {
-        agent.footing.with(|standing| standing.looks()).and(self.candidate_looks())
+        agent.footing.looks().and(self.candidate_looks())
     }
 
     /// What the agent's own words carry.

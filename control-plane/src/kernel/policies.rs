@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::{Inner, Kernel};
 use crate::error::CallError;
-use crate::policy::{Policy, PolicyErrors, PolicySet, Standing};
+use crate::policy::{Looks, Policy, PolicyErrors, PolicySet, Standing};
 use crate::recorder::{Body, Source};
 
 /// Most generations `/policy/history.json` shows: the latest.
@@ -154,6 +154,12 @@ impl Footing {
     pub(crate) fn with<T>(&self, judge: impl FnOnce(&Standing<'_>) -> T) -> T {
         let era = self.policies.era.load();
         judge(&era.standing(&self.spawned, self.task.as_ref()))
+    }
+
+    /// What decisions about the agent look at now.
+    pub(crate) fn looks(&self) -> Looks {
+        let era = self.policies.era.load();
+        era.standing(&self.spawned, self.task.as_ref()).looks()
     }
 
     /// The layers that apply to the agent, for its own eyes.
