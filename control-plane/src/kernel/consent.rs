@@ -4,14 +4,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use agent_primitives::ticket::{Terms, TicketState};
-use agent_primitives::{AgentId, Digest, LabelSet, Monotonic, TicketId, Timestamp};
+use agent_primitives::{Digest, LabelSet, Monotonic, TicketId, Timestamp};
 
 use super::charge::Hold;
 use super::judge::{Decided, Ruled};
 use super::syscall::Passage;
 use super::table::Agent;
 use super::{Inner, State};
-use crate::approval::{Answer, ApprovalError, Ask, Claim, Desk, MAX_SHOWN, Principal, Word, printable};
+use crate::approval::{
+    Answer, ApprovalError, Ask, Claim, Consent, Desk, MAX_SHOWN, Principal, Word, printable,
+};
 use crate::denial::Reason;
 use crate::error::CallError;
 use crate::policy::permit::Judged;
@@ -19,6 +21,9 @@ use crate::recorder::{Body, Source};
 
 /// Domain of the digests that tickets are bound to.
 const BINDING_DOMAIN: &str = "agent-os approval v1";
+
+/// The same, for calls of the kernel's own tools.
+const OWN_TOOL_DOMAIN: &str = "agent-os approval of a kernel's tool v1";
 
 /// What a call that needs an approval does to its caller.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -77,7 +82,7 @@ impl Inner {
         &self,
         agent: &Agent,
         judged: &Judged,
-        labels: &LabelSet,
+        (labels, readings): (&LabelSet, u64),
         presented: Option<TicketId>,
     ) -> Claim {
         let Some(desk) = &self.desk else { return Claim::No(Reason::NoApprover) };
@@ -90,7 +95,7 @@ impl Inner {
             generation: agent.generation,
             tenant: agent.tenant.as_ref(),
             labels,
-            binding: match binding(&agent.id, judged) {
+            binding: match binding(agent, readings, judged) {
                 Some(binding) => binding,
                 None => return Claim::No(Reason::NoApprover),
             },
@@ -258,6 +263,15 @@ impl Inner {
         Ok(())
     }
 
+    /// The principals whose consent was taken, or the ticket where it is forgotten already.
+    pub(crate) fn who_agreed(&self, consent: Consent) -> String {
+        let ticket = consent.ticket();
+        let request = self.desk.as_ref().and_then(|desk| desk.request(ticket));
+        let names = request.iter().flat_map(|request| request.grants()).map(|grant| grant.by.as_str());
+        let names: Vec<&str> = names.collect();
+        if names.is_empty() { format!("ticket {ticket}") } else { names.join(", ") }
+    }
+
     /// Puts what happened to tickets on record and wakes the calls that wait for them. A recorder that fails panics the
     /// kernel.
     pub(crate) fn publish(&self) {
@@ -293,15 +307,24 @@ impl Inner {
 /// Everything the rules that ask want together: each one's quorum, the least scope, the shortest time.
 fn terms(judged: &Judged) -> (Result<Terms, agent_primitives::ticket::TooManyQuorums>, Option<Duration>) {
     let asks: Vec<_> = judged.decision().obliging().filter_map(|rule| rule.ask.as_ref()).collect();
-    let scope = asks.iter().map(|ask| ask.scope).min().unwrap_or(agent_primitives::Scope::Once);
+    let least = asks.iter().map(|ask| ask.scope).min().unwrap_or(agent_primitives::Scope::Once);
+    // What a human agrees to here is one moment of one agent.
+    let scope = if judged.request().is_own_tool() { agent_primitives::Scope::Once } else { least };
     let timeout = asks.iter().filter_map(|ask| ask.timeout).min();
     (Terms::new(asks.iter().map(|ask| ask.quorum.clone()), scope), timeout)
 }
 
 /// Digest of the agent, the call as it is recorded (a tool's contract included) and the policy. Left out is how long the
 /// caller would wait, which changes nothing about what is done. `None` when the call has no encoding.
-fn binding(agent: &AgentId, judged: &Judged) -> Option<Digest> {
-    let bound = (agent.as_str(), judged.bound_event(), judged.decision().policy_digest());
+///
+/// Consent to one of the kernel's own tools is about what the agent has read when it asks: having read more, or in another
+/// life, it has to ask anew.
+fn binding(agent: &Agent, readings: u64, judged: &Judged) -> Option<Digest> {
+    let bound = (agent.id.as_str(), judged.bound_event(), judged.decision().policy_digest());
+    if judged.request().is_own_tool() {
+        let bytes = postcard::to_stdvec(&(bound, agent.generation, readings)).ok()?;
+        return Some(Digest::of(OWN_TOOL_DOMAIN, &bytes));
+    }
     let bytes = postcard::to_stdvec(&bound).ok()?;
     Some(Digest::of(BINDING_DOMAIN, &bytes))
 }

@@ -14,6 +14,7 @@ use crate::error::CallError;
 use crate::flow::{Argument, Provenance};
 use crate::policy::Looks;
 use crate::policy::request::Request;
+use crate::recorder::Body;
 
 /// What the output of each tool carries at the least: its name as a label, and what its contract says of the whole.
 #[derive(Debug, Default)]
@@ -89,7 +90,7 @@ impl Inner {
             Ok(Reply::Output { output, call, .. }) => {
                 let labels = self.tool_labels.carried(contract, Some(output.value()))?;
                 let mut turn = agent.turn.lock();
-                turn.labels = turn.labels.join(&labels)?;
+                turn.take_up(&labels)?;
                 match agent.provenance {
                     Provenance::Coarse => {}
                     Provenance::Traced if self.looks(agent).at_arguments => {
@@ -121,7 +122,7 @@ impl Inner {
             let text = if traced { std::str::from_utf8(data).ok() } else { None };
             if text.is_some() || !labels.is_empty() {
                 let mut turn = agent.turn.lock();
-                turn.labels = turn.labels.join(labels)?;
+                turn.take_up(labels)?;
                 if let Some(text) = text {
                     turn.origins.heard(text, labels);
                 }
@@ -143,10 +144,27 @@ impl Inner {
     /// Joins labels to what the agent carries.
     pub(crate) fn join(&self, agent: &Agent, labels: &LabelSet) -> Result<(), CallError> {
         if !labels.is_empty() {
-            let mut turn = agent.turn.lock();
-            turn.labels = turn.labels.join(labels)?;
+            agent.turn.lock().take_up(labels)?;
         }
         Ok(())
+    }
+
+    /// Takes labels off an agent, once that is on record; returns those it had.
+    pub(crate) fn take_off(
+        &self,
+        agent: &Agent,
+        call: u64,
+        labels: &LabelSet,
+        by: &str,
+        reason: &str,
+    ) -> Result<LabelSet, CallError> {
+        let mut turn = agent.turn.lock();
+        let left = turn.labels.without(labels);
+        let removed = turn.labels.without(&left);
+        let body = Body::Declassified { labels: removed.clone(), by, reason };
+        self.append(agent.source(), call, body)?;
+        turn.labels = left;
+        Ok(removed)
     }
 }
 

@@ -6,7 +6,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use agent_primitives::{LabelSet, TicketId};
+use agent_primitives::{LabelSet, TicketId, TooManyLabels};
 
 use super::Inner;
 use super::charge::Hold;
@@ -32,6 +32,8 @@ pub(crate) struct Turn(Mutex<State>);
 pub(crate) struct State {
     /// What is known of everything the agent has read so far.
     pub(crate) labels: LabelSet,
+    /// How often it has read something that carries a label.
+    pub(crate) readings: u64,
     /// What it has read, to trace values to.
     pub(crate) origins: Origins,
     /// What the agent has done so far.
@@ -49,6 +51,20 @@ impl Turn {
         // INVARIANT: nothing that can panic runs between two changes that belong together, so a poisoned state is whole; and
         // labels change by one assignment.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Joins the labels of what was read to what the agent carries.
+    ///
+    /// # Errors
+    /// More labels than an agent can carry; nothing changes then.
+    pub(crate) fn take_up(&mut self, labels: &LabelSet) -> Result<(), TooManyLabels> {
+        if !labels.is_empty() {
+            self.labels = self.labels.join(labels)?;
+            self.readings += 1;
+        }
+        Ok(())
     }
 }
 
@@ -124,7 +140,7 @@ impl Inner {
         };
         let mut consent = None;
         if judged.asks() {
-            let claim = self.claim(agent, &judged, caller.labels, presented);
+            let claim = self.claim(agent, &judged, (caller.labels, state.readings), presented);
             self.publish();
             match claim {
                 Claim::Taken(taken) => consent = Some(taken),

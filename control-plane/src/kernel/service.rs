@@ -5,15 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use agent_primitives::{LabelSet, Signal};
-use agent_tool_registry::CallContext;
+use agent_tool_registry::{CallContext, Output};
 
+use super::own::{self, Declassify, KernelTool, Removed};
 use super::running::Intent;
 use super::table::{Agent, ExitStatus};
 use super::{Inner, Raise};
 use crate::call::Reply;
 use crate::error::{CallError, SignalError};
 use crate::policy::Decision;
-use crate::policy::permit::Permit;
+use crate::policy::permit::{Consented, Permit};
 use crate::policy::request::{AwaitSignal, ChangeMask, ExitWith, RunTool, SendSignal};
 use crate::recorder::Actor;
 use crate::signal::Raised;
@@ -69,6 +70,21 @@ impl Inner {
         });
         let result = self.watch(agent, intent, deadline, Some(canceller), service).await;
         self.join_output(agent, &tool, result)
+    }
+
+    /// Does what one of the kernel's own tools is for, on the consent it was given.
+    pub(crate) fn own_tool(
+        &self,
+        agent: &Agent,
+        intent: &Intent,
+        permit: Permit<Consented>,
+    ) -> Result<Reply, CallError> {
+        let Consented { tool: KernelTool::Declassify(Declassify { labels, reason }), consent } =
+            permit.redeem();
+        let by = self.who_agreed(consent);
+        let removed = self.take_off(agent, intent.call, &labels, &by, &reason)?;
+        let output = Output::of(Removed { removed }, own::MAX_ANSWER)?;
+        Ok(Reply::Output { output, labels: LabelSet::EMPTY, call: intent.call })
     }
 
     pub(crate) fn send_signal(&self, sender: &Agent, permit: Permit<SendSignal>) -> Result<Reply, CallError> {

@@ -171,7 +171,7 @@ impl Policy {
     /// panic. The cost grows with the rules that select what is asked about, not with all rules.
     #[must_use]
     pub fn decide(&self, caller: &Caller<'_>, question: &Question<'_>) -> Decision {
-        decision::decide(&self.snapshot, caller, question)
+        decision::decide(&self.snapshot, caller, question).given_to(question)
     }
 
     /// Checks that each tool a rule names one by one is among `known`; patterns are not checked.

@@ -252,3 +252,21 @@ async fn labels_come_back_with_a_file_to_another_agent_in_another_session() {
     // What the first agent wrote before it knew the secret may still go out.
     assert_eq!(denied_by(mail(&reader, "clean", "clean").await), None);
 }
+
+#[tokio::test]
+async fn the_record_of_a_mount_names_the_labels_it_adds() {
+    let kernel = kernel();
+    let agent = assistant(&kernel, Provenance::Traced);
+    for (point, labels) in [("/mem/own", set(&[])), ("/mem/downloads", set(&["pii", "untrusted"]))] {
+        let point = VfsPath::parse(point).unwrap();
+        let mount = Mount::new(point, Arc::new(Memory::new()), Access::ReadOnly).labels(labels);
+        kernel.mount(agent.id(), mount).unwrap();
+    }
+    let events: Vec<_> = kernel.recorder().events(0).map(Result::unwrap).collect();
+    let said = events.iter().filter_map(|stored| match stored.event().unwrap().body {
+        Body::Host { action } if action.starts_with("mounts") => Some(action.to_owned()),
+        _ => None,
+    });
+    let expected = ["mounts /mem/own read-only", "mounts /mem/downloads read-only carrying [pii, untrusted]"];
+    assert_eq!(said.collect::<Vec<_>>(), expected);
+}
