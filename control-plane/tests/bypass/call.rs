@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use crate::case::Step;
 use crate::fixture::World;
+use crate::host;
 use crate::run::Got;
 
 /// A call that is ready to be made, from whichever task.
@@ -21,6 +22,8 @@ pub(crate) enum Call {
     Host(Kernel, AgentId, Signal, String),
     /// What the types do not let anybody say.
     Inexpressible,
+    /// What the harness could not prepare.
+    Broken(String),
 }
 
 #[derive(Clone)]
@@ -80,6 +83,10 @@ impl Call {
         match world.agent(name) {
             Some(agent) => {
                 let agent = agent.clone();
+                let told = world.hand_over(step, &agent).and_then(|()| annotated(&resolved, &agent, world));
+                if let Err(why) = told {
+                    return Self::Broken(why);
+                }
                 if forged { Self::forged(agent, what) } else { Self::Agent(agent, what) }
             }
             // Nobody holds a handle of that name, and the operator's has no such call.
@@ -128,13 +135,14 @@ impl Call {
     pub(crate) fn agent(&self) -> Option<&AgentHandle> {
         match self {
             Self::Agent(agent, _) => Some(agent),
-            Self::Host(..) | Self::Inexpressible => None,
+            Self::Host(..) | Self::Inexpressible | Self::Broken(_) => None,
         }
     }
 
     pub(crate) async fn make(self) -> Ended {
         match self {
             Self::Inexpressible => Got::Denied.into(),
+            Self::Broken(why) => Got::Failed(why).into(),
             Self::Host(kernel, target, signal, reason) => match kernel.signal(&target, signal, &reason) {
                 Ok(_) if matches!(kernel.agent(&target), Some(AgentState::Zombie(_))) => Got::Killed.into(),
                 Ok(_) => Got::Allowed.into(),
@@ -245,6 +253,20 @@ fn rename_arguments(bytes: Vec<u8>) -> Vec<u8> {
         at = end;
     }
     out
+}
+
+/// The labels that a step says its values carry: the agent has them from somebody whose word carries as much.
+fn annotated(step: &Step, agent: &AgentHandle, world: &World) -> Result<(), String> {
+    let Some(key) = step.first(&["labels", "arg_labels"]) else { return Ok(()) };
+    let all = match step.value(key) {
+        Value::Object(by_argument) => by_argument.values().collect(),
+        all => vec![all],
+    };
+    for value in all {
+        let labels = host::labels(value).ok_or("a label that is none")?;
+        world.tell(agent, "", &labels)?;
+    }
+    Ok(())
 }
 
 fn syscall(step: &Step, world: &World) -> Option<Syscall> {

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use agent_control_plane::approval::{ApprovalError, Scope};
 use agent_control_plane::policy::{PolicySet, security_md};
-use agent_control_plane::primitives::{AgentId, Signal};
+use agent_control_plane::primitives::{AgentId, LabelSet, Signal};
 use agent_control_plane::vfs::VfsPath;
-use agent_control_plane::{AgentSpec, ExitStatus, Policy};
+use agent_control_plane::{AgentHandle, AgentSpec, ExitStatus, Policy};
 use serde_json::Value;
 
 use crate::call::Call;
@@ -24,7 +24,7 @@ pub(crate) async fn carry_out(world: &mut World, step: &Step) -> Result<Got, Str
         "revoke" if !by_host => Got::Denied,
         "approve" | "reject" | "revoke" => answer(world, step),
         "load_policy" | "compose" | "parse" | "mode" | "destroy" | "mount" | "kernel_shutdown" | "audit"
-        | "unmount" | "clock"
+        | "unmount" | "clock" | "tell" | "declassify"
             if !by_host =>
         {
             Got::Denied
@@ -36,6 +36,8 @@ pub(crate) async fn carry_out(world: &mut World, step: &Step) -> Result<Got, Str
             Ok(()) => Got::Allowed,
             Err(error) => Got::Failed(error),
         },
+        "tell" => tell(world, step)?,
+        "declassify" => declassify(world, step),
         "spawn" => spawn(world, step)?,
         "exec_as_fresh_child" => exec_as_fresh_child(world, step).await?,
         "destroy" => destroy(world, step).await,
@@ -93,7 +95,7 @@ fn load_policy(world: &mut World, step: &Step) -> Got {
     let Ok(policy) = Policy::from_yaml("case.yaml", &policy::translate(step.value(key))) else {
         return Got::LoadError;
     };
-    match world.reboot(policy) {
+    match world.reload(policy) {
         Ok(()) => Got::Allowed,
         Err(_error) => Got::LoadError,
     }
@@ -108,7 +110,7 @@ fn parse(world: &mut World, step: &Step) -> Got {
     let Ok(text) = step.bytes("text", &world.saved) else { return Got::LoadError };
     let Ok(text) = String::from_utf8(text) else { return Got::LoadError };
     let Ok(policy) = security_md::load("security.md", &text) else { return Got::LoadError };
-    match world.reboot(policy) {
+    match world.reload(policy) {
         Ok(()) => Got::Allowed,
         Err(_error) => Got::LoadError,
     }
@@ -121,10 +123,48 @@ fn compose(world: &mut World, step: &Step) -> Got {
     let policies: Result<Vec<Policy>, _> =
         documents.map(|document| Policy::from_yaml("case.yaml", &policy::translate(document))).collect();
     let Ok(set) = policies.and_then(PolicySet::all) else { return Got::LoadError };
-    match world.reboot(set) {
+    match world.reload(set) {
         Ok(()) => Got::Allowed,
         Err(_error) => Got::LoadError,
     }
+}
+
+/// The host tells an agent something, which carries the labels of the step and nothing else.
+fn tell(world: &World, step: &Step) -> Result<Got, String> {
+    let Some(agent) = subject(world, step) else { return Ok(Got::Denied) };
+    let Ok(text) = step.bytes("text", &world.saved) else { return Ok(Got::Denied) };
+    let Some(labels) = labels(step.value("labels")) else { return Ok(Got::Denied) };
+    world.hand_over(step, agent)?;
+    world.tell(agent, &String::from_utf8_lossy(&text), &labels)?;
+    Ok(Got::Allowed)
+}
+
+/// The host takes labels off an agent.
+fn declassify(world: &World, step: &Step) -> Got {
+    let (Some(agent), Some(labels)) = (subject(world, step), labels(step.value("labels"))) else {
+        return Got::Denied;
+    };
+    match world.kernel.declassify(agent.id(), &labels, "op", "case") {
+        Ok(_) => Got::Allowed,
+        Err(error) => Got::Failed(error.to_string()),
+    }
+}
+
+/// Whom a step of the host is about.
+fn subject<'w>(world: &'w World, step: &Step) -> Option<&'w AgentHandle> {
+    let key = step.first(&["agent", "target", "to"])?;
+    world.agent(step.text(key))
+}
+
+/// A list of labels, or one; none when nothing is said.
+pub(crate) fn labels(value: &Value) -> Option<LabelSet> {
+    let texts = match value {
+        Value::Null => Vec::new(),
+        Value::Array(items) => items.iter().map(Value::as_str).collect::<Option<_>>()?,
+        one => vec![one.as_str()?],
+    };
+    let labels: Result<Vec<_>, _> = texts.into_iter().map(str::parse).collect();
+    LabelSet::new(labels.ok()?).ok()
 }
 
 fn spawn(world: &mut World, step: &Step) -> Result<Got, String> {
@@ -132,7 +172,7 @@ fn spawn(world: &mut World, step: &Step) -> Result<Got, String> {
     let Some(name) = step.value(key).as_str() else { return Ok(Got::Denied) };
     let role = if step.text("role").is_empty() { "worker" } else { step.text("role") };
     let known = if step.text("save").is_empty() { name } else { step.text("save") };
-    Ok(match world.spawn(name, known, role) {
+    Ok(match world.spawn(name, known, role, LabelSet::EMPTY) {
         Ok(()) => Got::Allowed,
         Err(_refused) => Got::Denied,
     })
@@ -141,7 +181,7 @@ fn spawn(world: &mut World, step: &Step) -> Result<Got, String> {
 /// The host starts an agent for the same owner, under a name that was never used, and it makes one call.
 async fn exec_as_fresh_child(world: &mut World, step: &Step) -> Result<Got, String> {
     let name = format!("child-{}", world.kernel.recorder().head().count);
-    world.spawn(&name, &name, "worker")?;
+    world.spawn(&name, &name, "worker", LabelSet::EMPTY)?;
     let mut fields = step.fields.clone();
     fields.insert("as".to_owned(), name.into());
     let call = Call::of(&Step { op: "exec".to_owned(), fields }, world);

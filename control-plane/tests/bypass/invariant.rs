@@ -50,6 +50,11 @@ pub(crate) async fn check(
         "marked_simulated" => {
             holds(judged.simulated, "neither the reply nor the record says that nothing was done".to_owned())
         }
+        "advisory_only" => {
+            let scan = if judged.op == "scan" { judged } else { first("scan") };
+            let advice = scan.op == "scan" && scan.records == 0 && scan.tool_runs == 0 && !scan.changed;
+            holds(advice, format!("`{}` left {} records", scan.op, scan.records))
+        }
         "mask_refused" => holds(first("mask").got == Got::Denied, format!("{:?}", first("mask").got)),
         "delivery_reported_true" => {
             let signal = done[..=at].iter().rev().find(|done| done.op == "signal").unwrap_or(judged);

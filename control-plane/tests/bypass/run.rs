@@ -12,7 +12,7 @@ use crate::call::{self, Call, Ended};
 use crate::case::{Case, Step};
 use crate::fixture::World;
 use crate::group::{self, Task};
-use crate::{host, invariant, record};
+use crate::{host, invariant, record, scan};
 
 /// Real time a case may take.
 const CASE_LIMIT: Duration = Duration::from_secs(60);
@@ -35,14 +35,18 @@ pub(crate) enum Got {
     LoadError,
     /// Verification found something.
     Tampered,
+    /// A detector would have somebody look at a text. Advice, no refusal.
+    Flagged,
+    /// A detector saw nothing.
+    Clean,
 }
 
 impl Got {
     /// What several come to: the gravest refusal, if any was refused.
     fn worst(all: &[Self]) -> Self {
         let rank = |got: &Self| match got {
-            Self::Allowed => 0,
-            Self::Killed => 1,
+            Self::Allowed | Self::Clean => 0,
+            Self::Flagged | Self::Killed => 1,
             Self::Escalated => 2,
             Self::Blocked => 3,
             Self::LoadError => 4,
@@ -89,6 +93,8 @@ pub(crate) struct Done {
     pub(crate) tool_runs: u64,
     pub(crate) verdicts: u64,
     pub(crate) violations: u64,
+    /// Records of any kind that this step added.
+    pub(crate) records: u64,
     /// Whether it was allowed to do something and the record says of all of it that it was not done.
     pub(crate) simulated: bool,
     /// Whether files, memory or policy changed.
@@ -166,6 +172,8 @@ fn verdict(expected: &str, done: &Done, world: &World) -> Result<(), String> {
         "killed" => has_ended(&done.agent, world),
         "load_error" => *got == Got::LoadError,
         "tamper_detected" => *got == Got::Tampered,
+        "flag" => *got == Got::Flagged,
+        "clean" => *got == Got::Clean,
         "not_allow" => *got != Got::Allowed || done.answer.is_some_and(|answer| answer != Verdict::Allow),
         "any" => true,
         other => return Err(format!("unknown verdict `{other}`")),
@@ -182,6 +190,7 @@ async fn take(world: &mut World, step: &Step, before: Option<&Done>) -> Result<D
     let state = world.state();
     let runs = world.counts.total();
     let tally = record::tally(&world.kernel);
+    let records = world.kernel.recorder().head().count;
     let began = world.clock.monotonic();
     let outcome = carry_out(world, step).await?;
     let after = record::tally(&world.kernel);
@@ -196,6 +205,7 @@ async fn take(world: &mut World, step: &Step, before: Option<&Done>) -> Result<D
         tool_runs: world.counts.total() - runs,
         verdicts: after.verdicts.saturating_sub(tally.verdicts),
         violations: after.violations.saturating_sub(tally.violations),
+        records: world.kernel.recorder().head().count.saturating_sub(records),
         simulated: tally.intents < after.intents
             && after.simulated.saturating_sub(tally.simulated) == after.intents - tally.intents,
         changed: world.state() != state,
@@ -239,6 +249,7 @@ pub(crate) async fn carry_out(world: &mut World, step: &Step) -> Result<Outcome,
             world.saved.insert(save.to_owned(), save.into());
             Ok(Ended::from(Got::Allowed).into())
         }
+        "scan" => Ok(Ended::from(scan::carry_out(step, &world.saved)).into()),
         "await" | "join" => Ok(join(world, step).await.into()),
         op if call::is_call(op) => {
             let ended = one(world, step).await;
@@ -285,7 +296,7 @@ async fn one(world: &mut World, step: &Step) -> Ended {
     }
     if matches!(ended.got, Got::Allowed | Got::Escalated) {
         if !step.text("save").is_empty() {
-            world.saved.insert(step.text("save").to_owned(), ended.value.clone());
+            world.save(step.text("save"), ended.value.clone(), step.text("as"));
         }
         if ended.got == Got::Allowed {
             world.moved(step, &ended.value);

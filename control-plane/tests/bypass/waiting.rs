@@ -18,7 +18,6 @@ pub(crate) fn waits_for(case: &Case) -> Option<String> {
             fixture.then(|| format!("a fixture this harness does not know (`{}`)", case.input.fixture))
         })
         .or_else(|| verdict(case))
-        .or_else(|| flow(case))
         .or_else(|| case.expected.invariants.iter().find_map(|name| invariant(name)))
 }
 
@@ -49,7 +48,7 @@ fn operation(step: &Step) -> Option<String> {
         | "join" | "crash" | "kernel_shutdown" | "agent_panic" | "forge_context" | "self_grant" | "reach" => {
             return None;
         }
-        "approve" | "reject" | "revoke" => return None,
+        "approve" | "reject" | "revoke" | "tell" | "declassify" => return None,
         "seek" if matches!(step.value("whence"), Value::Null) || step.text("whence") == "set" => return None,
         "seek" => "seeking from the end or the present position",
         "clock" if ["advance_s", "advance_ms", "ms"].iter().any(|key| step.duration(key).is_some()) => {
@@ -69,7 +68,7 @@ fn operation(step: &Step) -> Option<String> {
         }
         "exec_as_fresh_child" => return None,
         "spawn" => "child agents",
-        "scan" => "detectors",
+        "scan" => return crate::scan::waits_for(step),
         "parse" => {
             return (!matches!(step.text("format"), "security_md" | "agents_md"))
                 .then(|| format!("{UNKNOWN_OPERATION} (parse `{}`)", step.text("format")));
@@ -120,8 +119,7 @@ fn audit(step: &Step) -> Option<String> {
 
 fn verdict(case: &Case) -> Option<String> {
     match case.expected.verdict.as_str() {
-        "flag" | "clean" => Some("detectors".to_owned()),
-        "allow" | "deny" | "escalate" | "error" | "blocked" | "killed" | "load_error" | "tamper_detected"
+ "flag" | "clean" | "allow" | "deny" | "escalate" | "error" | "blocked" | "killed" | "load_error" | "tamper_detected"
         | "not_allow" | "any" => None,
         other => Some(format!("a verdict this harness does not know (`{other}`)")),
     }
@@ -150,19 +148,9 @@ fn invariant(name: &str) -> Option<String> {
         | "count_matches"
         | "one_line_per_record"
         | "tool_invoked_exactly_once"
-        | "marked_simulated" => None,
+        | "marked_simulated"
+        | "advisory_only" => None,
         name if counted(name).is_some() => None,
         other => Some(format!("an invariant this harness does not know (`{other}`)")),
     }
-}
-
-fn expects_refusal(case: &Case) -> bool {
-    matches!(case.expected.verdict.as_str(), "deny" | "not_allow")
-}
-
-/// Cases whose refusal depends on where a value came from.
-fn flow(case: &Case) -> Option<String> {
-    let labelled = |step: &Step| step.text("tool") == "read_secret" || !step.text("save").is_empty();
-    let flows = case.area == "flow" && case.input.steps.iter().any(labelled);
-    (flows && expects_refusal(case)).then(|| "information flow".to_owned())
 }
