@@ -283,7 +283,8 @@ impl World {
         let mut names = Vec::new();
         step.fields.values().for_each(|value| referenced(value, &mut names));
         for name in names {
-            let Some((life, labels)) = self.origins.get(&name).filter(|(_, labels)| !labels.is_empty()) else {
+            let Some((life, labels)) = self.origins.get(&name).filter(|(_, labels)| !labels.is_empty())
+            else {
                 continue;
             };
             let known = if step.text("as").is_empty() { "w" } else { step.text("as") };

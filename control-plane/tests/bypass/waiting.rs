@@ -119,8 +119,8 @@ fn audit(step: &Step) -> Option<String> {
 
 fn verdict(case: &Case) -> Option<String> {
     match case.expected.verdict.as_str() {
- "flag" | "clean" | "allow" | "deny" | "escalate" | "error" | "blocked" | "killed" | "load_error" | "tamper_detected"
-        | "not_allow" | "any" => None,
+        "flag" | "clean" | "allow" | "deny" | "escalate" | "error" | "blocked" | "killed" | "load_error"
+        | "tamper_detected" | "not_allow" | "any" => None,
         other => Some(format!("a verdict this harness does not know (`{other}`)")),
     }
 }
