@@ -20,6 +20,8 @@ pub(crate) enum Call {
     Agent(AgentHandle, What),
     /// The host raises a signal.
     Host(Kernel, AgentId, Signal, String),
+    /// Somebody's word on a ticket.
+    Word(Kernel, host::Word),
     /// What the types do not let anybody say.
     Inexpressible,
     /// What the harness could not prepare.
@@ -67,6 +69,9 @@ pub(crate) fn is_call(op: &str) -> bool {
             | "exit"
             | "checkpolicy"
             | "resume"
+            | "approve"
+            | "reject"
+            | "revoke"
     )
 }
 
@@ -76,6 +81,10 @@ impl Call {
         let Ok(resolved) = step.resolved(&world.saved) else { return Self::Inexpressible };
         if step.op == "signal" && matches!(resolved.text("as"), "op" | "") {
             return Self::by_host(&resolved, world);
+        }
+        if matches!(step.op.as_str(), "approve" | "reject" | "revoke") {
+            let word = host::word(world, &resolved);
+            return word.map_or(Self::Inexpressible, |word| Self::Word(world.kernel.clone(), word));
         }
         let Some(what) = What::of(&resolved, world) else { return Self::Inexpressible };
         let forged = resolved.text("as") == "forged";
@@ -135,7 +144,7 @@ impl Call {
     pub(crate) fn agent(&self) -> Option<&AgentHandle> {
         match self {
             Self::Agent(agent, _) => Some(agent),
-            Self::Host(..) | Self::Inexpressible | Self::Broken(_) => None,
+            Self::Host(..) | Self::Word(..) | Self::Inexpressible | Self::Broken(_) => None,
         }
     }
 
@@ -148,6 +157,7 @@ impl Call {
                 Ok(_) => Got::Allowed.into(),
                 Err(error) => Got::Failed(error.to_string()).into(),
             },
+            Self::Word(kernel, word) => word.give(&kernel).into(),
             Self::Agent(agent, what) => what.make(&agent).await,
         }
     }

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::case::{Case, Step};
 use super::invariant::counted;
-use super::{call, tamper};
+use super::{call, host, tamper};
 
 /// What the listing says of an operation, an action or an invariant that has no meaning here.
 const UNKNOWN_OPERATION: &str = "an operation this harness does not know";
@@ -48,10 +48,10 @@ fn operation(step: &Step) -> Option<String> {
         | "join" | "crash" | "kernel_shutdown" | "agent_panic" | "forge_context" | "self_grant" | "reach" => {
             return None;
         }
-        "approve" | "reject" | "revoke" | "tell" | "declassify" => return None,
+        "tell" | "declassify" => return None,
         "seek" if matches!(step.value("whence"), Value::Null) || step.text("whence") == "set" => return None,
         "seek" => "seeking from the end or the present position",
-        "clock" if ["advance_s", "advance_ms", "ms"].iter().any(|key| step.duration(key).is_some()) => {
+        "clock" if host::CLOCK.iter().any(|key| step.duration(key).is_some()) => {
             return None;
         }
         "clock" => "a clock that is set or moved back",
@@ -70,18 +70,20 @@ fn operation(step: &Step) -> Option<String> {
         "spawn" => "child agents",
         "scan" => return crate::scan::waits_for(step),
         "parse" => {
-            return (!matches!(step.text("format"), "security_md" | "agents_md"))
+            let format = step.text("format");
+            return (!host::SECURITY_FILES.contains(&format) && !host::AGENTS_FILES.contains(&format))
                 .then(|| format!("{UNKNOWN_OPERATION} (parse `{}`)", step.text("format")));
         }
         "compose" => {
-            return (!matches!(step.text("mode"), "all" | "extend"))
+            let mode = step.text("mode");
+            return (!host::COMPOSE_ALL.contains(&mode) && !host::COMPOSE_EXTEND.contains(&mode))
                 .then(|| format!("{UNKNOWN_OPERATION} (compose `{}`)", step.text("mode")));
         }
         "adapter" => "adapters for tool-call messages and MCP",
         "handler" => "signal handlers",
         "checkpoint" | "restore" => "checkpoints and diagnostics",
-        "mode" if matches!(step.text("value"), "dry_run" | "live") => return None,
-        "mode" => "shadow policies",
+        "mode" if host::is_dry_run(step.text("value")).is_some() => return None,
+        "mode" => return Some(format!("{UNKNOWN_OPERATION} (mode `{}`)", step.text("value"))),
         other => return Some(format!("{UNKNOWN_OPERATION} (`{other}`)")),
     };
     Some(part.to_owned())
