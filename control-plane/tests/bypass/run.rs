@@ -6,6 +6,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use agent_control_plane::AgentState;
+use agent_control_plane::call::tool_calls_from_openai;
 use agent_control_plane::primitives::{Clock, Verdict};
 
 use crate::call::{self, Call, Ended};
@@ -19,6 +20,9 @@ const CASE_LIMIT: Duration = Duration::from_secs(60);
 
 /// Most outcomes within one step that are made up because the ones before them were the same.
 const MAX_PARTS: usize = 1 << 20;
+
+/// The fields that hold what an adapter reads.
+pub(crate) const ADAPTER_TEXT: [&str; 4] = ["message", "response", "json", "text"];
 
 /// What a step came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -266,6 +270,7 @@ pub(crate) async fn carry_out(world: &mut World, step: &Step) -> Result<Outcome,
             Ok(Ended::from(Got::Allowed).into())
         }
         "scan" => Ok(Ended::from(scan::carry_out(step, &world.saved)).into()),
+        "adapter" => adapter(world, step).await,
         "await" | "join" => Ok(join(world, step).await.into()),
         op if call::is_call(op) => {
             let ended = one(world, step).await;
@@ -284,6 +289,22 @@ pub(crate) async fn carry_out(world: &mut World, step: &Step) -> Result<Outcome,
     }
 }
 
+/// What an agent's host makes of a model's message: each call that is in it, in order.
+async fn adapter(world: &mut World, step: &Step) -> Result<Outcome, String> {
+    let key = step.first(&ADAPTER_TEXT).ok_or("an adapter reads a message")?;
+    let Ok(text) = step.bytes(key, &world.saved) else { return Ok(Ended::from(Got::Denied).into()) };
+    let Ok(calls) = tool_calls_from_openai(&text) else { return Ok(Ended::from(Got::Denied).into()) };
+    let Some(agent) = world.agent(step.text("as")).cloned() else {
+        return Ok(Ended::from(Got::Denied).into());
+    };
+    world.hand_over(step, &agent)?;
+    let mut ended = Vec::new();
+    for call in calls {
+        ended.push(made(world, Call::Agent(agent.clone(), call::What::Syscall(call.call))).await);
+    }
+    Ok(ended.into())
+}
+
 /// Gives what was started and left the time to go on with what a step changed.
 async fn let_tasks_run(world: &mut World) {
     let mut tasks = std::mem::take(&mut world.tasks);
@@ -299,14 +320,7 @@ fn all_ended(tasks: &mut [Task]) -> Vec<Ended> {
 async fn one(world: &mut World, step: &Step) -> Ended {
     let call = Call::of(step, world);
     let asked = call.syscall();
-    let asleep = world.clock.sleepers();
-    let ended = if call.agent().is_none() {
-        call.make().await
-    } else {
-        let mut tasks = [Task::start(vec![call], "", world.step)];
-        group::drive(world, &mut tasks, asleep).await;
-        all_ended(&mut tasks).pop().unwrap_or_else(|| Got::Failed("the call is lost".to_owned()).into())
-    };
+    let ended = made(world, call).await;
     if let (Got::Escalated, Some(ticket), Some(asked)) = (&ended.got, ended.value.as_str(), asked) {
         world.held.insert(ticket.to_owned(), asked);
     }
@@ -319,6 +333,17 @@ async fn one(world: &mut World, step: &Step) -> Ended {
         }
     }
     ended
+}
+
+/// Makes a call and drives it to its end.
+async fn made(world: &World, call: Call) -> Ended {
+    if call.agent().is_none() {
+        return call.make().await;
+    }
+    let asleep = world.clock.sleepers();
+    let mut tasks = [Task::start(vec![call], "", world.step)];
+    group::drive(world, &mut tasks, asleep).await;
+    all_ended(&mut tasks).pop().unwrap_or_else(|| Got::Failed("the call is lost".to_owned()).into())
 }
 
 /// Each step starts when the one before it has come as far as it gets by itself.

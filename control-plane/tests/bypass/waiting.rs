@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::case::{Case, Step};
 use super::invariant::counted;
+use super::run::ADAPTER_TEXT;
 use super::{call, host, tamper};
 
 /// What the listing says of an operation, an action or an invariant that has no meaning here.
@@ -79,7 +80,10 @@ fn operation(step: &Step) -> Option<String> {
             return (!host::COMPOSE_ALL.contains(&mode) && !host::COMPOSE_EXTEND.contains(&mode))
                 .then(|| format!("{UNKNOWN_OPERATION} (compose `{}`)", step.text("mode")));
         }
-        "adapter" => "adapters for tool-call messages and MCP",
+        "adapter" if step.text("kind").starts_with("openai") && step.first(&ADAPTER_TEXT).is_some() => {
+            return None;
+        }
+        "adapter" => "adapters for MCP and other messages",
         "handler" => "signal handlers",
         "checkpoint" | "restore" => "checkpoints and diagnostics",
         "mode" if host::is_dry_run(step.text("value")).is_some() => return None,
