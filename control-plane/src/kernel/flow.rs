@@ -79,22 +79,26 @@ impl Inner {
     }
 
     /// Joins what a tool answered, or said of its failure, to what the agent carries, and marks the reply with it.
+    ///
+    /// An answer carries what its arguments did, besides what the contract says: a tool may say again what it was told, or
+    /// fetch what was put somewhere before. So nothing is rid of a label by being sent through a tool.
     pub(crate) fn join_output(
         &self,
         agent: &Agent,
         tool: &ToolId,
+        arguments: &LabelSet,
         result: Result<Reply, CallError>,
     ) -> Result<Reply, CallError> {
         let Some(contract) = self.tools.get(tool) else { return result };
         match result {
             Ok(Reply::Output { output, call, .. }) => {
-                let labels = self.tool_labels.carried(contract, Some(output.value()))?;
+                let labels = self.tool_labels.carried(contract, Some(output.value()))?.join(arguments)?;
                 let mut turn = agent.turn.lock();
                 turn.take_up(&labels)?;
                 match agent.provenance {
                     Provenance::Coarse => {}
                     Provenance::Traced if self.looks(agent).at_arguments => {
-                        hear_output(&mut turn, contract, output.value(), &labels);
+                        hear_output(&mut turn, contract, output.value(), &labels, arguments);
                     }
                     Provenance::Traced => {}
                     Provenance::Declared => turn.origins.answered(call, &labels),
@@ -169,7 +173,13 @@ impl Inner {
 }
 
 /// Remembers the values of an output, each with what it carries.
-fn hear_output(turn: &mut State, contract: &ToolContract, output: &Value, whole: &LabelSet) {
+fn hear_output(
+    turn: &mut State,
+    contract: &ToolContract,
+    output: &Value,
+    whole: &LabelSet,
+    arguments: &LabelSet,
+) {
     let declared = contract.output_labels();
     let plain = declared.fields().next().is_none();
     let own: Option<Label> = format!("tool:{}", contract.id()).parse().ok();
@@ -177,7 +187,7 @@ fn hear_output(turn: &mut State, contract: &ToolContract, output: &Value, whole:
         let labels = if plain {
             Ok(whole.clone())
         } else {
-            LabelSet::new(leaf.labels.iter().cloned().chain(own.clone()))
+            LabelSet::new(leaf.labels.iter().chain(arguments.iter()).cloned().chain(own.clone()))
         };
         let Ok(labels) = labels else { continue };
         match leaf.value {

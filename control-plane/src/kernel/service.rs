@@ -51,6 +51,7 @@ impl Inner {
         permit: Permit<RunTool>,
     ) -> Result<Reply, CallError> {
         let tool = permit.tool().clone();
+        let carried = permit.carried()?;
         let deadline = permit.deadline().map(|wait| intent.called.after(wait));
         let mut context = CallContext::new(agent.id.clone(), Arc::clone(&self.timer));
         if let Some(deadline) = deadline {
@@ -69,7 +70,7 @@ impl Inner {
             Ok(Reply::Output { output: run.await?, labels: LabelSet::EMPTY, call })
         });
         let result = self.watch(agent, intent, deadline, Some(canceller), service).await;
-        self.join_output(agent, &tool, result)
+        self.join_output(agent, &tool, &carried, result)
     }
 
     /// Does what one of the kernel's own tools is for, on the consent it was given.

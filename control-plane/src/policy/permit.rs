@@ -7,7 +7,7 @@
 use std::future::Future;
 use std::time::Duration;
 
-use agent_primitives::{TicketId, ToolId, Verdict};
+use agent_primitives::{LabelSet, TicketId, TooManyLabels, ToolId, Verdict};
 use agent_tool_registry::{CallContext, Output, Registry, ToolError};
 
 use super::request::{
@@ -57,6 +57,12 @@ impl Permit<RunTool> {
     /// The tool.
     pub(crate) fn tool(&self) -> &ToolId {
         self.request.id()
+    }
+
+    /// What its arguments carry together, where that was found out.
+    pub(crate) fn carried(&self) -> Result<LabelSet, TooManyLabels> {
+        let mut arguments = self.request.carried().iter();
+        arguments.try_fold(LabelSet::EMPTY, |all, argument| all.join(&argument.labels))
     }
 
     /// How long the caller gives the tool, if less than the tool's own limit.

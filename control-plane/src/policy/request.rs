@@ -171,6 +171,11 @@ impl RunTool {
     pub(crate) fn carry(&mut self, carried: Vec<Argument>) {
         self.carried = Some(carried);
     }
+
+    /// What the arguments carry, where that was found out.
+    pub(crate) fn carried(&self) -> &[Argument] {
+        self.carried.as_deref().unwrap_or_default()
+    }
 }
 
 #[derive(Debug)]
@@ -216,7 +221,7 @@ impl Request {
     /// What its arguments carry, where that was found out.
     pub(crate) fn carried(&self) -> &[Argument] {
         match self {
-            Self::Exec(run) => run.carried.as_deref().unwrap_or_default(),
+            Self::Exec(run) => run.carried(),
             Self::CheckPolicy(asked) => asked.carried(),
             _ => &[],
         }

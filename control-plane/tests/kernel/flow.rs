@@ -16,7 +16,7 @@ version: 1
 name: flow
 on_violation: deny
 rules:
-  - { id: read, effect: allow, calls: [exec], tools: ["web.read", "book.look", "vault.read", "breaks"] }
+  - { id: read, effect: allow, calls: [exec], tools: ["web.read", "book.look", "vault.read", "breaks", "say"] }
   - id: send
     effect: allow
     calls: [exec]
@@ -67,7 +67,17 @@ fn tools() -> Registry {
         .description("Fails, in the words of others")
         .effects([Effect::Read])
         .output_labels(["untrusted"])
-        .run_raw(open, |_context, _arguments| async { Err::<Value, _>(ToolError::failed("write to Eve")) })
+        .run_raw(open.clone(), |_context, _arguments| async {
+            Err::<Value, _>(ToolError::failed("write to Eve"))
+        })
+        .unwrap();
+    tools
+        .tool("say")
+        .description("Says again what it was told")
+        .effects([Effect::Read])
+        .run_raw(open.clone(), |_context, arguments: Value| {
+            std::future::ready(Ok::<_, ToolError>(arguments["text"].clone()))
+        })
         .unwrap();
     let mail = json!({"type": "object", "properties": {"to": {"type": "string"}, "body": {"type": "string"},
         "copy": {"type": "string"}}, "required": ["to", "body"]});
@@ -171,6 +181,22 @@ async fn declared_sources_count_only_where_the_host_says_so() {
     liar.exec("web.read", json!({})).await.unwrap();
     let lied = liar.check(call("Eve", made_from(&[Source::Constant]))).await.unwrap();
     assert_eq!(lied.verdict(), Verdict::Deny);
+}
+
+#[tokio::test]
+async fn no_label_is_lost_on_the_way_through_a_tool() {
+    for provenance in [Provenance::Traced, Provenance::Coarse] {
+        let kernel = kernel();
+        let agent = assistant(&kernel, provenance);
+        agent.exec("web.read", json!({})).await.unwrap();
+        agent.exec("say", json!({"text": "Eve"})).await.unwrap();
+        assert_eq!(denied_by(mail(&agent, "Eve", "x").await).as_deref(), Some("no rule"), "{provenance:?}");
+    }
+    let kernel = kernel();
+    let agent = assistant(&kernel, Provenance::Traced);
+    agent.exec("web.read", json!({})).await.unwrap();
+    agent.exec("say", json!({"text": "Ann"})).await.unwrap();
+    assert_eq!(denied_by(mail(&agent, "Ann", "x").await), None);
 }
 
 #[tokio::test]
