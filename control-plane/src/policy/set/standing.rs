@@ -16,9 +16,27 @@ pub(crate) struct Standing<'a> {
     pub(crate) current: &'a PolicySet,
     pub(crate) spawned_under: Option<&'a PolicySet>,
     pub(crate) task: Option<&'a Policy>,
+    digest: Digest,
 }
 
-impl Standing<'_> {
+impl<'a> Standing<'a> {
+    pub(crate) fn new(
+        generation: u64,
+        current: &'a PolicySet,
+        spawned_under: Option<&'a PolicySet>,
+        task: Option<&'a Policy>,
+    ) -> Self {
+        let mut digest = current.digest();
+        let further = [spawned_under.map(PolicySet::digest), task.map(Policy::digest)];
+        for (domain, more) in DOMAINS.into_iter().zip(further) {
+            if let Some(more) = more {
+                let both: Vec<u8> = digest.as_bytes().iter().chain(more.as_bytes()).copied().collect();
+                digest = Digest::of(domain, &both);
+            }
+        }
+        Self { generation, current, spawned_under, task, digest }
+    }
+
     /// Answers a question, as [`PolicySet::decide`] does.
     pub(crate) fn decide(&self, caller: &Caller<'_>, question: &Question<'_>) -> Decision {
         let mut decision = self.current.decide(caller, question);
@@ -71,15 +89,7 @@ impl Standing<'_> {
 
     /// Covers everything that answers. The set's own digest where that is all there is.
     pub(crate) fn digest(&self) -> Digest {
-        let mut digest = self.current.digest();
-        let further = [self.spawned_under.map(PolicySet::digest), self.task.map(Policy::digest)];
-        for (domain, more) in DOMAINS.into_iter().zip(further) {
-            if let Some(more) = more {
-                let both: Vec<u8> = digest.as_bytes().iter().chain(more.as_bytes()).copied().collect();
-                digest = Digest::of(domain, &both);
-            }
-        }
-        digest
+        self.digest
     }
 }
 
