@@ -10,7 +10,8 @@ Measures the kernel's road beside its floors and its peers.
 
 Usage: cargo bench -p agent-os-benches [-- [--quick] [--no-peers] [SECTION ...]]
 
-Sections, all of them unless named: decision, governed, stop, durable, verify, peers
+Sections, all of them unless named: decision, governed, limits, approvals, reload, stop,
+durable, verify, peers
   --quick     a tenth of the samples
   --no-peers  leave out the peers, which are built by cargo first
 
@@ -24,6 +25,9 @@ Exit codes: 0 all measured, 1 something failed, a verdict of ours was wrong or t
 pub(crate) enum Section {
     Decision,
     Governed,
+    Limits,
+    Approvals,
+    Reload,
     Stop,
     Durable,
     Verify,
@@ -31,13 +35,25 @@ pub(crate) enum Section {
 }
 
 impl Section {
-    const ALL: [Self; 6] =
-        [Self::Decision, Self::Governed, Self::Stop, Self::Durable, Self::Verify, Self::Peers];
+    const ALL: [Self; 9] = [
+        Self::Decision,
+        Self::Governed,
+        Self::Limits,
+        Self::Approvals,
+        Self::Reload,
+        Self::Stop,
+        Self::Durable,
+        Self::Verify,
+        Self::Peers,
+    ];
 
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Decision => "decision",
             Self::Governed => "governed",
+            Self::Limits => "limits",
+            Self::Approvals => "approvals",
+            Self::Reload => "reload",
             Self::Stop => "stop",
             Self::Durable => "durable",
             Self::Verify => "verify",
