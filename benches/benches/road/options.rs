@@ -20,6 +20,9 @@ Results go to standard output, progress to standard error.
 Exit codes: 0 all measured, 1 something failed, a verdict of ours was wrong or the peers could not be run,
 2 wrong arguments.";
 
+/// The divisor of a run that only is to show that everything runs.
+const SMOKE: usize = 1000;
+
 /// One part of the suite.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Section {
@@ -91,7 +94,7 @@ impl Options {
         }
         // `cargo test --benches` leaves `--bench` out. It wants to know that everything runs, not how fast.
         let divisor = match (bench, quick) {
-            (false, _) => 1000,
+            (false, _) => SMOKE,
             (true, true) => 10,
             (true, false) => 1,
         };
@@ -104,6 +107,11 @@ impl Options {
     /// `count` of them in a full run, and as many as this run is to make.
     pub(crate) fn scaled(&self, count: usize) -> usize {
         (count / self.divisor).max(1)
+    }
+
+    /// How many rules a large policy has: fewer where only is to be seen that everything runs.
+    pub(crate) fn rules(&self, count: usize) -> usize {
+        if self.divisor == SMOKE { count.min(100) } else { count }
     }
 
     /// How an operation in memory is measured.

@@ -22,7 +22,8 @@ use crate::{print, progress};
 const RULES: usize = 10_000;
 
 pub(crate) fn run(watch: &Stopwatch, options: &Options) -> anyhow::Result<()> {
-    let workload = ToolCalls::new(RULES);
+    let rules = options.rules(RULES);
+    let workload = ToolCalls::new(rules);
     // Two documents that differ, so that each reload is one.
     let documents = ["a", "b"].map(|name| {
         workload
@@ -34,7 +35,7 @@ pub(crate) fn run(watch: &Stopwatch, options: &Options) -> anyhow::Result<()> {
     let call = call.first().context("the workload allows nothing")?.clone();
 
     progress("  reloads");
-    let mut table = Table::of_figures(&format!("another policy of {RULES} rules"));
+    let mut table = Table::of_figures(&format!("another policy of {rules} rules"));
     for (name, figure) in reloads(watch, options, &kernel, &agent, &call, &documents)? {
         table.figure(name, &figure);
     }
