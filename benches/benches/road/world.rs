@@ -55,7 +55,7 @@ pub(crate) fn builder(
     let mut tools = Registry::builder();
     for id in ids {
         let nothing = async |_: CallContext, _: ToolArguments| Ok(());
-        tools.tool(*id).description("Does nothing").effects([effect]).run(nothing)?;
+        tools.tool(id).description("Does nothing").effects([effect]).run(nothing)?;
     }
     Ok(Kernel::builder().policy(policy).tools(tools.build()))
 }
