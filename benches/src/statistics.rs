@@ -166,8 +166,9 @@ fn rounds_in<E>(effort: Effort, round: &mut impl FnMut(usize) -> Result<u64, E>)
     Ok(usize::try_from(nanos(effort.batch) / fastest.max(1)).unwrap_or(1).max(1))
 }
 
-/// Nearest rank: the smallest sample that at least `percent` in 100 do not exceed; 0 of none.
-fn percentile(sorted: &[u64], percent: usize) -> u64 {
+/// Nearest rank in an ascending list: the smallest sample that at least `percent` in 100 do not exceed; 0 of none.
+#[must_use]
+pub fn percentile(sorted: &[u64], percent: usize) -> u64 {
     let rank = (sorted.len() * percent).div_ceil(100).saturating_sub(1);
     sorted.get(rank).copied().unwrap_or(0)
 }

@@ -13,6 +13,7 @@ use agent_os_benches::workload::{Reads, ToolCalls};
 use anyhow::{Context as _, ensure};
 use serde_json::{Map, Value};
 
+use crate::conditions;
 use crate::options::Options;
 use crate::{print, progress};
 
@@ -35,7 +36,8 @@ pub(crate) fn run(watch: &Stopwatch, options: &Options) -> anyhow::Result<()> {
         decisions
             .figure(&format!("read of a path, {rules} rules"), &reads(watch, options, &Reads::new(rules))?);
     }
-    print(format!("\n## Decision\n\n{decisions}\n{loads}"))
+    print(format!("\n## Decision\n\n{decisions}\n{loads}"))?;
+    conditions::run(watch, options)
 }
 
 /// Measures a workload about tools, after every verdict was held against the naive evaluator.

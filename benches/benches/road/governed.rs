@@ -31,7 +31,7 @@ pub(crate) fn run(watch: &Stopwatch, options: &Options) -> anyhow::Result<()> {
 fn calls(watch: &Stopwatch, options: &Options, table: &mut Table, rules: usize) -> anyhow::Result<()> {
     let workload = ToolCalls::new(rules);
     let kernel = world::kernel(&workload, "deny", Effect::Read, FlightRecorder::memory()?)?;
-    let agent = kernel.spawn(AgentSpec::new("bench"))?;
+    let agent = world::stubborn(&kernel)?;
     at_once(agent.syscall(world::write()))??;
     let allowed = world::requests(&workload, true);
     let forms = [
@@ -77,7 +77,7 @@ pub(crate) fn whole_mix(
     workload: &ToolCalls,
 ) -> anyhow::Result<Figure> {
     let kernel = world::kernel(workload, "deny", Effect::Read, FlightRecorder::memory()?)?;
-    let agent = kernel.spawn(AgentSpec::new("bench"))?;
+    let agent = world::stubborn(&kernel)?;
     let calls = workload.requests.iter().map(world::checked).collect::<Result<Vec<_>, _>>()?;
     measure(watch, options.effort(), calls.len(), |position| {
         match at_once(agent.syscall(call(&calls, position)?))? {

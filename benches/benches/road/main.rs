@@ -1,11 +1,15 @@
 //! The bench suite: the kernel's road, part by part, beside its floors and its peers. `benches/README.md` says how to
 //! read what it prints.
 
+mod approvals;
+mod conditions;
 mod decision;
 mod durable;
 mod governed;
+mod limits;
 mod options;
 mod peers;
+mod reload;
 mod stop;
 mod verify;
 mod world;
@@ -52,6 +56,9 @@ fn run(options: &Options) -> anyhow::Result<()> {
         match section {
             Section::Decision => decision::run(&watch, options)?,
             Section::Governed => governed::run(&watch, options)?,
+            Section::Limits => limits::run(&watch, options)?,
+            Section::Approvals => approvals::run(&watch, options)?,
+            Section::Reload => reload::run(&watch, options)?,
             Section::Stop => stop::run(&watch, options)?,
             Section::Durable => durable::run(&watch, options)?,
             Section::Verify => verify::run(&watch, options)?,

@@ -10,7 +10,8 @@ Measures the kernel's road beside its floors and its peers.
 
 Usage: cargo bench -p agent-os-benches [-- [--quick] [--no-peers] [SECTION ...]]
 
-Sections, all of them unless named: decision, governed, stop, durable, verify, peers
+Sections, all of them unless named: decision, governed, limits, approvals, reload, stop,
+durable, verify, peers
   --quick     a tenth of the samples
   --no-peers  leave out the peers, which are built by cargo first
 
@@ -19,11 +20,17 @@ Results go to standard output, progress to standard error.
 Exit codes: 0 all measured, 1 something failed, a verdict of ours was wrong or the peers could not be run,
 2 wrong arguments.";
 
+/// The divisor of a run that only is to show that everything runs.
+const SMOKE: usize = 1000;
+
 /// One part of the suite.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Section {
     Decision,
     Governed,
+    Limits,
+    Approvals,
+    Reload,
     Stop,
     Durable,
     Verify,
@@ -31,13 +38,25 @@ pub(crate) enum Section {
 }
 
 impl Section {
-    const ALL: [Self; 6] =
-        [Self::Decision, Self::Governed, Self::Stop, Self::Durable, Self::Verify, Self::Peers];
+    const ALL: [Self; 9] = [
+        Self::Decision,
+        Self::Governed,
+        Self::Limits,
+        Self::Approvals,
+        Self::Reload,
+        Self::Stop,
+        Self::Durable,
+        Self::Verify,
+        Self::Peers,
+    ];
 
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Decision => "decision",
             Self::Governed => "governed",
+            Self::Limits => "limits",
+            Self::Approvals => "approvals",
+            Self::Reload => "reload",
             Self::Stop => "stop",
             Self::Durable => "durable",
             Self::Verify => "verify",
@@ -75,7 +94,7 @@ impl Options {
         }
         // `cargo test --benches` leaves `--bench` out. It wants to know that everything runs, not how fast.
         let divisor = match (bench, quick) {
-            (false, _) => 1000,
+            (false, _) => SMOKE,
             (true, true) => 10,
             (true, false) => 1,
         };
@@ -88,6 +107,11 @@ impl Options {
     /// `count` of them in a full run, and as many as this run is to make.
     pub(crate) fn scaled(&self, count: usize) -> usize {
         (count / self.divisor).max(1)
+    }
+
+    /// How many rules a large policy has: fewer where only is to be seen that everything runs.
+    pub(crate) fn rules(&self, count: usize) -> usize {
+        if self.divisor == SMOKE { count.min(100) } else { count }
     }
 
     /// How an operation in memory is measured.

@@ -6,7 +6,10 @@ use std::task::{Context, Poll, Waker};
 
 use agent_control_plane::atr::{Arguments, CallContext, Effect, Registry};
 use agent_control_plane::call::{Change, FileRef, RawArguments, Syscall, WriteTo};
-use agent_control_plane::{CallError, FlightRecorder, Kernel, Policy};
+use agent_control_plane::kernel::{KernelBuilder, Ready};
+use agent_control_plane::policy::PolicySet;
+use agent_control_plane::primitives::{Signal, SignalSet};
+use agent_control_plane::{AgentHandle, AgentSpec, CallError, FlightRecorder, Kernel, Policy};
 use agent_os_benches::naive;
 use agent_os_benches::workload::{Request, ToolCalls};
 use anyhow::bail;
@@ -26,7 +29,7 @@ const FILE_RULES: &str =
 
 #[derive(Deserialize, JsonSchema)]
 #[expect(dead_code, reason = "the tools do nothing, but their arguments are deserialised as any tool's are")]
-struct ToolArguments {
+pub(crate) struct ToolArguments {
     path: Option<String>,
     amount: Option<i64>,
 }
@@ -39,13 +42,36 @@ pub(crate) fn kernel(
     effect: Effect,
     recorder: FlightRecorder,
 ) -> anyhow::Result<Kernel> {
-    let mut tools = Registry::builder();
-    for tool in workload.tools() {
-        let nothing = async |_: CallContext, _: ToolArguments| Ok(());
-        tools.tool(tool).description("Does nothing").effects([effect]).run(nothing)?;
-    }
     let policy = Policy::from_yaml("bench.yaml", &workload.to_yaml(on_violation, FILE_RULES))?;
-    Ok(Kernel::builder().policy(policy).tools(tools.build()).recorder(recorder).build()?)
+    Ok(builder(policy, &workload.tools(), effect)?.recorder(recorder).build()?)
+}
+
+/// The beginning of a kernel under `policy`, with these tools. They do nothing and declare `effect`.
+pub(crate) fn builder(
+    policy: impl Into<PolicySet>,
+    ids: &[&str],
+    effect: Effect,
+) -> anyhow::Result<KernelBuilder<Ready>> {
+    let mut tools = Registry::builder();
+    for id in ids {
+        let nothing = async |_: CallContext, _: ToolArguments| Ok(());
+        tools.tool(id).description("Does nothing").effects([effect]).run(nothing)?;
+    }
+    Ok(Kernel::builder().policy(policy).tools(tools.build()))
+}
+
+/// A call of a tool, with arguments that were read and made canonical before.
+pub(crate) fn call(tool: &str, arguments: Value) -> anyhow::Result<Syscall> {
+    let arguments = RawArguments::Checked(Arguments::from_value(arguments)?);
+    Ok(Syscall::Exec { tool: tool.to_owned(), arguments, deadline: None })
+}
+
+/// An agent that is refused over and over and goes on: it holds back the signal that would stop it.
+pub(crate) fn stubborn(kernel: &Kernel) -> anyhow::Result<AgentHandle> {
+    let agent = kernel.spawn(AgentSpec::new("bench"))?;
+    let looping = SignalSet::EMPTY.with(Signal::Loop);
+    at_once(agent.mask(looping, SignalSet::EMPTY))??;
+    Ok(agent)
 }
 
 /// The requests of a workload that the rules allow, or those they do not.

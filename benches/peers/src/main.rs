@@ -1,9 +1,11 @@
 //! Measures published policy engines on a workload that the bench suite hands over.
 //!
-//! [`agentmesh`] runs in a process of its own, [`cedar`] in this one; `README.md` says why, and how each is driven.
+//! [`agentmesh`] runs in a process of its own, the others in this one; `README.md` says why, and how each is driven.
 
 mod agentmesh;
+mod casbin;
 mod cedar;
+mod rego;
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -11,7 +13,7 @@ use std::process::ExitCode;
 use agent_os_peer_harness::{Row, Workload, command};
 
 const HELP: &str = "\
-Measures agentmesh and cedar-policy on rules and requests from standard input.
+Measures agentmesh, cedar-policy, casbin and regorus on rules and requests from standard input.
 
 Usage: agent-os-peers < workload.json > report.json
 
@@ -38,5 +40,7 @@ fn main() -> ExitCode {
 fn rows(workload: &Workload) -> Result<Vec<Row>, Box<dyn Error>> {
     let mut rows = agentmesh::rows(workload)?;
     rows.extend(cedar::rows(workload)?);
+    rows.extend(casbin::rows(workload)?);
+    rows.extend(rego::rows(workload)?);
     Ok(rows)
 }

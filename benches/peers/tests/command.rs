@@ -60,6 +60,9 @@ fn the_example_yields_a_row_per_operation_in_order() {
             ("agentmesh 4.0.0", "AgentMeshClient::execute_with_governance (policy + audit + trust)"),
             ("cedar-policy 4.14.1", "is_authorized, request built per call"),
             ("cedar-policy 4.14.1", "is_authorized, request prebuilt"),
+            ("casbin 2.20.0", "enforce"),
+            ("regorus 0.14.1", "Engine::eval_rule, input prebuilt"),
+            ("regorus 0.14.1", "RegoVM::execute, compiled, input prebuilt"),
         ]
     );
     let workload = Workload::parse(EXAMPLE.as_bytes()).unwrap();

@@ -12,9 +12,9 @@ use super::table::Agent;
 use crate::call::Reply;
 use crate::error::CallError;
 use crate::flow::{Argument, Provenance};
-use crate::policy::Looks;
 use crate::policy::request::Request;
 use crate::recorder::Body;
+use crate::policy::Looks;
 
 /// What the output of each tool carries at the least: its name as a label, and what its contract says of the whole.
 #[derive(Debug, Default)]
@@ -137,7 +137,8 @@ impl Inner {
 
     /// What decisions about the agent look at.
     fn looks(&self, agent: &Agent) -> Looks {
-        agent.footing.looks().and(self.candidate_looks())
+        let era = agent.footing.era();
+        agent.footing.standing(&era).looks().and(self.candidate_looks())
     }
 
     /// What the agent's own words carry.

@@ -18,6 +18,7 @@ use crate::error::CallError;
 use crate::flow::Origins;
 use crate::history::History;
 use crate::mode::Mode;
+use crate::policy::Standing;
 use crate::policy::permit::Judged;
 use crate::policy::request::Request;
 use crate::question::Caller;
@@ -106,14 +107,15 @@ impl Inner {
         let agent = passage.agent;
         let mut turn = agent.turn.lock();
         let state = &mut *turn;
-        let (digest, looks) = agent.footing.with(|standing| (standing.digest(), standing.looks()));
-        if let Some(recalled) = state.refusals.recall(digest, &request) {
+        let era = agent.footing.era();
+        let standing = agent.footing.standing(&era);
+        if let Some(recalled) = state.refusals.recall(standing.digest(), &request) {
             let repeated = self.repeated(passage, &request, &recalled);
             drop(turn);
             repeated?;
             return Err(self.deny(passage, recalled.denial));
         }
-        let looks = looks.and(self.candidate_looks());
+        let looks = standing.looks().and(self.candidate_looks());
         if looks.at_arguments {
             self.find_out(agent, state, &mut request);
         }
@@ -129,7 +131,7 @@ impl Inner {
             mode: mode.as_ref().map_or("", Mode::as_str),
             budgets: &budgets,
         };
-        let mut judged = agent.footing.with(|standing| Judged::by(standing, &caller, request));
+        let mut judged = Judged::by(&standing, &caller, request);
         self.compare(&agent.footing, passage.number, &caller, &judged);
         let hold = match hold {
             Some(hold) => Some(hold),
@@ -153,12 +155,19 @@ impl Inner {
         }
         judged.consent(consent);
         let recorded = self.record(passage, judged.as_event(&caller))?;
-        self.take_in(passage, state, &judged, looks.back);
+        self.take_in(passage, state, &judged, &standing, looks.back);
         Ok(Ruled::Decided(Decided { judged, recorded, consent, hold }))
     }
 
     /// What a decision that is on record changes for the next one.
-    fn take_in(&self, passage: Passage<'_>, state: &mut State, judged: &Judged, looks_back: bool) {
+    fn take_in(
+        &self,
+        passage: Passage<'_>,
+        state: &mut State,
+        judged: &Judged,
+        standing: &Standing<'_>,
+        looks_back: bool,
+    ) {
         let request = judged.request();
         let questions = || request.question().into_iter().chain(request.second_question());
         match judged.denial() {
@@ -174,14 +183,9 @@ impl Inner {
             }
             Some(denial) => {
                 let agent = passage.agent;
-                let (timeless, policy) = agent.footing.with(|standing| {
-                    let timeless =
-                        |question| standing.is_timeless(&agent.id, agent.tenant.as_ref(), &question);
-                    (questions().all(timeless), standing.digest())
-                });
-                // What came into force since would make the memory speak for another policy.
-                if timeless && policy == judged.decision().policy_digest() {
-                    state.refusals.remember(policy, request, &denial, passage.number);
+                let timeless = |question| standing.is_timeless(&agent.id, agent.tenant.as_ref(), &question);
+                if questions().all(timeless) {
+                    state.refusals.remember(standing.digest(), request, &denial, passage.number);
                 }
             }
         }

@@ -6,12 +6,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use agent_primitives::{AgentId, Digest, TenantId, Timestamp, json};
 use agent_tool_registry::ToolContract;
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, Guard};
 use serde_json::Value;
 
 use super::{Inner, Kernel};
 use crate::error::CallError;
-use crate::policy::{Looks, Policy, PolicyErrors, PolicySet, Standing};
+use crate::policy::{Policy, PolicyErrors, PolicySet, Standing};
 use crate::recorder::{Body, Source};
 
 /// Most generations `/policy/history.json` shows: the latest.
@@ -69,7 +69,7 @@ pub(crate) struct Numbered {
 
 /// What is in force from one reload to the next.
 #[derive(Debug)]
-struct Era {
+pub(crate) struct Era {
     current: Numbered,
     /// The last one whose widening was forced: for whoever was spawned before it, as if spawned under it.
     forced: Option<Numbered>,
@@ -81,7 +81,7 @@ impl Era {
         let earlier = &forced.unwrap_or(spawned).set;
         let current = &self.current.set;
         let spawned_under = (earlier.digest() != current.digest()).then_some(earlier);
-        Standing { generation: self.current.generation, current, spawned_under, task }
+        Standing::new(self.current.generation, current, spawned_under, task)
     }
 }
 
@@ -150,16 +150,19 @@ impl Footing {
         self.task.as_ref()
     }
 
-    /// Judges by what is in force now, which stays the same until `judge` is done.
-    pub(crate) fn with<T>(&self, judge: impl FnOnce(&Standing<'_>) -> T) -> T {
-        let era = self.policies.era.load();
-        judge(&era.standing(&self.spawned, self.task.as_ref()))
+    /// What is in force now, for everything that one call is judged by.
+    pub(crate) fn era(&self) -> Guard<Arc<Era>> {
+        self.policies.era.load()
     }
 
-    /// What decisions about the agent look at now.
-    pub(crate) fn looks(&self) -> Looks {
-        let era = self.policies.era.load();
-        era.standing(&self.spawned, self.task.as_ref()).looks()
+    /// What the agent is judged by in this era.
+    pub(crate) fn standing<'a>(&'a self, era: &'a Era) -> Standing<'a> {
+        era.standing(&self.spawned, self.task.as_ref())
+    }
+
+    /// Judges by what is in force now, which stays the same until `judge` is done.
+    pub(crate) fn with<T>(&self, judge: impl FnOnce(&Standing<'_>) -> T) -> T {
+        judge(&self.standing(&self.era()))
     }
 
     /// The layers that apply to the agent, for its own eyes.

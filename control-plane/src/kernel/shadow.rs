@@ -85,8 +85,7 @@ impl Shadow {
 
     /// Asks the candidate what was just judged. Counts, and nothing else.
     fn compare(&self, footing: &Footing, call: u64, caller: &Caller<'_>, judged: &Judged) {
-        let standing =
-            Standing { generation: 0, current: &self.set, spawned_under: None, task: footing.task() };
+        let standing = Standing::new(0, &self.set, None, footing.task());
         let answer = catch_unwind(AssertUnwindSafe(|| judged.as_judged_by(&standing, caller)));
         let candidate = match answer {
             Ok(None) => return,

@@ -30,7 +30,7 @@ pub(crate) struct Judged {
     request: Request,
     decision: Decision,
     /// What a question's call would get; `None` for calls that are not questions.
-    answer: Option<Decision>,
+    answer: Option<Box<Decision>>,
     /// The approval that was taken for what the decision asks.
     consent: Option<Consent>,
     /// Why there is none, when it asks.
@@ -116,7 +116,7 @@ impl Judged {
             |request: &Request| judge(standing, caller, request).unwrap_or_else(|| standing.own_business());
         let decision = judge(&request);
         let answer = match &request {
-            Request::CheckPolicy(asked) => Some(judge(asked)),
+            Request::CheckPolicy(asked) => Some(Box::new(judge(asked))),
             _ => None,
         };
         let (consent, refused, no_room) = (None, Reason::NoApprover, None);
@@ -231,7 +231,7 @@ impl Judged {
 
     /// The decision on the call, or on the call in question, with what it was made on.
     fn decided<'a>(&'a self, caller: &Caller<'a>, reason: Option<&'static str>) -> Decided<'a> {
-        let decision = self.answer.as_ref().unwrap_or(&self.decision);
+        let decision = self.answer.as_deref().unwrap_or(&self.decision);
         let carried = self.request.carried().iter();
         Decided {
             verdict: decision.verdict(),
@@ -312,7 +312,8 @@ impl Judged {
             (Request::Mask(request), _) => Permitted::Mask(Permit { request }),
             (Request::Await(request), _) => Permitted::Await(Permit { request }),
             (Request::CheckPolicy(_), _) => {
-                Permitted::CheckPolicy(Permit { request: self.answer.unwrap_or(self.decision) })
+                let request = self.answer.map_or(self.decision, |answer| *answer);
+                Permitted::CheckPolicy(Permit { request })
             }
             (Request::Exit(request), _) => Permitted::Exit(Permit { request }),
         })

@@ -185,8 +185,7 @@ impl Lives {
         let Some(asked) = Asked::of(request)? else { return Ok(None) };
         let life = self.by_name.get(&(event.agent.to_owned(), event.generation));
         let life = life.ok_or("its agent was never spawned, or the record begins after that")?;
-        let standing =
-            Standing { generation: 0, current: candidate, spawned_under: None, task: life.task.as_ref() };
+        let standing = Standing::new(0, candidate, None, life.task.as_ref());
         let caller = life.caller(decided, event.time);
         let carried: Vec<Argument> = decided
             .arguments

@@ -1,5 +1,7 @@
 //! What one agent is judged by at one moment.
 
+use std::cell::OnceCell;
+
 use agent_primitives::{AgentId, Digest, TenantId};
 use serde_json::{Value, json};
 
@@ -10,12 +12,25 @@ use crate::question::{Caller, Question};
 /// The set in force, the one the agent was spawned under if that is another, and the policy of its task.
 ///
 /// All of them have to agree, so an agent never has more than it was spawned with and never more than is in force now.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Standing<'a> {
     pub(crate) generation: u64,
     pub(crate) current: &'a PolicySet,
     pub(crate) spawned_under: Option<&'a PolicySet>,
     pub(crate) task: Option<&'a Policy>,
+    /// Hashed when it is asked for first.
+    digest: OnceCell<Digest>,
+}
+
+impl<'a> Standing<'a> {
+    pub(crate) fn new(
+        generation: u64,
+        current: &'a PolicySet,
+        spawned_under: Option<&'a PolicySet>,
+        task: Option<&'a Policy>,
+    ) -> Self {
+        Self { generation, current, spawned_under, task, digest: OnceCell::new() }
+    }
 }
 
 impl Standing<'_> {
@@ -71,15 +86,17 @@ impl Standing<'_> {
 
     /// Covers everything that answers. The set's own digest where that is all there is.
     pub(crate) fn digest(&self) -> Digest {
-        let mut digest = self.current.digest();
-        let further = [self.spawned_under.map(PolicySet::digest), self.task.map(Policy::digest)];
-        for (domain, more) in DOMAINS.into_iter().zip(further) {
-            if let Some(more) = more {
-                let both: Vec<u8> = digest.as_bytes().iter().chain(more.as_bytes()).copied().collect();
-                digest = Digest::of(domain, &both);
+        *self.digest.get_or_init(|| {
+            let mut digest = self.current.digest();
+            let further = [self.spawned_under.map(PolicySet::digest), self.task.map(Policy::digest)];
+            for (domain, more) in DOMAINS.into_iter().zip(further) {
+                if let Some(more) = more {
+                    let both: Vec<u8> = digest.as_bytes().iter().chain(more.as_bytes()).copied().collect();
+                    digest = Digest::of(domain, &both);
+                }
             }
-        }
-        digest
+            digest
+        })
     }
 }
 
