@@ -75,11 +75,13 @@ impl Inner {
         run.carry(carried);
     }
 
-    /// Joins what a tool answered, or said of its failure, to what the agent carries, and marks the reply with it.
+    /// Joins what a tool answered, or said of its failure, to what the agent carries, and marks the reply with it. A value
+    /// that is traced to the answer carries what the arguments did too, which is `taken`: a tool may give back what it got.
     pub(crate) fn join_output(
         &self,
         agent: &Agent,
         tool: &ToolId,
+        taken: Option<LabelSet>,
         result: Result<Reply, CallError>,
     ) -> Result<Reply, CallError> {
         let Some(contract) = self.tools.get(tool) else { return result };
@@ -87,20 +89,21 @@ impl Inner {
             Ok(Reply::Output { output, call, .. }) => {
                 let labels = self.tool_labels.carried(contract, Some(output.value()))?;
                 let mut turn = agent.turn.lock();
+                let taken = taken.unwrap_or_else(|| turn.labels.clone());
                 turn.labels = turn.labels.join(&labels)?;
                 match agent.provenance {
                     Provenance::Coarse => {}
                     Provenance::Traced if self.looks(agent).at_arguments => {
-                        hear_output(&mut turn, contract, output.value(), &labels);
+                        hear_output(&mut turn, contract, output.value(), &labels, &taken);
                     }
                     Provenance::Traced => {}
-                    Provenance::Declared => turn.origins.answered(call, &labels),
+                    Provenance::Declared => turn.origins.answered(call, &labels.join(&taken)?),
                 }
                 drop(turn);
                 Ok(Reply::Output { output, labels, call })
             }
             // What went wrong is told in the tool's own words.
-            Err(error @ CallError::Tool(_)) => {
+            Err(error @ (CallError::Tool(_) | CallError::Crashed { .. })) => {
                 self.join(agent, &self.tool_labels.carried(contract, None)?)?;
                 Err(error)
             }
@@ -108,12 +111,17 @@ impl Inner {
         }
     }
 
-    /// Joins what was read from a file to what the agent carries.
+    /// Joins what was read from a file to what the agent carries. What it reads of its own past may be its own words, which
+    /// carry all that it does.
     pub(crate) fn join_content(
         &self,
         agent: &Agent,
-        result: Result<Reply, CallError>,
+        own_past: bool,
+        mut result: Result<Reply, CallError>,
     ) -> Result<Reply, CallError> {
+        if own_past && let Ok(Reply::Data { labels, .. }) = &mut result {
+            *labels = labels.join(&agent.turn.lock().labels)?;
+        }
         if let Ok(Reply::Data { data, labels, .. }) = &result {
             let traced = agent.provenance == Provenance::Traced && self.looks(agent).at_arguments;
             let text = if traced { std::str::from_utf8(data).ok() } else { None };
@@ -149,7 +157,13 @@ impl Inner {
 }
 
 /// Remembers the values of an output, each with what it carries.
-fn hear_output(turn: &mut State, contract: &ToolContract, output: &Value, whole: &LabelSet) {
+fn hear_output(
+    turn: &mut State,
+    contract: &ToolContract,
+    output: &Value,
+    whole: &LabelSet,
+    taken: &LabelSet,
+) {
     let declared = contract.output_labels();
     let plain = declared.fields().next().is_none();
     let own: Option<Label> = format!("tool:{}", contract.id()).parse().ok();
@@ -159,7 +173,7 @@ fn hear_output(turn: &mut State, contract: &ToolContract, output: &Value, whole:
         } else {
             LabelSet::new(leaf.labels.iter().cloned().chain(own.clone()))
         };
-        let Ok(labels) = labels else { continue };
+        let Ok(labels) = labels.and_then(|labels| labels.join(taken)) else { continue };
         match leaf.value {
             Value::String(text) => turn.origins.heard(text, &labels),
             Value::Number(number) => turn.origins.heard(&number.to_string(), &labels),

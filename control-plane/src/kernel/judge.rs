@@ -10,7 +10,7 @@ use agent_primitives::{LabelSet, TicketId};
 
 use super::Inner;
 use super::charge::Hold;
-use super::consent::Held;
+use super::consent::{Held, OnAsk};
 use super::refusals::{Recalled, Refusals};
 use super::syscall::Passage;
 use crate::approval::{Claim, Consent};
@@ -18,6 +18,7 @@ use crate::error::CallError;
 use crate::flow::Origins;
 use crate::history::History;
 use crate::mode::Mode;
+use crate::policy::Standing;
 use crate::policy::permit::Judged;
 use crate::policy::request::Request;
 use crate::question::Caller;
@@ -49,6 +50,40 @@ impl Turn {
         // INVARIANT: nothing that can panic runs between two changes that belong together, so a poisoned state is whole; and
         // labels change by one assignment.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// What a decision that is on record changes for the next one.
+    fn take_in(
+        &mut self,
+        passage: Passage<'_>,
+        standing: &Standing<'_>,
+        judged: &Judged,
+        looks_back: bool,
+    ) {
+        let request = judged.request();
+        let questions = || request.question().into_iter().chain(request.second_question());
+        match judged.denial() {
+            None if looks_back => {
+                for deed in questions() {
+                    self.history.note(&deed, passage.now);
+                }
+            }
+            None => {
+                if request.question().is_some() {
+                    self.history.pass_over(passage.now);
+                }
+            }
+            Some(denial) => {
+                let agent = passage.agent;
+                let timeless = |question| standing.is_timeless(&agent.id, agent.tenant.as_ref(), &question);
+                if questions().all(timeless) {
+                    let policy = judged.decision().policy_digest();
+                    self.refusals.remember(policy, request, &denial, passage.number);
+                }
+            }
+        }
     }
 }
 
@@ -90,14 +125,17 @@ impl Inner {
         let agent = passage.agent;
         let mut turn = agent.turn.lock();
         let state = &mut *turn;
-        let (digest, looks) = agent.footing.with(|standing| (standing.digest(), standing.looks()));
+        // One and the same: what is looked up below is what the policy that judges asks for.
+        let era = agent.footing.era();
+        let standing = agent.footing.standing(&era);
+        let digest = standing.digest();
         if let Some(recalled) = state.refusals.recall(digest, &request) {
             let repeated = self.repeated(passage, &request, &recalled);
             drop(turn);
             repeated?;
             return Err(self.deny(passage, recalled.denial));
         }
-        let looks = looks.and(self.candidate_looks());
+        let looks = standing.looks().and(self.candidate_looks());
         if looks.at_arguments {
             self.find_out(agent, state, &mut request);
         }
@@ -113,18 +151,23 @@ impl Inner {
             mode: mode.as_ref().map_or("", Mode::as_str),
             budgets: &budgets,
         };
-        let mut judged = agent.footing.with(|standing| Judged::by(standing, &caller, request));
+        let mut judged = Judged::by(&standing, &caller, request);
         self.compare(&agent.footing, passage.number, &caller, &judged);
-        let hold = match hold {
+        // An agent that does not wait holds nothing meanwhile: its call is counted once it can be let through.
+        let only_asks = agent.on_ask == OnAsk::Return
+            && presented.is_none()
+            && judged.asks()
+            && !self.is_granted(agent, &judged);
+        let hold = match hold.filter(|hold| hold.counts(&judged)) {
             Some(hold) => Some(hold),
-            None => self.reserve(agent, passage.number, &judged).unwrap_or_else(|no_room| {
+            None => self.reserve(agent, passage.number, &judged, !only_asks).unwrap_or_else(|no_room| {
                 judged.crowd_out(no_room);
                 None
             }),
         };
         let mut consent = None;
         if judged.asks() {
-            let claim = self.claim(agent, &judged, caller.labels, presented);
+            let claim = self.claim(agent, &judged, caller.labels, presented, !only_asks);
             self.publish();
             match claim {
                 Claim::Taken(taken) => consent = Some(taken),
@@ -137,38 +180,8 @@ impl Inner {
         }
         judged.consent(consent);
         let recorded = self.record(passage, judged.as_event(&caller))?;
-        self.take_in(passage, state, &judged, looks.back);
+        state.take_in(passage, &standing, &judged, looks.back);
         Ok(Ruled::Decided(Decided { judged, recorded, consent, hold }))
-    }
-
-    /// What a decision that is on record changes for the next one.
-    fn take_in(&self, passage: Passage<'_>, state: &mut State, judged: &Judged, looks_back: bool) {
-        let request = judged.request();
-        let questions = || request.question().into_iter().chain(request.second_question());
-        match judged.denial() {
-            None if looks_back => {
-                for deed in questions() {
-                    state.history.note(&deed, passage.now);
-                }
-            }
-            None => {
-                if request.question().is_some() {
-                    state.history.pass_over(passage.now);
-                }
-            }
-            Some(denial) => {
-                let agent = passage.agent;
-                let (timeless, policy) = agent.footing.with(|standing| {
-                    let timeless =
-                        |question| standing.is_timeless(&agent.id, agent.tenant.as_ref(), &question);
-                    (questions().all(timeless), standing.digest())
-                });
-                // What came into force since would make the memory speak for another policy.
-                if timeless && policy == judged.decision().policy_digest() {
-                    state.refusals.remember(policy, request, &denial, passage.number);
-                }
-            }
-        }
     }
 
     /// Records a call that was refused before and is again.

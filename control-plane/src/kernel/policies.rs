@@ -69,7 +69,7 @@ pub(crate) struct Numbered {
 
 /// What is in force from one reload to the next.
 #[derive(Debug)]
-struct Era {
+pub(crate) struct Era {
     current: Numbered,
     /// The last one whose widening was forced: for whoever was spawned before it, as if spawned under it.
     forced: Option<Numbered>,
@@ -150,10 +150,19 @@ impl Footing {
         self.task.as_ref()
     }
 
+    /// What is in force now, and stays the same for whoever holds it.
+    pub(crate) fn era(&self) -> arc_swap::Guard<Arc<Era>> {
+        self.policies.era.load()
+    }
+
+    /// What the agent is judged by in `era`.
+    pub(crate) fn standing<'a>(&'a self, era: &'a Era) -> Standing<'a> {
+        era.standing(&self.spawned, self.task.as_ref())
+    }
+
     /// Judges by what is in force now, which stays the same until `judge` is done.
     pub(crate) fn with<T>(&self, judge: impl FnOnce(&Standing<'_>) -> T) -> T {
-        let era = self.policies.era.load();
-        judge(&era.standing(&self.spawned, self.task.as_ref()))
+        judge(&self.standing(&self.era()))
     }
 
     /// The layers that apply to the agent, for its own eyes.

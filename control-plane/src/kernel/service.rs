@@ -60,7 +60,7 @@ impl Inner {
         {
             context = context.with_meter(meter);
         }
-        let canceller = context.canceller();
+        let (canceller, taken) = (context.canceller(), permit.carried());
         let run = permit.run(context);
         let call = intent.call;
         let service = Box::pin(async move {
@@ -68,7 +68,7 @@ impl Inner {
             Ok(Reply::Output { output: run.await?, labels: LabelSet::EMPTY, call })
         });
         let result = self.watch(agent, intent, deadline, Some(canceller), service).await;
-        self.join_output(agent, &tool, result)
+        self.join_output(agent, &tool, taken, result)
     }
 
     pub(crate) fn send_signal(&self, sender: &Agent, permit: Permit<SendSignal>) -> Result<Reply, CallError> {

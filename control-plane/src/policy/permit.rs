@@ -7,7 +7,7 @@
 use std::future::Future;
 use std::time::Duration;
 
-use agent_primitives::{TicketId, ToolId, Verdict};
+use agent_primitives::{LabelSet, TicketId, ToolId, Verdict};
 use agent_tool_registry::{CallContext, Output, Registry};
 
 use super::request::{
@@ -52,10 +52,22 @@ impl<R> Permit<R> {
     }
 }
 
+impl Permit<ReadFile> {
+    /// Whether it reads what is on record of the agent itself.
+    pub(crate) fn is_of_own_past(&self) -> bool {
+        crate::tree::tells_own_past(&self.request.path)
+    }
+}
+
 impl Permit<RunTool> {
     /// The tool.
     pub(crate) fn tool(&self) -> &ToolId {
         self.request.id()
+    }
+
+    /// What its arguments carry together; `None` where that was not found out.
+    pub(crate) fn carried(&self) -> Option<LabelSet> {
+        self.request.carried()
     }
 
     /// How long the caller gives the tool, if less than the tool's own limit.

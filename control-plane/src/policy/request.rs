@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use agent_primitives::{AgentId, Digest, Resource, Signal, SignalSet, ToolId};
+use agent_primitives::{AgentId, Digest, LabelSet, Resource, Signal, SignalSet, ToolId};
 use agent_tool_registry::{Arguments, Effect, EffectSet, Invocation, Registry, ToolContract, ToolError};
 use bytes::Bytes;
 
@@ -154,6 +154,12 @@ impl RunTool {
 
     pub(crate) fn sources(&self) -> &Sources {
         &self.sources
+    }
+
+    /// What its arguments carry together; `None` where that was not found out.
+    pub(crate) fn carried(&self) -> Option<LabelSet> {
+        let carried = self.carried.as_ref()?;
+        carried.iter().try_fold(LabelSet::EMPTY, |all, argument| all.join(&argument.labels).ok())
     }
 
     pub(crate) fn carry(&mut self, carried: Vec<Argument>) {
