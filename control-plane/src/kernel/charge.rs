@@ -75,10 +75,10 @@ impl Hold<'_> {
     /// Whether it was taken under the limits that a judgement has to keep. What an agent has read, or another policy, may
     /// bring others while a call waits.
     pub(crate) fn counts(&self, judged: &Judged) -> bool {
-        judged.limits().map(|limit| (&limit.key, limit.place)).eq(self
-            .limits
-            .iter()
-            .map(|(key, place)| (key, *place)))
+        judged
+            .limits()
+            .map(|limit| (&limit.key, limit.place))
+            .eq(self.limits.iter().map(|(key, place)| (key, *place)))
     }
 }
 

@@ -55,13 +55,7 @@ impl Turn {
 
 impl State {
     /// What a decision that is on record changes for the next one.
-    fn take_in(
-        &mut self,
-        passage: Passage<'_>,
-        standing: &Standing<'_>,
-        judged: &Judged,
-        looks_back: bool,
-    ) {
+    fn take_in(&mut self, passage: Passage<'_>, standing: &Standing<'_>, judged: &Judged, looks_back: bool) {
         let request = judged.request();
         let questions = || request.question().into_iter().chain(request.second_question());
         match judged.denial() {

@@ -10,6 +10,7 @@
 mod approval;
 mod flow;
 mod host;
+mod interplay;
 mod limits;
 mod loops;
 mod recording;
