@@ -3,6 +3,25 @@
 //! An agent carries the labels of everything it has read. A value in a call of its own carries all of them, unless it can
 //! be traced to something that carries less: a text the host vouches for, or the output of a trusted tool. Tracing
 //! compares values, it does not read minds: it shows that a value was there to be chosen, not why it was chosen.
+//!
+//! A value carries what it was made from: what a tool answers carries what its arguments did, besides what its contract
+//! adds, since it may give back what it got; a name in a listing carries what its file does; `/audit` carries all that the
+//! agent does.
+//!
+//! # What is not followed
+//!
+//! - Choice. An agent that untrusted text has turned may pick any word that stands in a trusted one, in any case of its
+//!   ASCII letters, and put several together in a list or an object. A trusted text that holds the attacker's word vouches
+//!   for it, and short numbers stand in many texts. Where that is too much, ask, or spawn with [`Provenance::Coarse`].
+//! - Whether and when. That a call was made, how often, in which order, that it failed and with which code, whether a file
+//!   exists and in which version: each tells whoever can see it a little, and carries nothing.
+//! - Signals. A receiver learns which signal came; the reason is for the record. Policy says who may signal whom.
+//! - Exits. The last word of an agent is for the host.
+//! - Declared sources are believed, of an agent the host spawned so.
+//! - What was read while no policy looked at arguments was not kept: it traces nothing later, so its values carry all.
+//!
+//! Labels join an agent when the answer is there, in the step that hands it over: a call judged while a read is under way
+//! is judged by what the agent had before, which is all it can have put into it.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;

@@ -1,5 +1,6 @@
 //! How the parts of the kernel play together: approvals, limits, labels, reloads, memory and the record.
 
+mod loader;
 mod session;
 
 use std::future::Future;
@@ -16,9 +17,9 @@ use agent_control_plane::denial::Reason;
 use agent_control_plane::flow::{Provenance, Source, Sources};
 use agent_control_plane::kernel::{OnAsk, Widening};
 use agent_control_plane::policy::{PolicySet, simulate};
-use agent_control_plane::primitives::{LabelSet, ManualClock, Resource, TicketId, Verdict};
+use agent_control_plane::primitives::{LabelSet, ManualClock, Resource, Signal, TicketId, Verdict};
 use agent_control_plane::recorder::Body;
-use agent_control_plane::{AgentHandle, AgentSpec, CallError, Kernel, Policy};
+use agent_control_plane::{AgentHandle, AgentSpec, AgentState, CallError, Kernel, Policy};
 use serde_json::{Value, json};
 
 fn set(labels: &[&str]) -> LabelSet {
@@ -468,4 +469,75 @@ fn a_question_is_judged_as_its_call_is_and_never_from_memory() {
         _ => None,
     });
     assert_eq!(of, kernel.recorder().events(2).next().map(|stored| stored.unwrap().event().unwrap().call));
+}
+
+#[test]
+fn a_consent_that_runs_out_while_its_agent_is_stopped_is_worth_nothing() {
+    for granted in [false, true] {
+        let (kernel, clock) = kernel(policy("{id: r, effect: ask, calls: [exec], tools: [echo]}"));
+        let agent = kernel.spawn(AgentSpec::new("a")).unwrap();
+        let mut waits = pin!(agent.exec("echo", json!({"text": "x"})));
+        assert!(poll(waits.as_mut()).is_pending());
+        kernel.signal(agent.id(), Signal::Stop, "test").unwrap();
+        if granted {
+            kernel.approve(kernel.approvals()[0].id(), &ann(), Scope::Once).unwrap();
+        }
+        assert!(poll(waits.as_mut()).is_pending());
+        clock.advance(Duration::from_secs(300));
+        assert!(poll(waits.as_mut()).is_pending());
+        kernel.signal(agent.id(), Signal::Cont, "test").unwrap();
+        let Poll::Ready(answer) = poll(waits.as_mut()) else { panic!("still waits") };
+        let Err(CallError::Denied(denial)) = answer else { panic!("{answer:?}") };
+        assert!(matches!(denial.reason(), Reason::ApprovalExpired), "{denial}");
+    }
+}
+
+#[test]
+fn calls_that_wait_and_calls_that_are_parked_end_with_the_kernel() {
+    let rules = "{id: asks, effect: ask, calls: [exec], tools: [echo]}, \
+        {id: free, effect: allow, calls: [exec], tools: [none]}";
+    let (kernel, clock) = kernel(policy(rules));
+    let agent = kernel.spawn(AgentSpec::new("a").budget(Budget::new().limit(Resource::Calls, 5))).unwrap();
+    let mut waits = pin!(agent.exec("echo", json!({"text": "x"})));
+    assert!(poll(waits.as_mut()).is_pending());
+    // What goes in circles is stopped: its next calls are parked.
+    for _ in 0..5 {
+        exec(&agent, "page", json!({})).unwrap_err();
+    }
+    let mut parked = pin!(agent.exec("none", json!({})));
+    assert!(poll(parked.as_mut()).is_pending());
+    let mut down = pin!(kernel.shutdown(Duration::from_secs(5)));
+    assert!(poll(down.as_mut()).is_pending());
+    clock.advance(Duration::from_secs(5));
+    assert!(matches!(poll(down.as_mut()), Poll::Ready(Ok(1))));
+    for call in [poll(waits.as_mut()), poll(parked.as_mut())] {
+        let Poll::Ready(Err(error)) = call else { panic!("{call:?}") };
+        assert!(matches!(error, CallError::Dead(_) | CallError::KernelDown { .. }), "{error}");
+    }
+    let usage = kernel.usage(&AccountId::Agent(agent.id().clone()));
+    assert_eq!((usage[0].used, usage[0].reserved), (0, 0));
+    assert!(kernel.recorder().verify(None, |_| {}).is_ok());
+}
+
+#[test]
+fn an_agent_without_budget_is_stopped_and_its_parked_calls_end_when_it_is_killed() {
+    let (kernel, _clock) = kernel(policy("{id: free, effect: allow, calls: [exec], tools: ['*']}"));
+    let agent = kernel.spawn(AgentSpec::new("a").budget(Budget::new().limit(Resource::Calls, 2))).unwrap();
+    let mut hangs = pin!(agent.exec("hang", json!({})));
+    assert!(poll(hangs.as_mut()).is_pending());
+    exec(&agent, "none", json!({})).unwrap();
+    kernel.spend(&AccountId::Agent(agent.id().clone()), Resource::Calls, 1).unwrap();
+    assert_eq!(kernel.agent(agent.id()), Some(AgentState::Stopped));
+    let mut parked = pin!(agent.exec("none", json!({})));
+    assert!(poll(parked.as_mut()).is_pending());
+    kernel.signal(agent.id(), Signal::Kill, "test").unwrap();
+    for call in [poll(hangs.as_mut()), poll(parked.as_mut())] {
+        assert!(matches!(call, Poll::Ready(Err(CallError::Dead(_)))), "{call:?}");
+    }
+    let usage = kernel.usage(&AccountId::Agent(agent.id().clone()));
+    assert_eq!(usage[0].reserved, 0);
+    assert_eq!(
+        kernel.spawn(AgentSpec::new("a")).map(|again| exec(&again, "none", json!({})).is_err()).ok(),
+        Some(true)
+    );
 }
