@@ -47,7 +47,7 @@
 //! is meant, and so does, in a guard, what other readers of YAML take for a boolean, a number or a date (`yes`, `off`,
 //! `1_000`, `0b1`, `1:30`, `2001-12-14`). There are at most [`MAX_RULES`] rules, nested at most [`MAX_DEPTH`] levels deep, with at most
 //! [`MAX_REGEXES`] regexes that cost at most [`MAX_REGEX_COST`], at most [`MAX_GLOB_BYTES`] of patterns that are
-//! neither an exact name nor a prefix, [`MAX_SCHEMAS`] schemas and [`MAX_NEEDLE_BYTES`] of words to look for.
+//! neither an exact name nor a prefix, [`MAX_SCHEMAS`] schemas and [`MAX_NEEDLES`] words of [`MAX_NEEDLE_BYTES`] to look for.
 //! [`schema`] gives the form of a document as a JSON Schema.
 //!
 //! # Packs
@@ -382,7 +382,9 @@ use agent_primitives::{AgentId, Digest, ToolId, suggest};
 use serde_json::Value;
 
 pub use self::ask::{MAX_APPROVERS, MAX_ASK_TIMEOUT};
-pub use self::budget::{MAX_GLOB_BYTES, MAX_NEEDLE_BYTES, MAX_REGEX_COST, MAX_REGEXES, MAX_SCHEMAS};
+pub use self::budget::{
+    MAX_GLOB_BYTES, MAX_NEEDLE_BYTES, MAX_NEEDLES, MAX_REGEX_COST, MAX_REGEXES, MAX_SCHEMAS,
+};
 pub use self::decision::{Decision, MAX_DECIDING_RULES, OnViolation};
 pub use self::document::{MAX_POLICY_BYTES, MAX_RULES};
 pub use self::engine::{Opinion, PolicyEngine};

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 /// Many times what it takes: for documents whose cost grows out of proportion.
 const MOST: Duration = Duration::from_secs(10);
 /// As large as one may be would take a debug build minutes.
-const LARGE: usize = MAX_POLICY_BYTES / 8;
+const LARGE: usize = MAX_POLICY_BYTES / 16;
 
 /// `head`, then `item` with a running number in place of `#` until the document is [`LARGE`], then `tail`.
 fn large(head: &str, item: &str, tail: &str, most: usize) -> String {
