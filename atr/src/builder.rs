@@ -51,6 +51,10 @@ pub struct RegistryBuilder {
 }
 
 impl RegistryBuilder {
+    pub(crate) fn of(entries: BTreeMap<ToolId, Arc<Entry>>) -> Self {
+        Self { entries }
+    }
+
     /// Describes a tool; nothing is registered before `run`, `run_raw` or `command` is called on what this returns.
     pub fn tool(&mut self, name: &str) -> ToolBuilder<'_> {
         ToolBuilder {

@@ -47,7 +47,11 @@ impl Output {
         self.0.digest
     }
 
-    pub(crate) fn of<R: Serialize>(reply: R, max_bytes: usize) -> Result<Self, ToolError> {
+    /// The answer of a host that answers in a tool's place, within `max_bytes`.
+    ///
+    /// # Errors
+    /// [`ToolError::OutputTooLarge`], or [`ToolError::OutputInvalid`] for what has no canonical form.
+    pub fn of<R: Serialize>(reply: R, max_bytes: usize) -> Result<Self, ToolError> {
         let value = serde_json::to_value(reply)
             .map_err(|error| ToolError::OutputInvalid { reason: one_line(error, 256) })?;
         Canonical::of(value, &limits(max_bytes), DOMAIN).map(Self).map_err(refuse)

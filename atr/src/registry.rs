@@ -31,6 +31,12 @@ impl Registry {
         RegistryBuilder::default()
     }
 
+    /// A builder that starts out with these tools.
+    #[must_use]
+    pub fn into_builder(self) -> RegistryBuilder {
+        RegistryBuilder::of(BTreeMap::clone(&self.0))
+    }
+
     /// First phase of a call: finds the tool and checks the arguments against its schema, its argument type and its
     /// path roots. Nothing is executed.
     ///

@@ -3,6 +3,8 @@
 //! A [`Syscall`] is what ring 3 sends: plain data, nothing in it is believed. The border turns it into a request that
 //! cannot hold a bad value before anything looks at it.
 
+mod openai;
+
 use std::time::Duration;
 
 use agent_primitives::json::{self, Value};
@@ -16,6 +18,7 @@ use crate::policy::Decision;
 use crate::question::CallKind;
 use crate::vfs::{Descriptor, OpenFlags, Version};
 
+pub use self::openai::{MAX_TOOL_CALLS, ToolCall, tool_calls_from_openai};
 pub use crate::vfs::MAX_TRANSFER;
 
 /// Longest message of an exit, and longest reason of a signal, in bytes.

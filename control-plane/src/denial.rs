@@ -18,6 +18,8 @@ pub enum Reason {
     Rule,
     /// No rule allows it.
     Unmatched,
+    /// Rules allow it, and that is not enough: it takes a human's consent, which no rule asks for.
+    Withheld,
     /// A human would have to agree, and none can be asked.
     NoApprover,
     /// A human said no.
@@ -149,7 +151,7 @@ impl Denial {
     #[must_use]
     pub fn class(&self) -> DenialClass {
         match self.reason {
-            Reason::Rule | Reason::Unmatched => DenialClass::Forbidden,
+            Reason::Rule | Reason::Unmatched | Reason::Withheld => DenialClass::Forbidden,
             Reason::NoApprover
             | Reason::ApprovalRefused
             | Reason::ApprovalExpired
@@ -171,7 +173,8 @@ impl Denial {
     #[must_use]
     pub fn retryable(&self) -> bool {
         match &self.reason {
-            Reason::Rule | Reason::Unmatched | Reason::NoApprover | Reason::ApprovalRefused => false,
+            Reason::Rule | Reason::Unmatched | Reason::Withheld => false,
+            Reason::NoApprover | Reason::ApprovalRefused => false,
             // Presented again, a ticket that is over stays over.
             Reason::ApprovalMismatch | Reason::ApprovalUsed | Reason::ApprovalRevoked => false,
             Reason::ApprovalExpired
@@ -216,6 +219,9 @@ impl Denial {
             }
             Reason::Unmatched => {
                 "use only what the policy grants; ask the operator for a rule if the task needs more"
+            }
+            Reason::Withheld => {
+                "report that this takes a human's consent, and that the operator's policy has to ask for it"
             }
             Reason::NoApprover => {
                 "report that the call needs a human's consent and that nobody can be asked here"
@@ -267,6 +273,7 @@ impl Reason {
         match self {
             Self::Rule => "AK0101",
             Self::Unmatched => "AK0102",
+            Self::Withheld => "AK0103",
             Self::NoApprover => "AK0201",
             Self::ApprovalRefused => "AK0202",
             Self::ApprovalExpired => "AK0203",
@@ -322,6 +329,10 @@ impl fmt::Display for Denial {
         };
         match &self.reason {
             Reason::Unmatched => write!(f, "{what} is denied: no rule allows it"),
+            Reason::Withheld => {
+                write!(f, "{what} is denied: it takes a human's consent, and the policy only allows it")?;
+                by_rule(f)
+            }
             Reason::Rule => {
                 write!(f, "{what} is denied")?;
                 by_rule(f)
@@ -384,6 +395,12 @@ mod tests {
                 json!({"code": "AK0102", "class": "forbidden", "rule": null,
                     "message": "tool `t` is denied: no rule allows it",
                     "remedy": "use only what the policy grants; ask the operator for a rule if the task needs more"}),
+            ),
+            (
+                denial(Reason::Withheld, Verdict::Deny, Some("all")),
+                json!({"code": "AK0103", "class": "forbidden", "rule": "all",
+                    "message": "tool `t` is denied: it takes a human's consent, and the policy only allows it by rule `all`",
+                    "remedy": "report that this takes a human's consent, and that the operator's policy has to ask for it"}),
             ),
             (
                 denial(Reason::NoApprover, Verdict::Ask, Some("big")),

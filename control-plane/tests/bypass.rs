@@ -32,6 +32,8 @@ mod policy;
 mod record;
 #[path = "bypass/run.rs"]
 mod run;
+#[path = "bypass/scan.rs"]
+mod scan;
 #[path = "bypass/tamper.rs"]
 mod tamper;
 #[path = "bypass/waiting.rs"]

@@ -1,6 +1,7 @@
 //! The policy language: what loads, what it means, and what is said about the rest.
 #![expect(clippy::unwrap_used, reason = "a test may fail loudly")]
 
+use agent_control_plane::atr::Effect;
 use agent_control_plane::policy::{
     MAX_ERRORS, MAX_GLOB_BYTES, MAX_POLICY_BYTES, MAX_REGEX_COST, MAX_RULES, OnViolation, Policy, PolicyError,
 };
@@ -250,6 +251,20 @@ fn packs_bring_their_rules_and_nothing_else() {
     check(&read_only, "open /mem/a", "allow read_only.own-tree");
     check(&read_only, "write /mem/a", "deny");
     check(&read_only, "exec t", "deny");
+    for (effects, expected) in [
+        (&[Effect::Read][..], "allow read_only.tools"),
+        (&[Effect::Read, Effect::Network], "deny"),
+        (&[Effect::Write], "deny"),
+        (&[], "deny"),
+    ] {
+        let (agent, facts, tool) = ("a".parse().unwrap(), Map::new(), "t".parse().unwrap());
+        let object = Object::Tool { id: &tool, arguments: &json!({}) };
+        let question = Question::new(CallKind::Exec, object).declaring(effects.iter().copied().collect());
+        let decision = read_only.decide(&Caller::new(&agent, &facts), &question);
+        let said =
+            decision.rules().fold(decision.verdict().to_string(), |said, rule| format!("{said} {rule}"));
+        assert_eq!(said, expected, "{effects:?}");
+    }
     check(&read_only, "signal w SIGTERM", "deny");
     check(&Policy::pack("default_deny").unwrap(), "read /", "deny");
     let narrowed = load(
@@ -260,7 +275,11 @@ fn packs_bring_their_rules_and_nothing_else() {
     let listed: Vec<_> = narrowed.rules().map(|rule| (rule.id, rule.effect, rule.pack)).collect();
     assert_eq!(
         listed,
-        [("read_only.own-tree", Verdict::Allow, Some("read_only")), ("no", Verdict::Deny, None)]
+        [
+            ("read_only.own-tree", Verdict::Allow, Some("read_only")),
+            ("read_only.tools", Verdict::Allow, Some("read_only")),
+            ("no", Verdict::Deny, None)
+        ]
     );
     let audit = Policy::pack("audit").unwrap();
     check(&audit, "exec anything", "allow audit.tools");

@@ -182,10 +182,13 @@ fn a_folder_is_a_set() {
     };
     write("organisation.yaml", "{version: 1, rules: [{id: a, effect: allow, calls: [exec], tools: ['*']}]}");
     write(
-        "tenants/acme.yaml",
-        "{version: 1, unmatched: abstain, rules: [{id: d, effect: deny, calls: [exec], tools: [t]}]}",
+        "tenants/acme.json",
+        r#"{"version": 1, "unmatched": "abstain", "rules": [{"id": "d", "effect": "deny", "calls": ["exec"], "tools": ["t"]}]}"#,
     );
-    write("agents/clerk-*.yaml", "{version: 1, rules: [{id: c, effect: allow, calls: [exec], tools: [u]}]}");
+    write(
+        "agents/clerk-*.toml",
+        "version = 1\nrules = [{ id = 'c', effect = 'allow', calls = ['exec'], tools = ['u'] }]",
+    );
     let set = PolicySet::load(folder.path()).unwrap();
     let verdict = |agent, tenant, tool| decide(&set, agent, tenant, tool).verdict();
     assert_eq!(verdict("w", Some("acme"), "t"), Verdict::Deny);
@@ -197,8 +200,16 @@ fn a_folder_is_a_set() {
     write("tenants/broken.yaml", "{version: 1, rulez: []}");
     write("agent/clerk.yaml", "{version: 1, rules: []}");
     write("tenants/acme.yml", "{version: 1, rules: []}");
+    write("tenants/acme.txt", "{version: 1, rules: []}");
+    write("organisation.toml", "version = 1\npacks = ['default_deny']");
     let told = PolicySet::load(folder.path()).unwrap_err().to_string();
-    for expected in ["rulez", "`agent` is no layer", "`acme.yml` is no layer"] {
+    for expected in [
+        "rulez",
+        "`agent` is no layer",
+        "`acme.yml` is no layer",
+        "`acme.txt` is no layer",
+        "`organisation.yaml` is no layer",
+    ] {
         assert!(told.contains(expected), "`{expected}` is missing in\n{told}");
     }
     let missing = PolicySet::load(folder.path().join("tenants")).unwrap_err();

@@ -1,6 +1,9 @@
 //! The schema of a document says what the loader says about its form.
 #![expect(clippy::unwrap_used, reason = "a test may fail loudly")]
 
+use std::collections::BTreeSet;
+use std::path::Path;
+
 use agent_control_plane::policy::{Policy, PolicyError, schema};
 use serde_json::{Value, json};
 
@@ -8,21 +11,72 @@ use serde_json::{Value, json};
 /// empty lists.
 const STRUCTURE: [&str; 6] = ["AK0112", "AK0113", "AK0119", "AK0120", "AK0121", "AK0122"];
 
+const EVERYTHING: &str = include_str!("../testdata/policies/everything.yaml");
+
+/// The documentation of the language.
+const DOCUMENTATION: [&str; 4] = [
+    include_str!("../src/docs/policy.md"),
+    include_str!("../src/docs/policy_conditions.md"),
+    include_str!("../src/docs/policy_grants.md"),
+    include_str!("../src/docs/policy_guards.md"),
+];
+
+/// Everything that ships, the document with everything in it first.
 fn documents() -> Vec<Value> {
-    let texts = [
-        include_str!("../testdata/policies/everything.yaml"),
-        include_str!("../testdata/policies/worker.yaml"),
-        include_str!("../testdata/bypass-policy.yaml"),
-        include_str!("../../examples/policies/reviewer.yaml"),
-        include_str!("../../examples/policies/agentdojo-tools.yaml"),
-    ];
-    let mut documents: Vec<Value> =
-        texts.iter().map(|text| Policy::from_yaml("p", text).unwrap().to_json()).collect();
+    let mut documents = vec![Policy::from_yaml("everything.yaml", EVERYTHING).unwrap().to_json()];
+    for folder in ["testdata", "testdata/policies", "../examples/policies"] {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+        let before = documents.len();
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|extension| extension == "yaml") {
+                documents.push(Policy::load(&path).unwrap().to_json());
+            }
+        }
+        assert!(before < documents.len(), "a folder without policies");
+    }
+    documents.push(Policy::from_yaml("first.yaml", first_policy()).unwrap().to_json());
     documents.extend(
         ["strict", "no_pii", "audit", "read_only", "default_deny"]
             .map(|name| Policy::pack(name).unwrap().to_json()),
     );
     documents
+}
+
+/// The policy that the documentation begins with.
+fn first_policy() -> &'static str {
+    let (_, after) = DOCUMENTATION[0].split_once("```yaml\n").unwrap();
+    after.split_once("```").unwrap().0
+}
+
+/// All keys of maps inside of `value`, and all names of properties inside of a schema.
+fn names<'v>(value: &'v Value, properties_only: bool, found: &mut BTreeSet<&'v str>) {
+    match value {
+        Value::Object(entries) => {
+            for (key, value) in entries {
+                if !properties_only {
+                    found.insert(key);
+                } else if key == "properties"
+                    && let Value::Object(properties) = value
+                {
+                    found.extend(properties.keys().map(String::as_str));
+                }
+                names(value, properties_only, found);
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|item| names(item, properties_only, found)),
+        _ => {}
+    }
+}
+
+#[test]
+fn the_document_that_is_mutated_has_every_name_of_the_schema() {
+    let (document, schema) = (&documents()[0], schema());
+    let (mut written, mut known) = (BTreeSet::new(), BTreeSet::new());
+    names(document, false, &mut written);
+    names(&schema, true, &mut known);
+    assert!(60 < known.len());
+    assert_eq!(known.difference(&written).collect::<Vec<_>>(), Vec::<&&str>::new());
 }
 
 /// Every way to a value inside of `value`, as JSON pointers.
@@ -81,6 +135,21 @@ fn mutations(document: &Value) -> Vec<(String, Value)> {
 }
 
 #[test]
+fn the_documentation_speaks_of_every_name_of_the_schema() {
+    let schema = schema();
+    let mut known = BTreeSet::new();
+    names(&schema, true, &mut known);
+    let text = DOCUMENTATION.concat();
+    let code: BTreeSet<&str> = text
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .flat_map(|code| code.split(|char: char| !char.is_ascii_alphanumeric() && char != '_'))
+        .collect();
+    assert_eq!(known.difference(&code).collect::<Vec<_>>(), Vec::<&&str>::new());
+}
+
+#[test]
 fn the_schema_and_the_loader_agree_about_the_form() {
     let schema = schema();
     assert!(jsonschema::meta::is_valid(&schema));
@@ -91,8 +160,12 @@ fn the_schema_and_the_loader_agree_about_the_form() {
             validator.iter_errors(&document).next().map(|error| format!("{} {error}", error.instance_path()));
         assert_eq!(first, None, "{document}");
     }
-    for document in documents().iter().take(1) {
-        for (what, changed) in mutations(document) {
+    // Rule by rule, since each change is read anew.
+    let everything = &documents()[0];
+    for rule in everything["rules"].as_array().unwrap() {
+        let mut document = everything.clone();
+        document["rules"] = json!([rule]);
+        for (what, changed) in mutations(&document) {
             let loaded = Policy::from_json("p", &changed.to_string());
             let fits = validator.is_valid(&changed);
             match loaded {

@@ -86,11 +86,24 @@ fn a_file_of_yaml_alone_is_read_as_it_stands() {
 }
 
 #[test]
+fn a_rate_limit_is_the_limit_of_the_rule() {
+    let head = "kernel: { version: '1', mode: strict }\npolicies:\n  - { action: echo, effect: allow";
+    for rate in ["1/hour", "{ rate: 60/min, burst: 10 }"] {
+        let policy = load(&format!("{head}, rate_limit: {rate} }}\n")).unwrap();
+        let written = format!(
+            "version: 1\nname: security\nrules:\n  - {{ id: policy-1, effect: allow, calls: [exec], tools: [echo], limits: {{ rate: {rate} }} }}\n"
+        );
+        assert_eq!(policy.digest(), Policy::from_yaml("p", &written).unwrap().digest());
+        assert_ne!(policy.digest(), load(&format!("{head} }}\n")).unwrap().digest());
+    }
+}
+
+#[test]
 fn what_cannot_be_read_or_enforced_is_refused_at_its_line() {
     let head = "---\nkernel: { version: '1', mode: strict }\n---\n";
     let fenced = |yaml: &str| format!("{head}\n```yaml\n{yaml}\n```\n");
     let rule = |more: &str| fenced(&format!("policies:\n  - {{ action: echo, {more} }}"));
-    let cases: [(String, u32, &str, &str); 27] = [
+    let cases: [(String, u32, &str, &str); 29] = [
         ("kernel:\n  version: '1'\n  mode: [strict\n".into(), 3, "AK0114", ""),
         ("kernel: { version: '1', mode: permissive }".into(), 1, "AK0138", "`strict` is the only mode"),
         ("kernel: { version: '1', mode: audit }".into(), 1, "AK0138", "`strict` is the only mode"),
@@ -102,7 +115,9 @@ fn what_cannot_be_read_or_enforced_is_refused_at_its_line() {
         ("# Only prose\n\n- Send email\n".into(), 3, "AK0121", "must be a map"),
         (fenced("polices: []"), 6, "AK0112", "did you mean `policies`?"),
         (fenced("kernel: { version: '1', mode: strict }"), 6, "AK0115", "line 2 already"),
-        (rule("effect: allow, rate_limit: 100/hour"), 7, "AK0138", "`rate_limit`"),
+        (rule("effect: allow, rate_limit: 100/week"), 7, "AK0129", "unknown period `week`"),
+        (rule("effect: allow, rate_limit: 100"), 7, "AK0121", "must be text"),
+        (rule("effect: deny, rate_limit: 100/hour"), 7, "AK0132", "this entry denies"),
         (rule("effect: allow, mode: permissive"), 7, "AK0138", "`strict` is the only mode"),
         (rule("effect: permit"), 7, "AK0113", "unknown effect"),
         (rule("efect: deny"), 7, "AK0112", "did you mean `effect`?"),

@@ -148,11 +148,72 @@ fn what_is_no_test_is_an_error_with_its_line() {
 #[test]
 fn the_examples_hold_and_cover_their_policies() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/policies");
-    for name in ["reviewer", "agentdojo-tools"] {
+    for name in ["reviewer", "agentdojo-tools", "assistant"] {
         let set = PolicySet::load(format!("{folder}/{name}.yaml")).unwrap();
         let text = std::fs::read_to_string(format!("{folder}/{name}.test.toml")).unwrap();
         let report = test::run(&set, name, &text).unwrap();
         assert_eq!(report.failed, [], "{name}");
         assert_eq!(report.uncovered().count(), 0, "{name}: {:?}", report.coverage);
+    }
+}
+
+#[test]
+fn a_test_can_say_the_whole_situation() {
+    let policy = r#"
+version: 1
+name: situations
+rules:
+  - { id: look, effect: allow, calls: [exec], tools: ["*"], when: { effects: { only: [read] } } }
+  - { id: act, effect: allow, calls: [exec], tools: [pay], when: { labels.authority: { none_of: [untrusted] } } }
+  - { id: fix, effect: allow, calls: [write], paths: ["/**"], when: { mode: { in: [maintenance] } } }
+  - { id: much, effect: ask, calls: [exec], tools: [pay], when: { sum: { of: args.n, tools: [pay], within: 1h, gt: 10 } } }
+  - { id: seen, effect: deny, calls: [exec], tools: [pay], when: { after: { calls: [read], paths: ["/mem/x"] } } }
+"#;
+    let set: PolicySet = Policy::from_yaml("p.yaml", policy).unwrap().into();
+    let run = |fields: &str| {
+        let text = format!("[[test]]\nname = \"t\"\n{fields}\n");
+        test::run(&set, "t", &text).map(|report| report.failed).map_err(|errors| errors.to_string())
+    };
+    let pay = "call = \"exec\"\ntool = \"pay\"\nargs = { n = 6, why = \"x\" }\nlabels = [\"untrusted\"]\n";
+    let own = "carries = { n = [] }\ncontent = [\"why\"]\n";
+    for (fields, expected) in [
+        ("effects = [\"read\"]\n".to_owned(), "allow"),
+        ("effects = [\"read\", \"money\"]\n".to_owned(), "deny"),
+        (own.to_owned(), "allow"),
+        ("content = [\"why\"]\n".to_owned(), "deny"),
+        ("carries = { n = [] }\n".to_owned(), "deny"),
+        (
+            format!(
+                "{own}done = [{{ call = \"exec\", tool = \"pay\", args = {{ n = 5 }}, ago = \"30m\" }}]\n"
+            ),
+            "ask",
+        ),
+        (
+            format!(
+                "{own}done = [{{ call = \"exec\", tool = \"pay\", args = {{ n = 5 }}, ago = \"2h\" }}]\n"
+            ),
+            "allow",
+        ),
+        (format!("{own}done = [{{ call = \"read\", path = \"/mem/x\", ago = \"2h\" }}]\n"), "deny"),
+    ] {
+        assert_eq!(run(&format!("{pay}{fields}expect = \"{expected}\"")), Ok(Vec::new()), "{fields}");
+    }
+    let write = "call = \"write\"\npath = \"/a\"\n";
+    assert_eq!(run(&format!("{write}mode = \"maintenance\"\nexpect = \"allow\"")), Ok(Vec::new()));
+    assert_eq!(run(&format!("{write}expect = \"deny\"")), Ok(Vec::new()));
+    for (fields, told) in [
+        (format!("{write}effects = [\"read\"]\nexpect = \"deny\""), "`effects` does not go with `write`"),
+        (format!("{pay}carries = {{ m = [] }}\nexpect = \"deny\""), "`m` is none of the arguments"),
+        (format!("{pay}effects = [\"raed\"]\nexpect = \"deny\""), "raed"),
+        (format!("{pay}done = [{{ call = \"read\", path = \"/a\", ago = \"5\" }}]\nexpect = \"deny\""), "5"),
+        (
+            format!(
+                "{pay}done = [{{ call = \"read\", path = \"/a\", ago = \"5m\" }}, {{ call = \"read\", path = \"/a\", ago = \"6m\" }}]\nexpect = \"deny\""
+            ),
+            "oldest first",
+        ),
+    ] {
+        let error = run(&fields).unwrap_err();
+        assert!(error.contains(told) && error.contains("AK0139"), "{error}");
     }
 }

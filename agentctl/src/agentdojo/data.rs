@@ -20,6 +20,13 @@ pub(crate) struct Suite {
     pub(crate) injection_tasks: Vec<InjectionTask>,
 }
 
+impl Suite {
+    /// Whether a call of this tool does more than read.
+    pub(crate) fn is_harmful(&self, tool: &str) -> bool {
+        self.tools.get(tool).is_none_or(|tool| tool.effect != "read")
+    }
+}
+
 /// A tool and what a host would declare of it.
 #[derive(Clone, Deserialize)]
 pub(crate) struct Tool {
@@ -73,6 +80,9 @@ pub(crate) struct Call {
     pub(crate) args: Value,
     #[serde(default)]
     pub(crate) output: Value,
+    /// Through which of its places an attacker speaks in the output.
+    #[serde(default)]
+    pub(crate) exposes_vectors: Vec<String>,
     /// Where each part of the arguments came from.
     #[serde(default)]
     pub(crate) arg_provenance: BTreeMap<String, Provenance>,

@@ -8,6 +8,7 @@ mod data;
 mod random;
 mod replay;
 mod report;
+mod takeover;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -15,9 +16,10 @@ use std::process::ExitCode;
 use agent_control_plane::Policy;
 use clap::{Args, ValueEnum};
 
-use self::data::Suite;
-use self::replay::Fate;
+use self::data::{InjectionTask, Suite, UserTask};
+use self::replay::{Fate, Finished};
 use self::report::Report;
+use self::takeover::Takeover;
 
 /// Where the random strings start from: any number would do, and a fixed one gives the same run twice.
 const SEED: u64 = 0x9E37_79B9_7F4A_7C15;
@@ -57,8 +59,9 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
     randomised.iter_mut().for_each(|suite| random::replace_attackers_strings(suite, SEED));
     let mut reports = Vec::new();
     for (suite, other) in suites.iter().zip(&randomised) {
-        let (mut report, fates) = measure(suite, &suites, &policy, options.provenance).await?;
-        let (_, others) = measure(other, &randomised, &policy, options.provenance).await?;
+        let takeovers = takeovers(suite);
+        let (mut report, fates) = measure(suite, &suites, &takeovers, &policy, options.provenance).await?;
+        let (_, others) = measure(other, &randomised, &takeovers, &policy, options.provenance).await?;
         report.randomised(&fates, &others);
         reports.push(report);
     }
@@ -66,16 +69,26 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// How each attacker's task could be done through each user's plan, in the order the pairs are replayed. Worked out on the
+/// data as it is, so that random strings change values and not which attacks are tried.
+fn takeovers(suite: &Suite) -> Vec<Option<Takeover>> {
+    let Suite { user_tasks, injection_tasks, .. } = suite;
+    let of = |task| injection_tasks.iter().map(move |injection| takeover::plan(task, injection, suite));
+    user_tasks.iter().flat_map(of).collect()
+}
+
 /// Replays one suite; also gives the fate of every call, in order.
 async fn measure(
     suite: &Suite,
     all: &[Suite],
+    takeovers: &[Option<Takeover>],
     policy: &Policy,
     tracing: Tracing,
 ) -> anyhow::Result<(Report, Vec<Fate>)> {
     let tools = replay::Tools::of(suite, all)?;
     let mut report = Report::new(&suite.name);
     let mut fates = Vec::new();
+    let mut takeovers = takeovers.iter();
     for task in &suite.user_tasks {
         let mut session = replay::Session::start(&tools, policy, task, tracing)?;
         for call in &task.calls {
@@ -104,7 +117,30 @@ async fn measure(
             let finished = session.finish();
             report.attacked(&finished, injection, suite);
             fates.extend(finished.user.into_iter().chain(finished.attack));
+            if let Some(Some(takeover)) = takeovers.next() {
+                let session = replay::Session::start(&tools, policy, task, tracing)?;
+                let finished = take_over(session, task, injection, takeover).await?;
+                report.taken_over(&finished);
+                fates.extend(finished.user.into_iter().chain(finished.attack));
+            }
         }
     }
     Ok((report, fates))
+}
+
+/// Replays the user's plan with an attacker's values in it.
+async fn take_over(
+    mut session: replay::Session<'_>,
+    task: &UserTask,
+    injection: &InjectionTask,
+    takeover: &Takeover,
+) -> anyhow::Result<Finished> {
+    for (index, call) in task.calls.iter().enumerate() {
+        let values = takeover.iter().find(|(of, _)| *of == index);
+        match values.and_then(|(_, number)| injection.calls.get(*number)) {
+            Some(values) => session.taken_over(&takeover::with_values(call, &values.args)).await?,
+            None => session.call(call).await?,
+        }
+    }
+    Ok(session.finish())
 }

@@ -14,8 +14,8 @@ pub(crate) fn replace_attackers_strings(suite: &mut Suite, seed: u64) {
     let mut random = Random { state: seed | 1, known: BTreeMap::new() };
     let Suite { tools, user_tasks, injection_tasks, .. } = suite;
     for call in injection_tasks.iter_mut().flat_map(|task| &mut task.calls) {
-        let schema = tools.get(&call.function).map(|tool| tool.parameters["properties"].clone());
-        random.arguments(call, schema.as_ref().unwrap_or(&Value::Null));
+        let schema = tools.get(&call.function).and_then(|tool| tool.parameters.get("properties"));
+        random.arguments(call, schema.unwrap_or(&Value::Null));
         random.value(&mut call.output);
     }
     for task in user_tasks {
@@ -24,6 +24,9 @@ pub(crate) fn replace_attackers_strings(suite: &mut Suite, seed: u64) {
         }
     }
 }
+
+/// What a schema says of an argument that is more than a type.
+const BINDING: [&str; 4] = ["enum", "format", "pattern", "const"];
 
 struct Random {
     state: u64,
@@ -35,7 +38,8 @@ impl Random {
     fn arguments(&mut self, call: &mut Call, schema: &Value) {
         let Value::Object(arguments) = &mut call.args else { return };
         for (name, value) in arguments {
-            let bound = ["enum", "format", "pattern", "const"].iter().any(|key| !schema[name][key].is_null());
+            let bound =
+                schema.get(name).is_some_and(|schema| BINDING.iter().any(|key| schema.get(key).is_some()));
             if !bound {
                 self.value(value);
             }

@@ -149,6 +149,15 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
+    /// The next call of the user's own task, with the attacker's values in it. The user, who would see them, does not agree.
+    pub(crate) async fn taken_over(&mut self, call: &Call) -> anyhow::Result<()> {
+        let sources = self.sources(call);
+        let (fate, number) = self.make(call, sources, false).await?;
+        self.finished.attack.push(fate);
+        self.numbers.push(number);
+        Ok(())
+    }
+
     /// What the recorded session says each argument was made from.
     fn sources(&self, call: &Call) -> Sources {
         let names = call.args.as_object().into_iter().flat_map(|arguments| arguments.keys());
@@ -226,6 +235,6 @@ fn done(answer: Result<Reply, CallError>, fate: Fate) -> anyhow::Result<(Fate, O
 }
 
 /// The argument that a part belongs to: `participants` for `participants[0]`, `participants.0` and `/participants/0`.
-fn argument_of(part: &str) -> &str {
+pub(crate) fn argument_of(part: &str) -> &str {
     part.trim_start_matches('/').split(['.', '[', '/']).next().unwrap_or(part)
 }

@@ -384,13 +384,7 @@ impl Kernel {
     ) -> Result<LabelSet, CallError> {
         let cell = self.inner.table.live(agent.as_str());
         let cell = cell.ok_or_else(|| SignalError::NoSuchAgent(agent.to_string()))?;
-        let mut turn = cell.turn.lock();
-        let left = turn.labels.without(labels);
-        let removed = turn.labels.without(&left);
-        let body = Body::Declassified { labels: removed.clone(), by, reason };
-        self.inner.append(cell.source(), 0, body)?;
-        turn.labels = left;
-        Ok(removed)
+        self.inner.take_off(&cell, 0, labels, by, reason)
     }
 
     /// What is known of everything a live agent has read so far; `None` when there is no such agent.
@@ -406,7 +400,9 @@ impl Kernel {
     pub fn mount(&self, agent: &AgentId, mount: Mount) -> Result<(), CallError> {
         let cell = self.inner.table.live(agent.as_str());
         let cell = cell.ok_or_else(|| SignalError::NoSuchAgent(agent.to_string()))?;
-        let action = format!("mounts {} {}", mount.point(), mount.access().name());
+        let labels = mount.added_labels();
+        let carrying = if labels.is_empty() { String::new() } else { format!(" carrying [{labels}]") };
+        let action = format!("mounts {} {}{carrying}", mount.point(), mount.access().name());
         cell.files.mount(mount)?;
         self.inner.append(cell.source(), 0, Body::Host { action: &action }).map(drop)
     }

@@ -4,12 +4,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
-use agent_primitives::{TenantId, Timer, TooManyLabels, json};
-use agent_tool_registry::{Registry, TokioTimer, ToolContract};
+use agent_primitives::{TenantId, Timer, TooManyLabels, ToolId, json};
+use agent_tool_registry::{Registry, RegistryError, TokioTimer, ToolContract};
 use arc_swap::ArcSwapOption;
 
 use super::accounts::AccountTable;
 use super::flow::ToolLabels;
+use super::own::{self, RESERVED};
 use super::policies::Policies;
 use super::table::Table;
 use super::{Inner, Kernel};
@@ -59,6 +60,12 @@ pub enum BuildError {
     /// The policy has no canonical form to be recorded in.
     #[error("the policy cannot be recorded: {0}")]
     Document(json::JsonError),
+    /// A tool has a name that is kept for the kernel's own tools.
+    #[error("the tool `{0}` has a name that begins with `{RESERVED}`, which is the kernel's own")]
+    Reserved(ToolId),
+    /// The kernel's own tools could not be registered. This is a bug of the kernel.
+    #[error("the kernel's own tools cannot be registered: {0}")]
+    OwnTools(RegistryError),
     /// A tool's contract declares more labels than one value can carry.
     #[error(transparent)]
     Labels(#[from] TooManyLabels),
@@ -147,10 +154,14 @@ impl KernelBuilder<Ready> {
     /// Builds the kernel and records its start.
     ///
     /// # Errors
-    /// A rule names a tool that is not registered, the start cannot be recorded, or the approvals kept cannot be read.
+    /// A tool has a [reserved](RESERVED) name, a rule names a tool that is not registered, the start cannot be recorded, or the approvals kept cannot be read.
     pub fn build(self) -> Result<Kernel, BuildError> {
         let Self { state: Ready { policy }, tools, recorder, timer, grace, approvals, budgets, dry_run } =
             self;
+        if let Some(taken) = tools.iter().map(ToolContract::id).find(|id| own::is_reserved(id)) {
+            return Err(BuildError::Reserved(taken.clone()));
+        }
+        let tools = own::with_own_tools(tools).map_err(BuildError::OwnTools)?;
         policy.check(tools.iter().map(ToolContract::id))?;
         let document = json::canonical(&policy.to_json()).map_err(BuildError::Document)?;
         let digest = policy.digest();

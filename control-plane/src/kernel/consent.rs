@@ -4,14 +4,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use agent_primitives::ticket::{Terms, TicketState};
-use agent_primitives::{AgentId, Digest, LabelSet, Monotonic, TicketId, Timestamp, Verdict};
+use agent_primitives::{Digest, LabelSet, Monotonic, TicketId, Timestamp, Verdict};
 
 use super::charge::Hold;
 use super::judge::{Decided, Ruled};
 use super::syscall::Passage;
 use super::table::Agent;
 use super::{Inner, State};
-use crate::approval::{Answer, ApprovalError, Ask, Claim, Desk, MAX_SHOWN, Principal, Word, printable};
+use crate::approval::{
+    Answer, ApprovalError, Ask, Claim, Consent, Desk, MAX_SHOWN, Principal, Word, printable,
+};
 use crate::denial::Reason;
 use crate::error::CallError;
 use crate::policy::Decision;
@@ -20,6 +22,9 @@ use crate::recorder::{Body, Source};
 
 /// Domain of the digests that tickets are bound to.
 const BINDING_DOMAIN: &str = "agent-os approval v1";
+
+/// The same, for calls of the kernel's own tools.
+const OWN_TOOL_DOMAIN: &str = "agent-os approval of a kernel's tool v1";
 
 /// What a call that needs an approval does to its caller.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -74,9 +79,9 @@ impl Drop for Waits<'_> {
 
 impl Inner {
     /// Whether a human has granted this call and nobody has used that yet.
-    pub(crate) fn is_granted(&self, agent: &Agent, judged: &Judged) -> bool {
+    pub(crate) fn is_granted(&self, agent: &Agent, readings: u64, judged: &Judged) -> bool {
         let Some(desk) = &self.desk else { return false };
-        binding(&agent.id, judged).is_some_and(|binding| desk.is_granted(binding))
+        binding(agent, readings, judged).is_some_and(|binding| desk.is_granted(binding))
     }
 
     /// What the tickets say to a judgement that asks. Without `take` a granted one is held, for the call to come back with
@@ -85,7 +90,7 @@ impl Inner {
         &self,
         agent: &Agent,
         judged: &Judged,
-        labels: &LabelSet,
+        (labels, readings): (&LabelSet, u64),
         presented: Option<TicketId>,
         take: bool,
     ) -> Claim {
@@ -99,7 +104,7 @@ impl Inner {
             generation: agent.generation,
             tenant: agent.tenant.as_ref(),
             labels,
-            binding: match binding(&agent.id, judged) {
+            binding: match binding(agent, readings, judged) {
                 Some(binding) => binding,
                 None => return Claim::No(Reason::NoApprover),
             },
@@ -267,6 +272,15 @@ impl Inner {
         Ok(())
     }
 
+    /// The principals whose consent was taken, or the ticket where it is forgotten already.
+    pub(crate) fn who_agreed(&self, consent: Consent) -> String {
+        let ticket = consent.ticket();
+        let request = self.desk.as_ref().and_then(|desk| desk.request(ticket));
+        let names = request.iter().flat_map(|request| request.grants()).map(|grant| grant.by.as_str());
+        let names: Vec<&str> = names.collect();
+        if names.is_empty() { format!("ticket {ticket}") } else { names.join(", ") }
+    }
+
     /// Puts what happened to tickets on record and wakes the calls that wait for them. A recorder that fails panics the
     /// kernel.
     pub(crate) fn publish(&self) {
@@ -302,21 +316,31 @@ impl Inner {
 /// Everything the rules that ask want together: each one's quorum, the least scope, the shortest time.
 fn terms(judged: &Judged) -> (Result<Terms, agent_primitives::ticket::TooManyQuorums>, Option<Duration>) {
     let asks: Vec<_> = judged.decision().obliging().filter_map(|rule| rule.ask.as_ref()).collect();
-    let scope = asks.iter().map(|ask| ask.scope).min().unwrap_or(agent_primitives::Scope::Once);
+    let least = asks.iter().map(|ask| ask.scope).min().unwrap_or(agent_primitives::Scope::Once);
+    // What a human agrees to here is one moment of one agent.
+    let scope = if judged.request().is_own_tool() { agent_primitives::Scope::Once } else { least };
     let timeout = asks.iter().filter_map(|ask| ask.timeout).min();
     (Terms::new(asks.iter().map(|ask| ask.quorum.clone()), scope), timeout)
 }
 
-/// Digest of the agent, the call as it is recorded (a tool's contract included), the policy and the rules that ask: what an
-/// agent reads after a human was asked voids the consent wherever another rule asks because of it. Left out is how long
-/// the caller would wait, which changes nothing about what is done. `None` when the call has no encoding.
-fn binding(agent: &AgentId, judged: &Judged) -> Option<Digest> {
+/// Digest of the agent, the call as it is recorded (a tool's contract included) the policy and the rules that ask. Left out is how long the
+/// caller would wait, which changes nothing about what is done. `None` when the call has no encoding.
+///
+/// What an agent reads after a human was asked voids the consent wherever another rule asks because of it.
+///
+/// Consent to one of the kernel's own tools is about what the agent has read when it asks: having read more, or in another
+/// life, it has to ask anew.
+fn binding(agent: &Agent, readings: u64, judged: &Judged) -> Option<Digest> {
     let decision = judged.decision();
     let layers = std::iter::once(decision).chain(decision.with()).filter(|one| one.verdict() == Verdict::Ask);
     let named = layers.flat_map(Decision::rules);
     let all = decision.obliging().filter(|rule| rule.ask.is_some()).map(|rule| &*rule.id);
     let rules: Vec<&str> = named.chain(all).collect();
-    let bound = (agent.as_str(), judged.bound_event(), decision.policy_digest(), rules);
+    let bound = (agent.id.as_str(), judged.bound_event(), decision.policy_digest(), rules);
+    if judged.request().is_own_tool() {
+        let bytes = postcard::to_stdvec(&(bound, agent.generation, readings)).ok()?;
+        return Some(Digest::of(OWN_TOOL_DOMAIN, &bytes));
+    }
     let bytes = postcard::to_stdvec(&bound).ok()?;
     Some(Digest::of(BINDING_DOMAIN, &bytes))
 }

@@ -14,6 +14,7 @@ use crate::error::CallError;
 use crate::flow::{Argument, Provenance};
 use crate::policy::Looks;
 use crate::policy::request::Request;
+use crate::recorder::Body;
 
 /// What the output of each tool carries at the least: its name as a label, and what its contract says of the whole.
 #[derive(Debug, Default)]
@@ -68,36 +69,39 @@ impl Inner {
                 turn.origins.declared(run.sources().of(name)).unwrap_or_else(|| turn.labels.clone())
             }
         };
-        let carried = arguments
+        let mut carried: Vec<Argument> = arguments
             .iter()
             .map(|(name, value)| Argument::new(name, contract.role(name), labels(name, value)))
             .collect();
+        // The order of an object's keys depends on how serde_json was built; the record must not.
+        carried.sort_by(|one, other| one.name.cmp(&other.name));
         run.carry(carried);
     }
 
-    /// Joins what a tool answered, or said of its failure, to what the agent carries, and marks the reply with it. A value
-    /// that is traced to the answer carries what the arguments did too, which is `taken`: a tool may give back what it got.
+    /// Joins what a tool answered, or said of its failure, to what the agent carries, and marks the reply with it.
+    ///
+    /// An answer carries what its arguments did, besides what the contract says: a tool may say again what it was told, or
+    /// fetch what was put somewhere before. So nothing is rid of a label by being sent through a tool.
     pub(crate) fn join_output(
         &self,
         agent: &Agent,
         tool: &ToolId,
-        taken: Option<LabelSet>,
+        arguments: &LabelSet,
         result: Result<Reply, CallError>,
     ) -> Result<Reply, CallError> {
         let Some(contract) = self.tools.get(tool) else { return result };
         match result {
             Ok(Reply::Output { output, call, .. }) => {
-                let labels = self.tool_labels.carried(contract, Some(output.value()))?;
+                let labels = self.tool_labels.carried(contract, Some(output.value()))?.join(arguments)?;
                 let mut turn = agent.turn.lock();
-                let taken = taken.unwrap_or_else(|| turn.labels.clone());
-                turn.labels = turn.labels.join(&labels)?;
+                turn.take_up(&labels)?;
                 match agent.provenance {
                     Provenance::Coarse => {}
                     Provenance::Traced if self.looks(agent).at_arguments => {
-                        hear_output(&mut turn, contract, output.value(), &labels, &taken);
+                        hear_output(&mut turn, contract, output.value(), &labels, arguments);
                     }
                     Provenance::Traced => {}
-                    Provenance::Declared => turn.origins.answered(call, &labels.join(&taken)?),
+                    Provenance::Declared => turn.origins.answered(call, &labels),
                 }
                 drop(turn);
                 Ok(Reply::Output { output, labels, call })
@@ -127,7 +131,7 @@ impl Inner {
             let text = if traced { std::str::from_utf8(data).ok() } else { None };
             if text.is_some() || !labels.is_empty() {
                 let mut turn = agent.turn.lock();
-                turn.labels = turn.labels.join(labels)?;
+                turn.take_up(labels)?;
                 if let Some(text) = text {
                     turn.origins.heard(text, labels);
                 }
@@ -138,7 +142,7 @@ impl Inner {
 
     /// What decisions about the agent look at.
     fn looks(&self, agent: &Agent) -> Looks {
-        agent.footing.with(|standing| standing.looks()).and(self.candidate_looks())
+        agent.footing.looks().and(self.candidate_looks())
     }
 
     /// What the agent's own words carry.
@@ -149,10 +153,27 @@ impl Inner {
     /// Joins labels to what the agent carries.
     pub(crate) fn join(&self, agent: &Agent, labels: &LabelSet) -> Result<(), CallError> {
         if !labels.is_empty() {
-            let mut turn = agent.turn.lock();
-            turn.labels = turn.labels.join(labels)?;
+            agent.turn.lock().take_up(labels)?;
         }
         Ok(())
+    }
+
+    /// Takes labels off an agent, once that is on record; returns those it had.
+    pub(crate) fn take_off(
+        &self,
+        agent: &Agent,
+        call: u64,
+        labels: &LabelSet,
+        by: &str,
+        reason: &str,
+    ) -> Result<LabelSet, CallError> {
+        let mut turn = agent.turn.lock();
+        let left = turn.labels.without(labels);
+        let removed = turn.labels.without(&left);
+        let body = Body::Declassified { labels: removed.clone(), by, reason };
+        self.append(agent.source(), call, body)?;
+        turn.labels = left;
+        Ok(removed)
     }
 }
 
@@ -162,7 +183,7 @@ fn hear_output(
     contract: &ToolContract,
     output: &Value,
     whole: &LabelSet,
-    taken: &LabelSet,
+    arguments: &LabelSet,
 ) {
     let declared = contract.output_labels();
     let plain = declared.fields().next().is_none();
@@ -171,9 +192,9 @@ fn hear_output(
         let labels = if plain {
             Ok(whole.clone())
         } else {
-            LabelSet::new(leaf.labels.iter().cloned().chain(own.clone()))
+            LabelSet::new(leaf.labels.iter().chain(arguments.iter()).cloned().chain(own.clone()))
         };
-        let Ok(labels) = labels.and_then(|labels| labels.join(taken)) else { continue };
+        let Ok(labels) = labels else { continue };
         match leaf.value {
             Value::String(text) => turn.origins.heard(text, &labels),
             Value::Number(number) => turn.origins.heard(&number.to_string(), &labels),

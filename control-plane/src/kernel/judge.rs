@@ -6,7 +6,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use agent_primitives::{LabelSet, TicketId};
+use agent_primitives::{LabelSet, TicketId, TooManyLabels};
 
 use super::Inner;
 use super::charge::Hold;
@@ -33,6 +33,8 @@ pub(crate) struct Turn(Mutex<State>);
 pub(crate) struct State {
     /// What is known of everything the agent has read so far.
     pub(crate) labels: LabelSet,
+    /// How often it has read something that carries a label.
+    pub(crate) readings: u64,
     /// What it has read, to trace values to.
     pub(crate) origins: Origins,
     /// What the agent has done so far.
@@ -78,6 +80,18 @@ impl State {
                 }
             }
         }
+    }
+
+    /// Joins the labels of what was read to what the agent carries.
+    ///
+    /// # Errors
+    /// More labels than an agent can carry; nothing changes then.
+    pub(crate) fn take_up(&mut self, labels: &LabelSet) -> Result<(), TooManyLabels> {
+        if !labels.is_empty() {
+            self.labels = self.labels.join(labels)?;
+            self.readings += 1;
+        }
+        Ok(())
     }
 }
 
@@ -151,7 +165,7 @@ impl Inner {
         let only_asks = agent.on_ask == OnAsk::Return
             && presented.is_none()
             && judged.asks()
-            && !self.is_granted(agent, &judged);
+            && !self.is_granted(agent, state.readings, &judged);
         let hold = match hold.filter(|hold| hold.counts(&judged)) {
             Some(hold) => Some(hold),
             None => self.reserve(agent, passage.number, &judged, !only_asks).unwrap_or_else(|no_room| {
@@ -161,7 +175,7 @@ impl Inner {
         };
         let mut consent = None;
         if judged.asks() {
-            let claim = self.claim(agent, &judged, caller.labels, presented, !only_asks);
+            let claim = self.claim(agent, &judged, (caller.labels, state.readings), presented, !only_asks);
             self.publish();
             match claim {
                 Claim::Taken(taken) => consent = Some(taken),

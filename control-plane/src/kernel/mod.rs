@@ -12,6 +12,7 @@ mod flow;
 mod gate;
 mod inspect;
 mod judge;
+pub(crate) mod own;
 mod policies;
 mod record;
 mod refusals;
@@ -30,13 +31,14 @@ use std::task::Poll;
 use std::time::Duration;
 
 use agent_primitives::{AgentId, Monotonic, Signal, Timer, Timestamp};
-use agent_tool_registry::Registry;
+use agent_tool_registry::{Registry, ToolContract};
 use arc_swap::ArcSwapOption;
 
 pub use accounts::MAX_ACCOUNTS;
 pub use agents::{AgentInfo, AgentSpec, MAX_FACTS, SpawnError};
 pub use builder::{BuildError, DEFAULT_GRACE, KernelBuilder, NeedsPolicy, Ready};
 pub use consent::OnAsk;
+pub use own::{DECLASSIFY, MAX_DECLASSIFIED, MAX_DECLASSIFY_REASON, RESERVED};
 pub(crate) use policies::Footing;
 pub use policies::{MAX_HISTORY, ReloadError, Widening};
 pub use refusals::{LOOP_AT, LOOP_WINDOW, MAX_REFUSALS};
@@ -146,6 +148,11 @@ impl Kernel {
         self.inner.append(Source::KERNEL, 0, Body::Host { action: &action })?;
         *present = mode;
         Ok(())
+    }
+
+    /// The contracts of all tools that agents may ask for, the kernel's own included, ordered by name.
+    pub fn tools(&self) -> impl Iterator<Item = &ToolContract> {
+        self.inner.tools.iter()
     }
 
     /// The record of everything that was decided.

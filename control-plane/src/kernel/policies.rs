@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::{Inner, Kernel};
 use crate::error::CallError;
-use crate::policy::{Policy, PolicyErrors, PolicySet, Standing};
+use crate::policy::{Looks, Policy, PolicyErrors, PolicySet, Standing};
 use crate::recorder::{Body, Source};
 
 /// Most generations `/policy/history.json` shows: the latest.
@@ -163,6 +163,12 @@ impl Footing {
     /// Judges by what is in force now, which stays the same until `judge` is done.
     pub(crate) fn with<T>(&self, judge: impl FnOnce(&Standing<'_>) -> T) -> T {
         judge(&self.standing(&self.era()))
+    }
+
+    /// What decisions about the agent look at now.
+    pub(crate) fn looks(&self) -> Looks {
+        let era = self.policies.era.load();
+        era.standing(&self.spawned, self.task.as_ref()).looks()
     }
 
     /// The layers that apply to the agent, for its own eyes.

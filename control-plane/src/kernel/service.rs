@@ -5,15 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use agent_primitives::{LabelSet, Signal};
-use agent_tool_registry::CallContext;
+use agent_tool_registry::{CallContext, Output};
 
+use super::own::{self, Declassify, KernelTool, Removed};
 use super::running::Intent;
 use super::table::{Agent, ExitStatus};
 use super::{Inner, Raise};
 use crate::call::Reply;
 use crate::error::{CallError, SignalError};
 use crate::policy::Decision;
-use crate::policy::permit::Permit;
+use crate::policy::permit::{Consented, Permit};
 use crate::policy::request::{AwaitSignal, ChangeMask, ExitWith, RunTool, SendSignal};
 use crate::recorder::Actor;
 use crate::signal::Raised;
@@ -50,6 +51,7 @@ impl Inner {
         permit: Permit<RunTool>,
     ) -> Result<Reply, CallError> {
         let tool = permit.tool().clone();
+        let carried = permit.carried()?;
         let deadline = permit.deadline().map(|wait| intent.called.after(wait));
         let mut context = CallContext::new(agent.id.clone(), Arc::clone(&self.timer));
         if let Some(deadline) = deadline {
@@ -60,7 +62,7 @@ impl Inner {
         {
             context = context.with_meter(meter);
         }
-        let (canceller, taken) = (context.canceller(), permit.carried());
+        let canceller = context.canceller();
         let run = permit.run(context);
         let call = intent.call;
         let service = Box::pin(async move {
@@ -68,7 +70,22 @@ impl Inner {
             Ok(Reply::Output { output: run.await?, labels: LabelSet::EMPTY, call })
         });
         let result = self.watch(agent, intent, deadline, Some(canceller), service).await;
-        self.join_output(agent, &tool, taken, result)
+        self.join_output(agent, &tool, &carried, result)
+    }
+
+    /// Does what one of the kernel's own tools is for, on the consent it was given.
+    pub(crate) fn own_tool(
+        &self,
+        agent: &Agent,
+        intent: &Intent,
+        permit: Permit<Consented>,
+    ) -> Result<Reply, CallError> {
+        let Consented { tool: KernelTool::Declassify(Declassify { labels, reason }), consent } =
+            permit.redeem();
+        let by = self.who_agreed(consent);
+        let removed = self.take_off(agent, intent.call, &labels, &by, &reason)?;
+        let output = Output::of(Removed { removed }, own::MAX_ANSWER)?;
+        Ok(Reply::Output { output, labels: LabelSet::EMPTY, call: intent.call })
     }
 
     pub(crate) fn send_signal(&self, sender: &Agent, permit: Permit<SendSignal>) -> Result<Reply, CallError> {

@@ -14,7 +14,7 @@ pub const MAX_ASK_TIMEOUT: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Most names in `approvers`.
 pub const MAX_APPROVERS: usize = 64;
 
-const FIELDS: [&str; 4] = ["approvers", "quorum", "timeout", "scope"];
+pub(super) const FIELDS: [&str; 4] = ["approvers", "quorum", "timeout", "scope"];
 
 /// What a rule that asks wants besides. The default is one word of whoever the host lets approve, for one call, within the
 /// time the host gives.

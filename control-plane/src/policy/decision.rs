@@ -8,7 +8,8 @@ use smallvec::SmallVec;
 
 use super::rule::Rule;
 use super::snapshot::Snapshot;
-use crate::question::{Caller, Question};
+use crate::kernel::own;
+use crate::question::{Caller, Object, Question};
 
 /// Most rule ids a decision keeps; more are only counted.
 pub const MAX_DECIDING_RULES: usize = 8;
@@ -62,6 +63,8 @@ pub struct Decision {
     policy: Digest,
     generation: u64,
     with: Vec<Decision>,
+    /// Whether rules allow what only a human can.
+    withheld: bool,
 }
 
 /// The answer of a policy engine.
@@ -142,6 +145,13 @@ impl Decision {
         self.generation
     }
 
+    /// Whether this is a deny because the rules, which allow the call, are not enough: the kernel's own tools, such as
+    /// [`DECLASSIFY`](crate::kernel::DECLASSIFY), are carried out on a human's consent only, so a rule has to ask for it.
+    #[must_use]
+    pub fn is_withheld(&self) -> bool {
+        self.withheld
+    }
+
     /// What the other layers said. Of a denied call those that deny it too; of any other all of them, since what each
     /// demands has to be met.
     #[must_use]
@@ -173,6 +183,7 @@ pub(super) fn own_business(snapshot: &Arc<Snapshot>) -> Decision {
         policy: snapshot.digest,
         generation: 0,
         with: Vec::new(),
+        withheld: false,
     }
 }
 
@@ -231,6 +242,21 @@ impl Decision {
         head
     }
 
+    /// The answer to be given: what was worked out, unless that hands out what only a human can. It is the last step, after
+    /// all layers have spoken, so that one that asks is heard over one that allows.
+    pub(super) fn given_to(mut self, question: &Question<'_>) -> Self {
+        let own = matches!(question.object, Object::Tool { id, .. } if own::is_reserved(id));
+        if own && self.verdict == Verdict::Allow {
+            self.verdict = Verdict::Deny;
+            // The policy is at fault, not the agent.
+            self.on_violation = OnViolation::Deny;
+            self.obliging.clear();
+            self.with.clear();
+            self.withheld = true;
+        }
+        self
+    }
+
     /// Whether a rule of the policy with this digest is among those that oblige.
     fn obliges(&self, policy: Digest, rule: u32) -> bool {
         let own = |decision: &Self| decision.snapshot.digest == policy && decision.obliging.contains(&rule);
@@ -276,7 +302,7 @@ mod tests {
 
     use super::*;
     use crate::policy::Policy;
-    use crate::question::{CallKind, Object};
+    use crate::question::CallKind;
     use crate::vfs::VfsPath;
 
     /// A rule as the tests see it: its conditions are taken from the compiled policy, its selectors are matched by hand.

@@ -43,6 +43,7 @@ pub(super) const RULE_FIELDS: [&str; 13] = [
     "ask",
     "on_violation",
 ];
+pub(super) const UNMATCHED: [(&str, bool); 2] = [("deny", false), ("abstain", true)];
 pub(super) const EFFECTS: [(&str, Verdict); 3] =
     [("allow", Verdict::Allow), ("deny", Verdict::Deny), ("ask", Verdict::Ask)];
 
@@ -131,8 +132,7 @@ pub(super) fn compile(file: &Arc<str>, root: &Node, report: &mut Report) -> Opti
 /// Where the document says that it abstains when nothing in it matches, if it does.
 fn abstains(fields: &Fields<'_>, report: &mut Report) -> Option<Mark> {
     let entry = fields.get("unmatched")?;
-    let known = [("deny", false), ("abstain", true)];
-    fields::word(&entry.value, "word for `unmatched`", &known, report)?.then_some(entry.at)
+    fields::word(&entry.value, "word for `unmatched`", &UNMATCHED, report)?.then_some(entry.at)
 }
 
 /// Covers what the document says and what its packs meant when it was loaded, not how it is laid out.

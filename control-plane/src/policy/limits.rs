@@ -23,7 +23,7 @@ pub(crate) enum Scope {
 }
 
 impl Scope {
-    const NAMES: [(&'static str, Self); 3] =
+    pub(super) const NAMES: [(&'static str, Self); 3] =
         [("agent", Self::Agent), ("tenant", Self::Tenant), ("policy", Self::Policy)];
 }
 
@@ -40,7 +40,8 @@ pub(crate) struct RuleLimit {
     pub(crate) limit: Limit,
 }
 
-const FIELDS: [&str; 4] = ["rate", "concurrency", "cost", "per"];
+pub(super) const FIELDS: [&str; 4] = ["rate", "concurrency", "cost", "per"];
+pub(super) const RATE_FIELDS: [&str; 2] = ["rate", "burst"];
 
 /// Reads the `limits` of a rule about `calls`: one map, or several in a list.
 pub(super) fn parse(
@@ -97,7 +98,7 @@ fn rate(node: &Node, report: &mut Report) -> Option<Rate> {
     if !matches!(node.tree, Tree::Map(_)) {
         return plain_rate(node, report);
     }
-    let fields = Fields::of(node, "`rate`", &["rate", "burst"], report)?;
+    let fields = Fields::of(node, "`rate`", &RATE_FIELDS, report)?;
     let rate = fields.require("rate", "`rate`", report).and_then(|entry| plain_rate(&entry.value, report));
     let burst = fields.require("burst", "`rate`", report);
     let burst =

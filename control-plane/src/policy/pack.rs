@@ -18,6 +18,7 @@ rules:
     effect: allow
     calls: [read, open]
     paths: ["/**"]
+  - { id: read_only.tools, effect: allow, calls: [exec], tools: ["*"], when: { effects: { only: [read] } } }
 "#,
     },
     Pack {

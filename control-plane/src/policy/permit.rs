@@ -7,18 +7,19 @@
 use std::future::Future;
 use std::time::Duration;
 
-use agent_primitives::{LabelSet, TicketId, ToolId, Verdict};
-use agent_tool_registry::{CallContext, Output, Registry};
+use agent_primitives::{LabelSet, TicketId, TooManyLabels, ToolId, Verdict};
+use agent_tool_registry::{CallContext, Output, Registry, ToolError};
 
 use super::request::{
-    AwaitSignal, ChangeMask, CloseFile, ExitWith, Needs, OpenFile, ReadFile, Request, RunTool, SendSignal,
-    WriteFile,
+    AwaitSignal, ChangeMask, CloseFile, ExitWith, Job, Needs, OpenFile, ReadFile, Request, RunTool,
+    SendSignal, WriteFile,
 };
 use super::{Decision, OnViolation, RuleLimit, Standing};
 use crate::approval::Consent;
 use crate::budget::NoRoom;
 use crate::denial::{Denial, Reason};
 use crate::error::{CallError, InvalidCall};
+use crate::kernel::own::KernelTool;
 use crate::question::Caller;
 use crate::recorder::{self, Body, Decided, Recorded};
 
@@ -65,9 +66,10 @@ impl Permit<RunTool> {
         self.request.id()
     }
 
-    /// What its arguments carry together; `None` where that was not found out.
-    pub(crate) fn carried(&self) -> Option<LabelSet> {
-        self.request.carried()
+    /// What its arguments carry together, where that was found out.
+    pub(crate) fn carried(&self) -> Result<LabelSet, TooManyLabels> {
+        let mut arguments = self.request.carried().iter();
+        arguments.try_fold(LabelSet::EMPTY, |all, argument| all.join(&argument.labels))
     }
 
     /// How long the caller gives the tool, if less than the tool's own limit.
@@ -82,13 +84,23 @@ impl Permit<RunTool> {
     ) -> impl Future<Output = Result<Output, CallError>> + Send + 'static {
         let job = self.request.job;
         async move {
-            let job = job.map_err(|error| CallError::Invalid(InvalidCall::Tool(error)))?;
-            Ok(job.run(context).await?)
+            match job.map_err(|error| CallError::Invalid(InvalidCall::Tool(error)))? {
+                Job::Tool(job) => Ok(job.run(context).await?),
+                // `Judged::permit` gives these to the kernel; the registry knows no way to carry them out.
+                Job::Kernel(_) => Err(ToolError::failed("only the kernel carries this out").into()),
+            }
         }
     }
 }
 
-/// The permit of each call. Ten variants, because `SYS_SIGNAL` has three forms.
+/// One of the kernel's own tools and the human consent it is carried out on. Nothing else makes one.
+#[derive(Debug)]
+pub(crate) struct Consented {
+    pub(crate) tool: KernelTool,
+    pub(crate) consent: Consent,
+}
+
+/// The permit of each call. Eleven variants, because `SYS_SIGNAL` has three forms and `SYS_EXEC` two.
 #[derive(Debug)]
 pub(crate) enum Permitted {
     Read(Permit<ReadFile>),
@@ -96,6 +108,7 @@ pub(crate) enum Permitted {
     Open(Permit<OpenFile>),
     Close(Permit<CloseFile>),
     Exec(Permit<RunTool>),
+    Own(Permit<Consented>),
     Signal(Permit<SendSignal>),
     Mask(Permit<ChangeMask>),
     Await(Permit<AwaitSignal>),
@@ -267,6 +280,7 @@ impl Judged {
         match (self.verdict(), self.decision.rule_count()) {
             (Verdict::Allow, _) => None,
             (Verdict::Ask, _) => Some(self.refused.clone()),
+            (Verdict::Deny, _) if self.decision.is_withheld() => Some(Reason::Withheld),
             (Verdict::Deny, 0) => Some(Reason::Unmatched),
             (Verdict::Deny, _) => Some(Reason::Rule),
         }
@@ -289,19 +303,25 @@ impl Judged {
         if let Some(denial) = self.denial() {
             return Err(denial);
         }
-        Ok(match self.request {
-            Request::Read(request) => Permitted::Read(Permit { request }),
-            Request::Write(request) => Permitted::Write(Permit { request }),
-            Request::Open(request) => Permitted::Open(Permit { request }),
-            Request::Close(request) => Permitted::Close(Permit { request }),
-            Request::Exec(request) => Permitted::Exec(Permit { request }),
-            Request::Signal(request) => Permitted::Signal(Permit { request }),
-            Request::Mask(request) => Permitted::Mask(Permit { request }),
-            Request::Await(request) => Permitted::Await(Permit { request }),
-            Request::CheckPolicy(_) => {
+        if self.request.is_own_tool() && self.consent.is_none() {
+            return Err(self.refusal(Reason::Withheld));
+        }
+        Ok(match (self.request, self.consent) {
+            (Request::Read(request), _) => Permitted::Read(Permit { request }),
+            (Request::Write(request), _) => Permitted::Write(Permit { request }),
+            (Request::Open(request), _) => Permitted::Open(Permit { request }),
+            (Request::Close(request), _) => Permitted::Close(Permit { request }),
+            (Request::Exec(RunTool { job: Ok(Job::Kernel(tool)), .. }), Some(consent)) => {
+                Permitted::Own(Permit { request: Consented { tool, consent } })
+            }
+            (Request::Exec(request), _) => Permitted::Exec(Permit { request }),
+            (Request::Signal(request), _) => Permitted::Signal(Permit { request }),
+            (Request::Mask(request), _) => Permitted::Mask(Permit { request }),
+            (Request::Await(request), _) => Permitted::Await(Permit { request }),
+            (Request::CheckPolicy(_), _) => {
                 Permitted::CheckPolicy(Permit { request: self.answer.unwrap_or(self.decision) })
             }
-            Request::Exit(request) => Permitted::Exit(Permit { request }),
+            (Request::Exit(request), _) => Permitted::Exit(Permit { request }),
         })
     }
 }

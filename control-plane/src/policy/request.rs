@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use agent_primitives::{AgentId, Digest, LabelSet, Resource, Signal, SignalSet, ToolId};
+use agent_primitives::{AgentId, Digest, Resource, Signal, SignalSet, ToolId};
 use agent_tool_registry::{Arguments, Effect, EffectSet, Invocation, Registry, ToolContract, ToolError};
 use bytes::Bytes;
 
@@ -13,6 +13,7 @@ use crate::error::InvalidCall;
 use crate::flow::{Argument, Sources};
 use crate::kernel::FILE_DEADLINE;
 use crate::kernel::files::Files;
+use crate::kernel::own::{self, KernelTool};
 use crate::question::{CallKind, Object, Question};
 use crate::recorder;
 use crate::vfs::{Descriptor, OpenFlags, Version, VfsPath};
@@ -94,6 +95,14 @@ pub(crate) struct CloseFile {
     pub(crate) descriptor: Descriptor,
 }
 
+/// What a tool call comes to.
+#[derive(Debug)]
+pub(super) enum Job {
+    Tool(Invocation),
+    /// The kernel carries it out itself.
+    Kernel(KernelTool),
+}
+
 /// The job is private to the policy module: only a permit can run it.
 #[derive(Debug)]
 pub(crate) struct RunTool {
@@ -103,7 +112,7 @@ pub(crate) struct RunTool {
     effects: EffectSet,
     /// An error when a path argument leads nowhere it may: policy is asked first, so that only who may run the tool
     /// learns what is on the host's disk.
-    pub(super) job: Result<Invocation, ToolError>,
+    pub(super) job: Result<Job, ToolError>,
     pub(super) deadline: Option<Duration>,
     /// What the agent says each argument was made from.
     sources: Sources,
@@ -121,7 +130,10 @@ impl RunTool {
     ) -> Result<Self, ToolError> {
         let job = match tools.prepare(&id, arguments.clone()) {
             Err(error @ (ToolError::PathEscapes { .. } | ToolError::PathMissing { .. })) => Err(error),
-            prepared => Ok(prepared?),
+            prepared => Ok(match prepared? {
+                _checked if own::is_reserved(&id) => Job::Kernel(KernelTool::parse(&id, arguments.value())?),
+                invocation => Job::Tool(invocation),
+            }),
         };
         let contract = tools.get(&id);
         Ok(Self {
@@ -156,14 +168,13 @@ impl RunTool {
         &self.sources
     }
 
-    /// What its arguments carry together; `None` where that was not found out.
-    pub(crate) fn carried(&self) -> Option<LabelSet> {
-        let carried = self.carried.as_ref()?;
-        carried.iter().try_fold(LabelSet::EMPTY, |all, argument| all.join(&argument.labels).ok())
-    }
-
     pub(crate) fn carry(&mut self, carried: Vec<Argument>) {
         self.carried = Some(carried);
+    }
+
+    /// What the arguments carry, where that was found out.
+    pub(crate) fn carried(&self) -> &[Argument] {
+        self.carried.as_deref().unwrap_or_default()
     }
 }
 
@@ -202,10 +213,15 @@ impl Request {
         }
     }
 
+    /// Whether it is a call of one of the kernel's own tools.
+    pub(crate) fn is_own_tool(&self) -> bool {
+        matches!(self, Self::Exec(run) if own::is_reserved(&run.id))
+    }
+
     /// What its arguments carry, where that was found out.
     pub(crate) fn carried(&self) -> &[Argument] {
         match self {
-            Self::Exec(run) => run.carried.as_deref().unwrap_or_default(),
+            Self::Exec(run) => run.carried(),
             Self::CheckPolicy(asked) => asked.carried(),
             _ => &[],
         }

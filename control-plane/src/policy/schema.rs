@@ -1,13 +1,14 @@
 //! The form of a policy document as a JSON Schema, for editors and for hosts that check before they send.
 
-use agent_primitives::Signal;
+mod condition;
+mod guard;
+mod rule;
+
 use serde_json::{Map, Value, json};
 
 use super::decision::OnViolation;
-use super::document::EFFECTS;
-use super::guard::words;
+use super::document::UNMATCHED;
 use super::pack::PACKS;
-use super::subject::ROOTS;
 use crate::question::CallKind;
 
 /// A JSON Schema (2020-12) of a policy document, whatever the format it is written in.
@@ -30,6 +31,10 @@ pub fn schema() -> Value {
             "name": described("What the policy is called; `unnamed` if left out.", reference("name")),
             "packs": described("Built-in rules, by name.", list_of(&one_of(PACKS.map(|pack| pack.name)))),
             "on_violation": described("What a refusal does to the agent; `kill` if left out.", reference("on_violation")),
+            "unmatched": described(
+                "What the policy says as a layer when nothing in it matches; `deny` if left out.",
+                one_of(UNMATCHED.map(|(name, _)| name)),
+            ),
             "rules": {"type": "array", "items": reference("rule"), "description": "In no order that means anything."},
         },
         "$defs": definitions(),
@@ -37,144 +42,35 @@ pub fn schema() -> Value {
 }
 
 fn definitions() -> Value {
-    json!({
-        "name": {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,128}$"},
-        "on_violation": one_of(OnViolation::NAMES.map(|(name, _)| name)),
-        "texts": list_of(&json!({"type": "string"})),
-        "rule": rule(),
-        "guard": guard(),
-        "length": {
-            "type": "object",
-            "minProperties": 1,
-            "additionalProperties": false,
-            "properties": words::comparisons()
-                .map(|name| (name.to_owned(), json!({"type": "integer", "minimum": 0})))
-                .collect::<Map<_, _>>(),
-        },
-    })
+    let mut definitions = Map::from_iter([
+        ("name".to_owned(), json!({"type": "string", "pattern": "^[A-Za-z0-9._-]{1,128}$"})),
+        ("on_violation".to_owned(), one_of(OnViolation::NAMES.map(|(name, _)| name))),
+        ("texts".to_owned(), list_of(&json!({"type": "string"}))),
+    ]);
+    let parts = rule::definitions().into_iter().chain(condition::definitions()).chain(guard::definitions());
+    definitions.extend(parts.map(|(name, schema)| (name.to_owned(), schema)));
+    definitions.into()
 }
 
-fn rule() -> Value {
-    let calls = CallKind::ALL
-        .into_iter()
-        .filter(|call| !matches!(call, CallKind::Close | CallKind::CheckPolicy | CallKind::Exit))
-        .map(CallKind::name);
+/// The calls that a rule can be about.
+fn calls() -> Value {
+    let calls = CallKind::ALL.into_iter();
+    list_of(&one_of(
+        calls
+            .filter(|call| !matches!(call, CallKind::Close | CallKind::CheckPolicy | CallKind::Exit))
+            .map(CallKind::name),
+    ))
+}
+
+/// That calls of a kind need the selector that says what they are about.
+fn selectors() -> [Value; 3] {
     let needs = |calls: &[&str], selector: &str| {
         json!({
             "if": {"properties": {"calls": {"type": "array", "contains": {"enum": calls}}}, "required": ["calls"]},
             "then": {"required": [selector]},
         })
     };
-    let roots: Vec<&str> = ROOTS.iter().map(|(name, _)| *name).collect();
-    json!({
-        "type": "object",
-        "additionalProperties": false,
-        "required": ["id", "effect", "calls"],
-        "properties": {
-            "id": described("Unique in the policy.", reference("name")),
-            "effect": described("What the rule says when it matches.", one_of(EFFECTS.map(|(name, _)| name))),
-            "calls": described("The system calls the rule is about.", list_of(&one_of(calls))),
-            "tools": described("Tool ids or patterns; goes with `exec`.", reference("texts")),
-            "paths": described("Paths or patterns; goes with `read`, `write` and `open`.", reference("texts")),
-            "targets": described("Ids of receiving agents or patterns; goes with `signal`.", reference("texts")),
-            "signals": described(
-                "Which signals; all, if left out.",
-                list_of(&one_of(Signal::ALL.map(Signal::name))),
-            ),
-            "agents": described("Ids of calling agents or patterns; everybody, if left out.", reference("texts")),
-            "when": {
-                "description": "Values and the guards they must pass, all of them.",
-                "type": "object",
-                "minProperties": 1,
-                "propertyNames": {"pattern": format!("^({})(\\.|$)", roots.join("|"))},
-                "additionalProperties": reference("guard"),
-            },
-            "on_violation": described("What this rule's refusal does to the agent.", reference("on_violation")),
-        },
-        "allOf": [
-            needs(&["exec"], "tools"),
-            needs(&["read", "write", "open"], "paths"),
-            needs(&["signal"], "targets"),
-            {
-                "if": {"properties": {"effect": {"const": "allow"}}, "required": ["effect"]},
-                "then": {"properties": {"on_violation": false}},
-            },
-        ],
-    })
-}
-
-fn guard() -> Value {
-    let number = json!({"type": "number"});
-    let inner = reference("guard");
-    let hazards = list_of(&one_of(words::hazards()));
-    json!({
-        "description": "Guards that must all hold.",
-        "type": "object",
-        "minProperties": 1,
-        "additionalProperties": false,
-        "properties": {
-            "eq": {"description": "Is equal to this value."},
-            "ne": {"description": "Is another value of the same type."},
-            "in": described("Is equal to one of these.", list_of(&json!({}))),
-            "not_in": described("Is equal to none of these.", list_of(&json!({}))),
-            "lt": described("Is a number below this one.", number.clone()),
-            "lte": described("Is a number not above this one.", number.clone()),
-            "gt": described("Is a number above this one.", number.clone()),
-            "gte": described("Is a number not below this one.", number),
-            "len": described("Is a text, array or object of such a length.", reference("length")),
-            "matches": {"type": "string", "description": "Is a text in which this regex is found."},
-            "path": object("Is an absolute path at or below one of these folders.", &["under"], [("under", reference("texts"))]),
-            "url": object(
-                "Is a URL with one reading.",
-                &["schemes", "hosts"],
-                [
-                    ("schemes", list_of(&one_of(words::URL_SCHEMES))),
-                    ("hosts", reference("texts")),
-                    ("ports", json!({"anyOf": [
-                        {"const": "default"},
-                        list_of(&json!({"type": "integer", "minimum": 1, "maximum": 65535})),
-                    ]})),
-                    ("addresses", list_of(&one_of(words::address_classes()))),
-                    ("networks", reference("texts")),
-                ],
-            ),
-            "email": object("Is one plain mail address in one of these domains.", &["domains"], [("domains", reference("texts"))]),
-            "ip": object("Is an address in one of these networks.", &["in"], [("in", reference("texts"))]),
-            "sql": object(
-                "Is one SQL statement that does nothing but this.",
-                &["statements", "tables"],
-                [
-                    ("dialect", one_of(words::sql_dialects())),
-                    ("statements", list_of(&one_of(words::sql_statements()))),
-                    ("tables", reference("texts")),
-                    ("functions", json!({"type": "array", "items": {"type": "string"}})),
-                ],
-            ),
-            "command": object(
-                "Is one simple shell command of one of these programs.",
-                &["programs"],
-                [("programs", reference("texts")), ("arguments", inner.clone())],
-            ),
-            "schema": {"type": ["object", "boolean"], "description": "Fits this JSON Schema (2020-12)."},
-            "contains_any": described("Holds one of these words, in some text and some reading of it.", reference("texts")),
-            "sensitive": {
-                "description": "Holds, in some text and some reading of it, data of one of these kinds.",
-                "anyOf": [{"const": "any"}, list_of(&one_of(words::sensitive()))],
-            },
-            "hazard": {
-                "description": "Holds, in some text, what one of these detectors looks for.",
-                "anyOf": [{"const": "any"}, hazards],
-            },
-            "not": described("Does not pass this guard.", inner.clone()),
-            "any_of": described("Passes one of these guards.", list_of(&inner)),
-            "each": described("Is an array whose every item passes.", inner.clone()),
-            "some": described("Is an array of which an item passes.", inner.clone()),
-            "first": described("Is an array whose first item passes.", inner.clone()),
-            "rest": described("Is an array whose remainder passes.", inner.clone()),
-            "any_leaf": described("Holds a text, key or value, that passes.", inner.clone()),
-            "every_leaf": described("Holds only texts, keys and values, that pass.", inner),
-        },
-    })
+    [needs(&["exec"], "tools"), needs(&["read", "write", "open"], "paths"), needs(&["signal"], "targets")]
 }
 
 fn reference(name: &str) -> Value {
@@ -191,6 +87,11 @@ fn described(text: &str, schema: Value) -> Value {
 
 fn one_of<'n>(names: impl IntoIterator<Item = &'n str>) -> Value {
     json!({"enum": names.into_iter().collect::<Vec<_>>()})
+}
+
+/// One of these, or a list of them.
+fn one_or_more(item: &Value) -> Value {
+    json!({"anyOf": [item, list_of(item)]})
 }
 
 /// With at least one item: an empty list matches nothing.
@@ -211,8 +112,10 @@ fn object<const N: usize>(text: &str, required: &[&str], fields: [(&str, Value);
 
 #[cfg(test)]
 mod tests {
+    use super::super::condition::{self, KINDS, labels};
     use super::super::document::{FIELDS, RULE_FIELDS};
     use super::super::guard::{NAMES, field_lists};
+    use super::super::{ask, limits};
     use super::*;
 
     #[track_caller]
@@ -230,9 +133,32 @@ mod tests {
         let schema = schema();
         same(&schema, "/properties", &FIELDS);
         same(&schema, "/$defs/rule/properties", &RULE_FIELDS);
+        same(&schema, "/$defs/ask/properties", &ask::FIELDS);
+        same(&schema, "/$defs/limit/properties", &limits::FIELDS);
+        same(&schema, "/$defs/rate/anyOf/1/properties", &limits::RATE_FIELDS);
+        same(&schema, "/$defs/when/properties", &KINDS.map(|(name, _)| name));
+        for (condition, fields) in condition::field_lists() {
+            same(&schema, &format!("/$defs/{condition}/properties"), fields);
+        }
         same(&schema, "/$defs/guard/properties", &NAMES);
         for (guard, fields) in field_lists() {
             same(&schema, &format!("/$defs/guard/properties/{guard}/properties"), fields);
+        }
+    }
+
+    #[test]
+    fn labels_of_every_bearer_take_the_form_of_labels() {
+        let validator = jsonschema::draft202012::new(&schema()).unwrap();
+        let fits = |subject: &str, operand: Value| {
+            let rule = json!({"id": "a", "effect": "deny", "calls": ["exec"], "tools": ["*"], "when": {subject: operand}});
+            validator.is_valid(&json!({"version": 1, "rules": [rule]}))
+        };
+        for bearer in labels::BEARERS {
+            assert!(fits(bearer, json!({"any_of": ["secret"]})), "{bearer}");
+            assert!(!fits(bearer, json!({"eq": 1})), "{bearer} takes a guard");
+        }
+        for stranger in ["label", "labelsx", "labels.", "labels.arg", "labels.args.", "labels.content.x"] {
+            assert!(!fits(stranger, json!({"any_of": ["secret"]})), "{stranger}");
         }
     }
 }

@@ -12,6 +12,7 @@
 //!   - action: "mail.*"        # a tool, or a pattern
 //!     effect: allow           # allow or deny
 //!     requires_approval: true # makes an allow an ask
+//!     rate_limit: 100/hour    # as `rate` in the `limits` of a rule: for each agent
 //!     constraints: { args.to: { matches: '@example\.com$' } }   # as `when` of a rule
 //!   - { action: "bank.transfer", effect: deny }
 //! signals: [SIGKILL]          # each must be one the kernel has
@@ -19,8 +20,8 @@
 //! ```
 //!
 //! It becomes a policy like any other: deny over ask over allow, what no entry allows is denied, and a refused agent is
-//! killed. Rules are called `policy-1`, `policy-2`, … Everything else is an error at its line in the Markdown, a key that
-//! is unknown and one that could not be enforced alike: another mode, `rate_limit`, metrics and traces, a key in two
+//! killed; one that comes too often is told when to come again. The policy is called `security`, rules `policy-1`, `policy-2`, … Everything else is an error at its line in the Markdown, a key that
+//! is unknown and one that could not be enforced alike: another mode, metrics and traces, a key in two
 //! blocks, a fence that a reader of Markdown may take otherwise.
 
 use std::sync::Arc;
@@ -114,6 +115,7 @@ fn translate(root: &Node, report: &mut Report) -> Option<Node> {
         at,
         [
             ("version", Node::new(at, Tree::Number(Number::from(1)))),
+            ("name", text(at, "security")),
             ("rules", Node::new(at, Tree::List(rules))),
         ],
     ))
@@ -184,14 +186,6 @@ fn rule(number: usize, node: &Node, report: &mut Report) -> Option<Node> {
     if let Some(entry) = fields.get("mode") {
         mode(entry, report);
     }
-    if let Some(entry) = fields.get("rate_limit") {
-        report.add_help(
-            Code::Unenforceable,
-            entry.at,
-            "`rate_limit` is not enforced in a security file",
-            "leave it out, and put the limit into a policy",
-        );
-    }
     let effect = fields.require("effect", "the entry", report)?;
     let allows = fields::word(&effect.value, "effect", &[("allow", true), ("deny", false)], report)?;
     let asks = match fields.get("requires_approval") {
@@ -218,6 +212,17 @@ fn rule(number: usize, node: &Node, report: &mut Report) -> Option<Node> {
         ("calls", list(action.value.at, "exec")),
         ("tools", list(action.value.at, tool)),
     ];
+    match fields.get("rate_limit") {
+        Some(entry) if !allows => {
+            report.add(
+                Code::Misplaced,
+                entry.at,
+                "`rate_limit` bounds what is allowed, and this entry denies",
+            );
+        }
+        Some(entry) => parts.push(("limits", map(entry.at, [("rate", entry.value.copied())]))),
+        None => {}
+    }
     if let Some(entry) = fields.get("constraints") {
         parts.push(("when", entry.value.copied()));
     }

@@ -8,7 +8,15 @@
 //! args = { to = "ann@example.com" }   # of a tool; none, if left out
 //! agent = "reviewer-1"                # `agent`, if left out
 //! tenant = "acme"
-//! labels = ["untrusted"]
+//! labels = ["untrusted"]              # what the agent carries
+//! carries = { to = [] }               # what arguments carry; those left out carry all that the agent does
+//! content = ["body"]                  # the arguments that the tool's contract calls content; the others decide
+//! effects = ["network", "message"]    # what the contract declares; nothing, if left out
+//! mode = "maintenance"
+//! done = [                            # what the agent did before, oldest first
+//!     { call = "read", path = "/mem/semantic/x", ago = "10m" },
+//!     { call = "exec", tool = "refund", args = { amount = 6000 }, ago = "5m" },
+//! ]
 //! context = { team = "red" }
 //! time = "2026-03-01T12:00:00Z"       # the beginning of 1970, if left out
 //! expect = "allow"                    # allow, ask or deny
@@ -19,13 +27,20 @@
 //! Nothing is run: each test asks the policy one question. A field that is unknown, or that the call does not have, is an
 //! error with its line.
 
+use std::collections::BTreeMap;
+
+use agent_primitives::span::parse_duration;
 use agent_primitives::{AgentId, Label, LabelSet, Signal, TenantId, Timestamp, ToolId, Verdict};
+use agent_tool_registry::{ArgumentRole, Effect, EffectSet};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use toml::Spanned;
 
 use super::error::{Code, Mark, PolicyErrors, Report as Errors, quoted};
 use super::{Decision, MAX_POLICY_BYTES, OnViolation, PolicySet};
+use crate::flow::Argument;
+use crate::history::History;
+use crate::mode::Mode;
 use crate::question::{CallKind, Caller, Object, Question};
 use crate::vfs::VfsPath;
 
@@ -117,12 +132,32 @@ struct Case {
     tenant: Option<String>,
     #[serde(default)]
     labels: Vec<String>,
+    carries: Option<BTreeMap<String, Vec<String>>>,
+    content: Option<Vec<String>>,
+    #[serde(default)]
+    effects: Vec<Effect>,
+    mode: Option<String>,
+    #[serde(default)]
+    done: Vec<Deed>,
     #[serde(default)]
     context: Map<String, Value>,
     time: Option<String>,
     expect: Verdict,
     rule: Option<String>,
     on_violation: Option<String>,
+}
+
+/// Something the agent did before.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Deed {
+    call: String,
+    tool: Option<String>,
+    path: Option<String>,
+    target: Option<String>,
+    signal: Option<String>,
+    args: Option<Map<String, Value>>,
+    ago: String,
 }
 
 /// Asks a policy set every question of a file and compares the answers. `source_name` stands in front of every error.
@@ -231,6 +266,10 @@ struct Asked<'c> {
     tenant: Option<TenantId>,
     labels: LabelSet,
     facts: &'c Map<String, Value>,
+    carried: Option<Vec<Argument>>,
+    effects: EffectSet,
+    mode: Mode,
+    history: History,
     now: Timestamp,
     call: CallKind,
     what: What,
@@ -244,26 +283,41 @@ enum What {
 
 impl<'c> Asked<'c> {
     fn of(case: &'c Case) -> Result<Self, String> {
-        let call = CallKind::ALL.into_iter().find(|call| call.name() == case.call);
-        let call = call.ok_or_else(|| format!("unknown call {}", quoted(&case.call)))?;
-        let labels: Result<Vec<Label>, _> = case.labels.iter().map(|label| label.parse()).collect();
-        let labels = labels.map_err(|error| format!("{error}"))?;
+        let call = call_named(&case.call)?;
+        let labels = labels(&case.labels)?;
+        let now = case.time.as_deref().map_or(Ok(Timestamp::default()), time)?;
+        if call != CallKind::Exec {
+            let given = [
+                ("carries", case.carries.is_some()),
+                ("content", case.content.is_some()),
+                ("effects", !case.effects.is_empty()),
+            ];
+            if let Some((field, _)) = given.into_iter().find(|(_, given)| *given) {
+                return Err(format!("`{field}` does not go with `{call}`"));
+            }
+        }
         if let Some(word) = &case.on_violation
             && !OnViolation::NAMES.iter().any(|(name, _)| name == word)
         {
             return Err(format!("unknown `on_violation` {}", quoted(word)));
         }
-        if case.context.values().chain(case.args.iter().flat_map(Map::values)).any(holds_date) {
+        let done = case.done.iter().flat_map(|deed| deed.args.iter().flat_map(Map::values));
+        let values = case.context.values().chain(case.args.iter().flat_map(Map::values));
+        if values.chain(done).any(holds_date) {
             return Err("dates are no values of a call; put them in quotes".to_owned());
         }
         Ok(Self {
             agent: name(case.agent.as_deref().unwrap_or("agent"))?,
             tenant: case.tenant.as_deref().map(name).transpose()?,
-            labels: LabelSet::new(labels).map_err(|error| error.to_string())?,
+            carried: carried(case, &labels)?,
+            labels,
             facts: &case.context,
-            now: case.time.as_deref().map_or(Ok(Timestamp::default()), time)?,
+            effects: case.effects.iter().copied().collect(),
+            mode: case.mode.as_deref().map_or(Ok(Mode::default()), name)?,
+            history: history(&case.done, now)?,
+            now,
             call,
-            what: What::of(call, case)?,
+            what: What::of(call, &case.object())?,
         })
     }
 
@@ -271,21 +325,102 @@ impl<'c> Asked<'c> {
         Caller::new(&self.agent, self.facts)
             .of_tenant(self.tenant.as_ref())
             .having_read(&self.labels)
+            .having_done(&self.history)
+            .in_mode(self.mode.as_str())
             .at(self.now)
     }
 
     fn question(&self) -> Question<'_> {
-        let object = match &self.what {
-            What::File(path) => Object::File(path),
-            What::Tool(id, arguments) => Object::Tool { id, arguments },
-            What::Agent(id, signal) => Object::Agent { id, signal: *signal },
-        };
-        Question::new(self.call, object)
+        Question::new(self.call, self.what.object()).carrying(self.carried.as_deref()).declaring(self.effects)
     }
 }
 
+fn call_named(text: &str) -> Result<CallKind, String> {
+    let call = CallKind::ALL.into_iter().find(|call| call.name() == text);
+    call.ok_or_else(|| format!("unknown call {}", quoted(text)))
+}
+
+fn labels(texts: &[String]) -> Result<LabelSet, String> {
+    let labels: Result<Vec<Label>, _> = texts.iter().map(|label| label.parse()).collect();
+    LabelSet::new(labels.map_err(|error| error.to_string())?).map_err(|error| error.to_string())
+}
+
+/// What each argument carries, where the test says so of any.
+fn carried(case: &Case, agent: &LabelSet) -> Result<Option<Vec<Argument>>, String> {
+    if case.carries.is_none() && case.content.is_none() {
+        return Ok(None);
+    }
+    let named = case.carries.iter().flat_map(BTreeMap::keys).chain(case.content.iter().flatten());
+    if let Some(name) =
+        named.into_iter().find(|name| case.args.as_ref().is_none_or(|args| !args.contains_key(*name)))
+    {
+        return Err(format!("{} is none of the arguments", quoted(name)));
+    }
+    let argument = |name: &String| {
+        let is_content = case.content.iter().flatten().any(|content| content == name);
+        let role = if is_content { ArgumentRole::Content } else { ArgumentRole::Authority };
+        let own = case.carries.as_ref().and_then(|carries| carries.get(name));
+        let labels = own.map_or_else(|| Ok(agent.clone()), |own| labels(own))?;
+        Ok(Argument::new(name, role, labels))
+    };
+    case.args.iter().flat_map(Map::keys).map(argument).collect::<Result<_, _>>().map(Some)
+}
+
+fn history(deeds: &[Deed], now: Timestamp) -> Result<History, String> {
+    let mut history = History::default();
+    let mut latest = None;
+    for deed in deeds {
+        let call = call_named(&deed.call)?;
+        let what = What::of(call, &deed.object())?;
+        let ago = parse_duration(&deed.ago).map_err(|error| error.to_string())?;
+        let ago = i64::try_from(ago.as_micros()).unwrap_or(i64::MAX);
+        let time = Timestamp::from_micros(now.as_micros().saturating_sub(ago));
+        if latest.is_some_and(|latest| time < latest) {
+            return Err("what was done stands in `done` oldest first".to_owned());
+        }
+        latest = Some(time);
+        history.note(&Question::new(call, what.object()), time);
+    }
+    Ok(history)
+}
+
+/// What a call touches, as it is written.
+struct Written<'c> {
+    tool: Option<&'c str>,
+    path: Option<&'c str>,
+    target: Option<&'c str>,
+    signal: Option<&'c str>,
+    args: Option<&'c Map<String, Value>>,
+}
+
+macro_rules! written {
+    ($($case:ty),*) => {$(
+        impl $case {
+            fn object(&self) -> Written<'_> {
+                Written {
+                    tool: self.tool.as_deref(),
+                    path: self.path.as_deref(),
+                    target: self.target.as_deref(),
+                    signal: self.signal.as_deref(),
+                    args: self.args.as_ref(),
+                }
+            }
+        }
+    )*};
+}
+
+written!(Case, Deed);
+
 impl What {
-    fn of(call: CallKind, case: &Case) -> Result<Self, String> {
+    fn object(&self) -> Object<'_> {
+        match self {
+            Self::File(path) => Object::File(path),
+            Self::Tool(id, arguments) => Object::Tool { id, arguments },
+            Self::Agent(id, signal) => Object::Agent { id, signal: *signal },
+        }
+    }
+
+    fn of(call: CallKind, case: &Written<'_>) -> Result<Self, String> {
         let (fits, needs): (&[&str], &[&str]) = match call {
             CallKind::Exec => (&["tool", "args"], &["tool"]),
             CallKind::Read | CallKind::Write | CallKind::Open => (&["path"], &["path"]),
@@ -309,18 +444,18 @@ impl What {
                 return Err(format!("`{call}` needs `{field}`"));
             }
         }
-        let text = |field: &Option<String>| field.clone().unwrap_or_default();
+        let text = |field: Option<&str>| field.unwrap_or_default().to_owned();
         Ok(match call {
             CallKind::Exec => {
-                Self::Tool(name(&text(&case.tool))?, Value::Object(case.args.clone().unwrap_or_default()))
+                Self::Tool(name(&text(case.tool))?, Value::Object(case.args.cloned().unwrap_or_default()))
             }
             CallKind::Signal => {
-                let signal = Signal::ALL.into_iter().find(|signal| signal.name() == text(&case.signal));
+                let signal = Signal::ALL.into_iter().find(|signal| signal.name() == text(case.signal));
                 let signal =
-                    signal.ok_or_else(|| format!("unknown signal {}", quoted(&text(&case.signal))))?;
-                Self::Agent(name(&text(&case.target))?, signal)
+                    signal.ok_or_else(|| format!("unknown signal {}", quoted(&text(case.signal))))?;
+                Self::Agent(name(&text(case.target))?, signal)
             }
-            _ => Self::File(VfsPath::parse(&text(&case.path)).map_err(|error| error.to_string())?),
+            _ => Self::File(VfsPath::parse(&text(case.path)).map_err(|error| error.to_string())?),
         })
     }
 }

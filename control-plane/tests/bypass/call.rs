@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use crate::case::Step;
 use crate::fixture::World;
+use crate::host;
 use crate::run::Got;
 
 /// A call that is ready to be made, from whichever task.
@@ -19,8 +20,12 @@ pub(crate) enum Call {
     Agent(AgentHandle, What),
     /// The host raises a signal.
     Host(Kernel, AgentId, Signal, String),
+    /// Somebody's word on a ticket.
+    Word(Kernel, host::Word),
     /// What the types do not let anybody say.
     Inexpressible,
+    /// What the harness could not prepare.
+    Broken(String),
 }
 
 #[derive(Clone)]
@@ -64,6 +69,9 @@ pub(crate) fn is_call(op: &str) -> bool {
             | "exit"
             | "checkpolicy"
             | "resume"
+            | "approve"
+            | "reject"
+            | "revoke"
     )
 }
 
@@ -74,12 +82,20 @@ impl Call {
         if step.op == "signal" && matches!(resolved.text("as"), "op" | "") {
             return Self::by_host(&resolved, world);
         }
+        if matches!(step.op.as_str(), "approve" | "reject" | "revoke") {
+            let word = host::word(world, &resolved);
+            return word.map_or(Self::Inexpressible, |word| Self::Word(world.kernel.clone(), word));
+        }
         let Some(what) = What::of(&resolved, world) else { return Self::Inexpressible };
         let forged = resolved.text("as") == "forged";
         let name = if forged { "w" } else { resolved.text("as") };
         match world.agent(name) {
             Some(agent) => {
                 let agent = agent.clone();
+                let told = world.hand_over(step, &agent).and_then(|()| annotated(&resolved, &agent, world));
+                if let Err(why) = told {
+                    return Self::Broken(why);
+                }
                 if forged { Self::forged(agent, what) } else { Self::Agent(agent, what) }
             }
             // Nobody holds a handle of that name, and the operator's has no such call.
@@ -128,18 +144,20 @@ impl Call {
     pub(crate) fn agent(&self) -> Option<&AgentHandle> {
         match self {
             Self::Agent(agent, _) => Some(agent),
-            Self::Host(..) | Self::Inexpressible => None,
+            Self::Host(..) | Self::Word(..) | Self::Inexpressible | Self::Broken(_) => None,
         }
     }
 
     pub(crate) async fn make(self) -> Ended {
         match self {
             Self::Inexpressible => Got::Denied.into(),
+            Self::Broken(why) => Got::Failed(why).into(),
             Self::Host(kernel, target, signal, reason) => match kernel.signal(&target, signal, &reason) {
                 Ok(_) if matches!(kernel.agent(&target), Some(AgentState::Zombie(_))) => Got::Killed.into(),
                 Ok(_) => Got::Allowed.into(),
                 Err(error) => Got::Failed(error.to_string()).into(),
             },
+            Self::Word(kernel, word) => word.give(&kernel).into(),
             Self::Agent(agent, what) => what.make(&agent).await,
         }
     }
@@ -245,6 +263,20 @@ fn rename_arguments(bytes: Vec<u8>) -> Vec<u8> {
         at = end;
     }
     out
+}
+
+/// The labels that a step says its values carry: the agent has them from somebody whose word carries as much.
+fn annotated(step: &Step, agent: &AgentHandle, world: &World) -> Result<(), String> {
+    let Some(key) = step.first(&["labels", "arg_labels"]) else { return Ok(()) };
+    let all = match step.value(key) {
+        Value::Object(by_argument) => by_argument.values().collect(),
+        all => vec![all],
+    };
+    for value in all {
+        let labels = host::labels(value).ok_or("a label that is none")?;
+        world.tell(agent, "", &labels)?;
+    }
+    Ok(())
 }
 
 fn syscall(step: &Step, world: &World) -> Option<Syscall> {

@@ -133,7 +133,7 @@ fn builder(value: &Value) -> Option<(&str, &Value)> {
 
 /// Carries out `"$x"`, `{"repeat": [unit, n]}`, `{"concat": [...]}`, `{"slice": [v, a, b]}` and `{"b64": …}` anywhere in a
 /// value.
-fn build(value: &Value, saved: &BTreeMap<String, Value>) -> Result<Value, NotText> {
+pub(crate) fn build(value: &Value, saved: &BTreeMap<String, Value>) -> Result<Value, NotText> {
     match value {
         Value::String(text) => Ok(reference(text, saved).unwrap_or(value).clone()),
         Value::Array(items) => items.iter().map(|item| build(item, saved)).collect(),

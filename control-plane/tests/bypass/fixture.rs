@@ -12,11 +12,11 @@ use agent_control_plane::approval::{ApprovalStore, Request, StoreError, TicketId
 use agent_control_plane::atr::{CallContext, Effect, PathRoot, Registry, RegistryBuilder, ToolError};
 use agent_control_plane::budget::Budget;
 use agent_control_plane::call::Syscall;
-use agent_control_plane::kernel::OnAsk;
+use agent_control_plane::kernel::{OnAsk, Widening};
 use agent_control_plane::policy::PolicySet;
-use agent_control_plane::primitives::{AgentId, ManualClock, TenantId};
+use agent_control_plane::primitives::{AgentId, LabelSet, ManualClock, TenantId};
 use agent_control_plane::vfs::{Access, Memory, MemoryBackend, Mount, Page, Quota, RelPath, VfsPath};
-use agent_control_plane::{AgentHandle, AgentSpec, Approvals, FlightRecorder, Kernel, Policy};
+use agent_control_plane::{AgentHandle, AgentSpec, Approvals, CallError, FlightRecorder, Kernel, Policy};
 use serde_json::{Value, json};
 
 use crate::case::Step;
@@ -105,13 +105,19 @@ pub(crate) struct World {
     pub(crate) agents: BTreeMap<String, AgentHandle>,
     pub(crate) memory: BTreeMap<String, Arc<Memory>>,
     pub(crate) recorder_fails: Arc<AtomicBool>,
-    /// Where the recording of the present kernel lies; a new policy means a new kernel and a new recording.
+    /// Where the recording of the present kernel lies.
     pub(crate) recording: PathBuf,
     /// Whether somebody changed a copy of the recording, which is then what `recording` names.
     pub(crate) tampered: bool,
     /// Files set aside, to be put back later.
     pub(crate) snapshot: Option<PathBuf>,
     pub(crate) saved: BTreeMap<String, Value>,
+    /// For each saved value the life of an agent that had it, and what that agent carried when it had.
+    origins: BTreeMap<String, (u64, LabelSet)>,
+    /// Which life each agent is in: no two have the same number.
+    lives: BTreeMap<String, u64>,
+    /// What the agents of a kernel that crashed carried.
+    left_carrying: BTreeMap<String, LabelSet>,
     /// Calls that were held, by the ticket they wait for.
     pub(crate) held: BTreeMap<String, Syscall>,
     tickets: Tickets,
@@ -167,6 +173,9 @@ impl World {
             tampered: false,
             snapshot: None,
             saved: BTreeMap::new(),
+            origins: BTreeMap::new(),
+            lives: BTreeMap::new(),
+            left_carrying: BTreeMap::new(),
             held: BTreeMap::new(),
             tickets,
             dry_run: false,
@@ -176,57 +185,123 @@ impl World {
             descriptors: BTreeMap::new(),
             worker,
         };
-        world.spawn_all()?;
+        world.spawn_all(&BTreeMap::new())?;
         Ok(world)
     }
 
-    /// Puts another policy in force: a new kernel, since a kernel's policy does not change under it.
-    pub(crate) fn reboot(&mut self, policy: impl Into<PolicySet>) -> Result<(), String> {
-        let recording = self.fresh_path("recording");
-        self.boot_on(policy, recording)
+    /// Puts another policy in force for everybody, also for what it newly allows.
+    pub(crate) fn reload(&self, policy: impl Into<PolicySet>) -> Result<(), String> {
+        self.kernel.reload(policy, Widening::Force).map(drop).map_err(|error| error.to_string())
     }
 
     /// Puts every agent on a dry run, or on no dry run any more.
     pub(crate) fn set_dry_run(&mut self, dry_run: bool) -> Result<(), String> {
         self.dry_run = dry_run;
-        self.reboot(self.kernel.policy())
+        let recording = self.fresh_path("recording");
+        self.boot_on(self.kernel.policy(), recording)
     }
 
     /// Starts a new kernel on a recording, which it goes on with when there is one.
     pub(crate) fn boot_on(&mut self, policy: impl Into<PolicySet>, recording: PathBuf) -> Result<(), String> {
         let recorder =
             Breakable::open(&recording, &self.recorder_fails).map_err(|error| error.to_string())?;
+        let mut carried = std::mem::take(&mut self.left_carrying);
+        carried.extend(self.carried());
         let worker = Arc::new(OnceLock::new());
         let tools = tools(&self.data(), &self.counts, &worker);
         self.kernel = boot(policy, tools, recorder, &self.clock, self.quotas, &self.tickets, self.dry_run)?;
         (self.recording, self.worker, self.tampered) = (recording, worker, false);
         self.agents.clear();
         self.descriptors.clear();
-        self.spawn_all()
+        self.spawn_all(&carried)
     }
 
-    fn spawn_all(&mut self) -> Result<(), String> {
-        self.spawn("w", "w", "worker")?;
-        self.spawn("v", "v", "worker")?;
+    /// Keeps account of what the agents carry, before their kernel ends.
+    pub(crate) fn note_labels(&mut self) {
+        self.left_carrying = self.carried();
+    }
+
+    fn carried(&self) -> BTreeMap<String, LabelSet> {
+        let labels = |agent: &AgentHandle| self.kernel.labels(agent.id());
+        let all = self.agents.iter();
+        all.filter_map(|(known, agent)| Some((known.clone(), labels(agent)?))).collect()
+    }
+
+    /// The fixture's agents. What an agent of the name carried before, it carries again: its program goes on where it was,
+    /// and knows what it knew.
+    fn spawn_all(&mut self, carried: &BTreeMap<String, LabelSet>) -> Result<(), String> {
+        for name in ["w", "v"] {
+            self.spawn(name, name, "worker", carried.get(name).cloned().unwrap_or_default())?;
+        }
         let _ = self.worker.set(self.agents["w"].clone());
         Ok(())
     }
 
     /// Spawns an agent `name`, known to the steps as `known`.
-    pub(crate) fn spawn(&mut self, name: &str, known: &str, role: &str) -> Result<(), String> {
+    pub(crate) fn spawn(
+        &mut self,
+        name: &str,
+        known: &str,
+        role: &str,
+        labels: LabelSet,
+    ) -> Result<(), String> {
         let memory = Arc::new(Memory::new());
         let quota = Quota { bytes: 1 << 20, files: 100 };
         let at = VfsPath::parse("/mem/working").unwrap();
         let mount = Mount::new(at, Arc::<Memory>::clone(&memory), Access::ReadWrite(quota));
-        let mut spec =
-            AgentSpec::new(name).tenant(owner_id()).fact("role", role).mount(mount).on_ask(OnAsk::Return);
+        let mut spec = AgentSpec::new(name)
+            .tenant(owner_id())
+            .fact("role", role)
+            .labels(labels)
+            .mount(mount)
+            .on_ask(OnAsk::Return);
         if self.quotas {
             spec = spec.budget(Budget::new().concurrency(AT_ONCE));
         }
         let agent = self.kernel.spawn(spec).map_err(|error| error.to_string())?;
         self.agents.insert(known.to_owned(), agent);
+        let life = self.lives.values().max().map_or(0, |latest| latest + 1);
+        self.lives.insert(known.to_owned(), life);
         self.memory.insert(known.to_owned(), memory);
         Ok(())
+    }
+
+    /// Keeps a value that a call of `agent` gave, and what the agent carries since.
+    pub(crate) fn save(&mut self, name: &str, value: Value, agent: &str) {
+        self.saved.insert(name.to_owned(), value);
+        self.origins.remove(name);
+        let labels = self.agent(agent).and_then(|handle| self.kernel.labels(handle.id()));
+        let life = self.lives.get(if agent.is_empty() { "w" } else { agent });
+        if let (Some(labels), Some(life)) = (labels, life) {
+            self.origins.insert(name.to_owned(), (*life, labels));
+        }
+    }
+
+    /// A saved value that an agent uses and did not get itself was told to it by whoever did, so the host says what it
+    /// carries: all that the one who tells did.
+    pub(crate) fn hand_over(&self, step: &Step, agent: &AgentHandle) -> Result<(), String> {
+        let mut names = Vec::new();
+        step.fields.values().for_each(|value| referenced(value, &mut names));
+        for name in names {
+            let Some((life, labels)) = self.origins.get(&name).filter(|(_, labels)| !labels.is_empty())
+            else {
+                continue;
+            };
+            let known = if step.text("as").is_empty() { "w" } else { step.text("as") };
+            if self.lives.get(known) != Some(life) {
+                let text = self.saved.get(&name).map(text_of).unwrap_or_default();
+                self.tell(agent, &text, labels)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells an agent something; what is gone hears nothing.
+    pub(crate) fn tell(&self, agent: &AgentHandle, text: &str, labels: &LabelSet) -> Result<(), String> {
+        match self.kernel.tell(agent.id(), text, labels) {
+            Ok(()) | Err(CallError::Dead(_) | CallError::KernelDown { .. }) => Ok(()),
+            Err(error) => Err(error.to_string()),
+        }
     }
 
     pub(crate) fn mount(&mut self, agent: &AgentId, at: VfsPath, writable: bool) -> Got {
@@ -320,6 +395,20 @@ impl World {
             stored(memory, name, "", &mut state);
         }
         state.join("\n")
+    }
+}
+
+fn text_of(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+/// The names of the saved values that a value refers to.
+fn referenced(value: &Value, names: &mut Vec<String>) {
+    match value {
+        Value::String(text) => names.extend(text.strip_prefix('$').map(str::to_owned)),
+        Value::Array(items) => items.iter().for_each(|item| referenced(item, names)),
+        Value::Object(entries) => entries.values().for_each(|value| referenced(value, names)),
+        _ => {}
     }
 }
 
@@ -446,6 +535,13 @@ fn register(
 ) {
     let (counts, name, run) = (counts.clone(), tool.to_owned(), Arc::new(run));
     let mut builder = registry.tool(tool).description("A tool of the fixture").effects([Effect::Write]);
+    builder = match tool {
+        "read_secret" => builder.output_labels(["secret"]),
+        "http_get" => builder.output_labels(["untrusted"]),
+        "send_email" => builder.authority(["to"]).content(["subject", "body"]),
+        "write_file" => builder.authority(["path"]).content(["content"]),
+        _ => builder,
+    };
     if schema["properties"].get("path").is_some() {
         builder = builder.path_argument(
             "/path",

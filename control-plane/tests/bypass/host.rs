@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use agent_control_plane::approval::{ApprovalError, Scope};
+use agent_control_plane::approval::{ApprovalError, Principal, Scope, TicketId};
 use agent_control_plane::policy::{PolicySet, security_md};
-use agent_control_plane::primitives::{AgentId, Signal};
+use agent_control_plane::primitives::{AgentId, LabelSet, Signal};
 use agent_control_plane::vfs::VfsPath;
-use agent_control_plane::{AgentSpec, ExitStatus, Policy};
+use agent_control_plane::{AgentHandle, AgentSpec, ExitStatus, Kernel, Policy};
 use serde_json::Value;
 
 use crate::call::Call;
@@ -15,16 +15,17 @@ use crate::fixture::World;
 use crate::run::Got;
 use crate::{policy, record};
 
+/// By how much a clock moves.
+pub(crate) const CLOCK: [&str; 5] = ["advance_s", "advance_ms", "ms", "s", "seconds"];
+
 /// Carries out a step whose builders are carried out already.
 pub(crate) async fn carry_out(world: &mut World, step: &Step) -> Result<Got, String> {
     let by_host = matches!(step.text("as"), "" | "op");
     Ok(match step.op.as_str() {
         // Nothing in the types lets an agent do these; `tests/compile_fail` shows it.
         "forge_context" | "self_grant" | "reach" => Got::Denied,
-        "revoke" if !by_host => Got::Denied,
-        "approve" | "reject" | "revoke" => answer(world, step),
         "load_policy" | "compose" | "parse" | "mode" | "destroy" | "mount" | "kernel_shutdown" | "audit"
-        | "unmount" | "clock"
+        | "unmount" | "clock" | "tell" | "declassify"
             if !by_host =>
         {
             Got::Denied
@@ -32,10 +33,12 @@ pub(crate) async fn carry_out(world: &mut World, step: &Step) -> Result<Got, Str
         "load_policy" => load_policy(world, step),
         "compose" => compose(world, step),
         "parse" => parse(world, step),
-        "mode" => match world.set_dry_run(step.text("value") == "dry_run") {
+        "mode" => match world.set_dry_run(is_dry_run(step.text("value")) == Some(true)) {
             Ok(()) => Got::Allowed,
             Err(error) => Got::Failed(error),
         },
+        "tell" => tell(world, step)?,
+        "declassify" => declassify(world, step),
         "spawn" => spawn(world, step)?,
         "exec_as_fresh_child" => exec_as_fresh_child(world, step).await?,
         "destroy" => destroy(world, step).await,
@@ -47,7 +50,7 @@ pub(crate) async fn carry_out(world: &mut World, step: &Step) -> Result<Got, Str
             Err(error) => Got::Failed(error.to_string()),
         },
         "clock" => {
-            let key = step.first(&["advance_s", "advance_ms", "ms"]).unwrap_or("advance_s");
+            let key = step.first(&CLOCK).unwrap_or("advance_s");
             let by = step.duration(key).ok_or("the clock moves by a duration")?;
             world.clock.advance(by);
             Got::Allowed
@@ -60,31 +63,71 @@ pub(crate) async fn carry_out(world: &mut World, step: &Step) -> Result<Got, Str
     })
 }
 
+/// Whether a mode lets nothing be done; `None` for one that is not known.
+pub(crate) fn is_dry_run(mode: &str) -> Option<bool> {
+    match mode {
+        "dry_run" | "dry-run" | "dryrun" | "shadow" | "simulate" => Some(true),
+        "live" | "enforce" | "normal" | "off" => Some(false),
+        _ => None,
+    }
+}
+
 /// Humans whom the host of the fixture knows. None of them owns an agent.
 const PRINCIPALS: [&str; 8] = ["op", "op2", "approver", "approver2", "human", "ann", "bob", "cid"];
 
-/// Somebody's word on a ticket. An agent's is put to the kernel under the agent's own name; a name that is neither an agent's
-/// nor known to the host is nobody's.
-fn answer(world: &World, step: &Step) -> Got {
-    let by = if step.text("as").is_empty() { "op" } else { step.text("as") };
-    let known = world.agent(by).map(|agent| agent.id().to_string());
-    let by = match known {
-        Some(agent) => agent,
+/// Somebody's word on a ticket.
+#[derive(Clone)]
+pub(crate) struct Word {
+    ticket: TicketId,
+    by: Principal,
+    says: Says,
+}
+
+#[derive(Clone, Copy)]
+enum Says {
+    Yes(Scope),
+    No,
+    NoMore,
+}
+
+/// The word that a step is about. An agent's is put to the kernel under the agent's own name; a name that is neither an
+/// agent's nor known to the host is nobody's, and an agent cannot revoke at all.
+pub(crate) fn word(world: &World, step: &Step) -> Option<Word> {
+    let by = match step.text("as") {
+        // The host passes on who has spoken.
+        "" | "op" => step.first(&["by", "approver"]).map_or("op", |key| step.text(key)),
+        _ if step.op == "revoke" => return None,
+        agent => agent,
+    };
+    let by = match world.agent(by) {
+        Some(agent) => agent.id().to_string(),
         None if PRINCIPALS.contains(&by) => by.to_owned(),
-        None => return Got::Denied,
+        None => return None,
     };
     let ticket = step.first(&["request", "ticket", "id"]).map_or("", |key| step.text(key));
-    let (Ok(ticket), Ok(by)) = (ticket.parse(), by.parse()) else { return Got::Denied };
     let scope = Scope::ALL.into_iter().find(|scope| scope.name() == step.text("scope"));
-    let answered = match step.op.as_str() {
-        "approve" => world.kernel.approve(ticket, &by, scope.unwrap_or(Scope::Once)).map(drop),
-        "reject" => world.kernel.refuse(ticket, &by, "case"),
-        _ => world.kernel.revoke(ticket, "case"),
+    let says = match step.op.as_str() {
+        "approve" => Says::Yes(scope.unwrap_or(Scope::Once)),
+        "reject" => Says::No,
+        _ => Says::NoMore,
     };
-    match answered {
-        Ok(()) => Got::Allowed,
-        Err(error @ (ApprovalError::Store(_) | ApprovalError::Kernel(_))) => Got::Failed(error.to_string()),
-        Err(_refused) => Got::Denied,
+    Some(Word { ticket: ticket.parse().ok()?, by: by.parse().ok()?, says })
+}
+
+impl Word {
+    pub(crate) fn give(self, kernel: &Kernel) -> Got {
+        let answered = match self.says {
+            Says::Yes(scope) => kernel.approve(self.ticket, &self.by, scope).map(drop),
+            Says::No => kernel.refuse(self.ticket, &self.by, "case"),
+            Says::NoMore => kernel.revoke(self.ticket, "case"),
+        };
+        match answered {
+            Ok(()) => Got::Allowed,
+            Err(error @ (ApprovalError::Store(_) | ApprovalError::Kernel(_))) => {
+                Got::Failed(error.to_string())
+            }
+            Err(_refused) => Got::Denied,
+        }
     }
 }
 
@@ -93,38 +136,102 @@ fn load_policy(world: &mut World, step: &Step) -> Got {
     let Ok(policy) = Policy::from_yaml("case.yaml", &policy::translate(step.value(key))) else {
         return Got::LoadError;
     };
-    match world.reboot(policy) {
+    match world.reload(policy) {
         Ok(()) => Got::Allowed,
         Err(_error) => Got::LoadError,
     }
 }
 
+/// Names for prose that tells a model about a repository, and for the file that says what its agents may do.
+pub(crate) const AGENTS_FILES: [&str; 3] = ["agents_md", "agents", "AGENTS.md"];
+pub(crate) const SECURITY_FILES: [&str; 3] = ["security_md", "security", "security.md"];
+
 /// A file of an agent's repository. The security file becomes the policy in force; prose for the model is read by nobody
 /// here, and changes nothing.
 fn parse(world: &mut World, step: &Step) -> Got {
-    if step.text("format") == "agents_md" {
+    if AGENTS_FILES.contains(&step.text("format")) {
         return Got::Allowed;
     }
     let Ok(text) = step.bytes("text", &world.saved) else { return Got::LoadError };
     let Ok(text) = String::from_utf8(text) else { return Got::LoadError };
     let Ok(policy) = security_md::load("security.md", &text) else { return Got::LoadError };
-    match world.reboot(policy) {
+    match world.reload(policy) {
         Ok(()) => Got::Allowed,
         Err(_error) => Got::LoadError,
+    }
+}
+
+/// Modes of a composition: everybody's word counts, or a first document and what extends it.
+pub(crate) const COMPOSE_ALL: [&str; 6] = ["all", "intersect", "intersection", "and", "strictest", "meet"];
+pub(crate) const COMPOSE_EXTEND: [&str; 5] = ["extend", "extends", "chain", "layers", "inherit"];
+
+/// The documents of a composition: a list, or a parent and its child.
+fn documents(step: &Step) -> Vec<&Value> {
+    match step.first(&["docs", "documents", "policies", "layers"]) {
+        Some(key) => step.value(key).as_array().into_iter().flatten().collect(),
+        None => ["base", "parent", "child", "extension"]
+            .into_iter()
+            .filter_map(|key| step.fields.get(key))
+            .collect(),
     }
 }
 
 /// Several documents in force together: all of them for everybody, or the first and what extends it. Both are layers, and
 /// a layer only tightens.
 fn compose(world: &mut World, step: &Step) -> Got {
-    let documents = step.value("docs").as_array().into_iter().flatten();
-    let policies: Result<Vec<Policy>, _> =
-        documents.map(|document| Policy::from_yaml("case.yaml", &policy::translate(document))).collect();
+    let extends = !COMPOSE_ALL.contains(&step.text("mode"));
+    let policies: Result<Vec<Policy>, _> = documents(step)
+        .into_iter()
+        .enumerate()
+        .map(|(index, document)| match index {
+            1.. if extends => policy::translate_extension(document),
+            _ => policy::translate(document),
+        })
+        .map(|document| Policy::from_yaml("case.yaml", &document))
+        .collect();
     let Ok(set) = policies.and_then(PolicySet::all) else { return Got::LoadError };
-    match world.reboot(set) {
+    match world.reload(set) {
         Ok(()) => Got::Allowed,
         Err(_error) => Got::LoadError,
     }
+}
+
+/// The host tells an agent something, which carries the labels of the step and nothing else.
+fn tell(world: &World, step: &Step) -> Result<Got, String> {
+    let Some(agent) = subject(world, step) else { return Ok(Got::Denied) };
+    let Ok(text) = step.bytes("text", &world.saved) else { return Ok(Got::Denied) };
+    let Some(labels) = labels(step.value("labels")) else { return Ok(Got::Denied) };
+    world.hand_over(step, agent)?;
+    world.tell(agent, &String::from_utf8_lossy(&text), &labels)?;
+    Ok(Got::Allowed)
+}
+
+/// The host takes labels off an agent.
+fn declassify(world: &World, step: &Step) -> Got {
+    let (Some(agent), Some(labels)) = (subject(world, step), labels(step.value("labels"))) else {
+        return Got::Denied;
+    };
+    match world.kernel.declassify(agent.id(), &labels, "op", "case") {
+        Ok(_) => Got::Allowed,
+        Err(error) => Got::Failed(error.to_string()),
+    }
+}
+
+/// Whom a step of the host is about.
+fn subject<'w>(world: &'w World, step: &Step) -> Option<&'w AgentHandle> {
+    let key = step.first(&["agent", "target", "to"])?;
+    world.agent(step.text(key))
+}
+
+/// A list of labels, or one; none when nothing is said.
+pub(crate) fn labels(value: &Value) -> Option<LabelSet> {
+    let texts = match value {
+        Value::Null => Vec::new(),
+        Value::Array(items) => items.iter().map(Value::as_str).collect::<Option<_>>()?,
+        one => vec![one.as_str()?],
+    };
+    let labels: Result<Vec<_>, _> = texts.into_iter().map(str::parse).collect();
+    LabelSet::new(labels.ok()?).ok()
 }
 
 fn spawn(world: &mut World, step: &Step) -> Result<Got, String> {
@@ -132,7 +239,7 @@ fn spawn(world: &mut World, step: &Step) -> Result<Got, String> {
     let Some(name) = step.value(key).as_str() else { return Ok(Got::Denied) };
     let role = if step.text("role").is_empty() { "worker" } else { step.text("role") };
     let known = if step.text("save").is_empty() { name } else { step.text("save") };
-    Ok(match world.spawn(name, known, role) {
+    Ok(match world.spawn(name, known, role, LabelSet::EMPTY) {
         Ok(()) => Got::Allowed,
         Err(_refused) => Got::Denied,
     })
@@ -141,7 +248,7 @@ fn spawn(world: &mut World, step: &Step) -> Result<Got, String> {
 /// The host starts an agent for the same owner, under a name that was never used, and it makes one call.
 async fn exec_as_fresh_child(world: &mut World, step: &Step) -> Result<Got, String> {
     let name = format!("child-{}", world.kernel.recorder().head().count);
-    world.spawn(&name, &name, "worker")?;
+    world.spawn(&name, &name, "worker", LabelSet::EMPTY)?;
     let mut fields = step.fields.clone();
     fields.insert("as".to_owned(), name.into());
     let call = Call::of(&Step { op: "exec".to_owned(), fields }, world);

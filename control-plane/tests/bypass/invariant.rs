@@ -50,6 +50,11 @@ pub(crate) async fn check(
         "marked_simulated" => {
             holds(judged.simulated, "neither the reply nor the record says that nothing was done".to_owned())
         }
+        "advisory_only" => {
+            let scan = if judged.op == "scan" { judged } else { first("scan") };
+            let advice = scan.op == "scan" && scan.records == 0 && scan.tool_runs == 0 && !scan.changed;
+            holds(advice, format!("`{}` left {} records", scan.op, scan.records))
+        }
         "mask_refused" => holds(first("mask").got == Got::Denied, format!("{:?}", first("mask").got)),
         "delivery_reported_true" => {
             let signal = done[..=at].iter().rev().find(|done| done.op == "signal").unwrap_or(judged);
@@ -105,6 +110,16 @@ pub(crate) async fn check(
                 let found = judged.parts.iter().filter(|part| **part == got).count() as u64;
                 holds(found == wanted, format!("{found} of {:?}", judged.parts))
             }
+            Some(Counted::PartsAtMost(got, most)) => {
+                let found = judged.parts.iter().filter(|part| **part == got).count() as u64;
+                holds(found <= most, format!("{found} of {:?}", judged.parts))
+            }
+            Some(Counted::Runs(wanted)) => {
+                holds(wanted.contains(&judged.tool_runs), format!("{} runs", judged.tool_runs))
+            }
+            Some(Counted::Lasting(most)) => {
+                holds(judged.lasted <= most, format!("it lasted {:?}", judged.lasted))
+            }
             Some(Counted::AllowedInWindow(most)) => {
                 let found = most_allowed_in_window(world)?;
                 holds(found <= most, format!("{found} within {WINDOW_SECONDS} s"))
@@ -124,6 +139,12 @@ pub(crate) enum Counted {
     Running(u64),
     /// Exactly so many calls of the judged step came to this.
     Parts(Got, u64),
+    /// At most so many calls of the judged step came to this.
+    PartsAtMost(Got, u64),
+    /// The judged step ran tools so often.
+    Runs(std::ops::RangeInclusive<u64>),
+    /// The judged step took at most so much real time.
+    Lasting(std::time::Duration),
     /// At most so many calls were allowed in any window of time.
     AllowedInWindow(u64),
     /// Exactly so many calls were allowed.
@@ -141,6 +162,22 @@ pub(crate) fn counted(name: &str) -> Option<Counted> {
         .map(Counted::Running)
         .or_else(|| number("exactly_", "_denied").map(|wanted| Counted::Parts(Got::Denied, wanted)))
         .or_else(|| number("exactly_", "_allowed").map(|wanted| Counted::Parts(Got::Allowed, wanted)))
+        .or_else(|| number("exactly_", "_escalated").map(|wanted| Counted::Parts(Got::Escalated, wanted)))
+        .or_else(|| number("exactly_", "_blocked").map(|wanted| Counted::Parts(Got::Blocked, wanted)))
+        .or_else(|| number("at_most_", "_allowed").map(|most| Counted::PartsAtMost(Got::Allowed, most)))
+        .or_else(|| number("at_most_", "_invoked").map(|most| Counted::Runs(0..=most)))
+        .or_else(|| number("exactly_", "_invoked").map(|wanted| Counted::Runs(wanted..=wanted)))
+        .or_else(|| number("tool_invoked_exactly_", "_times").map(|wanted| Counted::Runs(wanted..=wanted)))
+        .or_else(|| number("tool_invoked_at_most_", "_times").map(|most| Counted::Runs(0..=most)))
+        .or_else(|| (name == "tool_invoked_at_most_once").then_some(Counted::Runs(0..=1)))
+        .or_else(|| {
+            let limit = name.rsplit_once("within_").map(|(_, limit)| limit)?;
+            let millis = match limit.strip_suffix("_ms") {
+                Some(millis) => millis.parse().ok()?,
+                None => limit.strip_suffix("_s")?.parse::<u64>().ok()?.checked_mul(1000)?,
+            };
+            Some(Counted::Lasting(std::time::Duration::from_millis(millis)))
+        })
         .or_else(|| number("at_most_", "_allowed_in_window").map(Counted::AllowedInWindow))
         .or_else(|| number("exactly_", "_allowed_in_total").map(Counted::AllowedInTotal))
 }

@@ -105,6 +105,7 @@ pub(crate) fn tally(kernel: &Kernel) -> Tally {
 /// The process ends without a word: what lies on disk now is what there is.
 pub(crate) async fn crash(world: &mut World) -> Result<Got, String> {
     let files = copy(world)?;
+    world.note_labels();
     // The dead kernel answers nobody; what its shutdown writes goes to the files it had.
     let _ = world.kernel.shutdown(std::time::Duration::ZERO).await;
     world.recording = files;

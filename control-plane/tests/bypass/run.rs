@@ -6,16 +6,23 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use agent_control_plane::AgentState;
+use agent_control_plane::call::tool_calls_from_openai;
 use agent_control_plane::primitives::{Clock, Verdict};
 
 use crate::call::{self, Call, Ended};
 use crate::case::{Case, Step};
 use crate::fixture::World;
 use crate::group::{self, Task};
-use crate::{host, invariant, record};
+use crate::{host, invariant, record, scan};
 
 /// Real time a case may take.
 const CASE_LIMIT: Duration = Duration::from_secs(60);
+
+/// Most outcomes within one step that are made up because the ones before them were the same.
+const MAX_PARTS: usize = 1 << 20;
+
+/// The fields that hold what an adapter reads.
+pub(crate) const ADAPTER_TEXT: [&str; 4] = ["message", "response", "json", "text"];
 
 /// What a step came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,14 +42,18 @@ pub(crate) enum Got {
     LoadError,
     /// Verification found something.
     Tampered,
+    /// A detector would have somebody look at a text. Advice, no refusal.
+    Flagged,
+    /// A detector saw nothing.
+    Clean,
 }
 
 impl Got {
     /// What several come to: the gravest refusal, if any was refused.
     fn worst(all: &[Self]) -> Self {
         let rank = |got: &Self| match got {
-            Self::Allowed => 0,
-            Self::Killed => 1,
+            Self::Allowed | Self::Clean => 0,
+            Self::Flagged | Self::Killed => 1,
             Self::Escalated => 2,
             Self::Blocked => 3,
             Self::LoadError => 4,
@@ -89,11 +100,15 @@ pub(crate) struct Done {
     pub(crate) tool_runs: u64,
     pub(crate) verdicts: u64,
     pub(crate) violations: u64,
+    /// Records of any kind that this step added.
+    pub(crate) records: u64,
     /// Whether it was allowed to do something and the record says of all of it that it was not done.
     pub(crate) simulated: bool,
     /// Whether files, memory or policy changed.
     pub(crate) changed: bool,
     pub(crate) took: Duration,
+    /// Real time it took.
+    pub(crate) lasted: Duration,
 }
 
 /// Runs a case in a thread of its own, so that neither a hang nor a panic takes the others along.
@@ -166,6 +181,8 @@ fn verdict(expected: &str, done: &Done, world: &World) -> Result<(), String> {
         "killed" => has_ended(&done.agent, world),
         "load_error" => *got == Got::LoadError,
         "tamper_detected" => *got == Got::Tampered,
+        "flag" => *got == Got::Flagged,
+        "clean" => *got == Got::Clean,
         "not_allow" => *got != Got::Allowed || done.answer.is_some_and(|answer| answer != Verdict::Allow),
         "any" => true,
         other => return Err(format!("unknown verdict `{other}`")),
@@ -182,8 +199,10 @@ async fn take(world: &mut World, step: &Step, before: Option<&Done>) -> Result<D
     let state = world.state();
     let runs = world.counts.total();
     let tally = record::tally(&world.kernel);
-    let began = world.clock.monotonic();
+    let records = world.kernel.recorder().head().count;
+    let (began, started) = (world.clock.monotonic(), std::time::Instant::now());
     let outcome = carry_out(world, step).await?;
+    let lasted = started.elapsed();
     let after = record::tally(&world.kernel);
     let named = named(step, world).or_else(|| before.map(|done| done.agent.clone()));
     Ok(Done {
@@ -196,10 +215,12 @@ async fn take(world: &mut World, step: &Step, before: Option<&Done>) -> Result<D
         tool_runs: world.counts.total() - runs,
         verdicts: after.verdicts.saturating_sub(tally.verdicts),
         violations: after.violations.saturating_sub(tally.violations),
+        records: world.kernel.recorder().head().count.saturating_sub(records),
         simulated: tally.intents < after.intents
             && after.simulated.saturating_sub(tally.simulated) == after.intents - tally.intents,
         changed: world.state() != state,
         took: world.clock.monotonic().since(began),
+        lasted,
     })
 }
 
@@ -221,10 +242,19 @@ pub(crate) async fn carry_out(world: &mut World, step: &Step) -> Result<Outcome,
             Ok(all_ended(&mut tasks).into())
         }
         "repeat" => {
-            let mut parts = Vec::new();
-            for _ in 0..step.times() {
-                for inner in step.inner() {
-                    parts.push(Box::pin(carry_out(world, &inner)).await?.got);
+            let (mut parts, inner) = (Vec::new(), step.inner());
+            for time in 0..step.times() {
+                let from = parts.len();
+                for inner in &inner {
+                    parts.push(Box::pin(carry_out(world, inner)).await?.got);
+                }
+                // Nothing within the step wakes a stopped agent, so that each further time would come to the same.
+                let parked = parts[from..].iter().all(|got| *got == Got::Blocked);
+                if parked && inner.iter().all(|inner| call::is_call(&inner.op) && inner.op != "signal") {
+                    let left = usize::try_from(step.times() - time - 1).unwrap_or(usize::MAX);
+                    let left = left.saturating_mul(inner.len()).min(MAX_PARTS.saturating_sub(parts.len()));
+                    parts.extend(std::iter::repeat_n(Got::Blocked, left));
+                    break;
                 }
             }
             Ok(Outcome { got: Got::worst(&parts), answer: None, parts })
@@ -239,6 +269,8 @@ pub(crate) async fn carry_out(world: &mut World, step: &Step) -> Result<Outcome,
             world.saved.insert(save.to_owned(), save.into());
             Ok(Ended::from(Got::Allowed).into())
         }
+        "scan" => Ok(Ended::from(scan::carry_out(step, &world.saved)).into()),
+        "adapter" => adapter(world, step).await,
         "await" | "join" => Ok(join(world, step).await.into()),
         op if call::is_call(op) => {
             let ended = one(world, step).await;
@@ -257,6 +289,22 @@ pub(crate) async fn carry_out(world: &mut World, step: &Step) -> Result<Outcome,
     }
 }
 
+/// What an agent's host makes of a model's message: each call that is in it, in order.
+async fn adapter(world: &mut World, step: &Step) -> Result<Outcome, String> {
+    let key = step.first(&ADAPTER_TEXT).ok_or("an adapter reads a message")?;
+    let Ok(text) = step.bytes(key, &world.saved) else { return Ok(Ended::from(Got::Denied).into()) };
+    let Ok(calls) = tool_calls_from_openai(&text) else { return Ok(Ended::from(Got::Denied).into()) };
+    let Some(agent) = world.agent(step.text("as")).cloned() else {
+        return Ok(Ended::from(Got::Denied).into());
+    };
+    world.hand_over(step, &agent)?;
+    let mut ended = Vec::new();
+    for call in calls {
+        ended.push(made(world, Call::Agent(agent.clone(), call::What::Syscall(call.call))).await);
+    }
+    Ok(ended.into())
+}
+
 /// Gives what was started and left the time to go on with what a step changed.
 async fn let_tasks_run(world: &mut World) {
     let mut tasks = std::mem::take(&mut world.tasks);
@@ -272,26 +320,30 @@ fn all_ended(tasks: &mut [Task]) -> Vec<Ended> {
 async fn one(world: &mut World, step: &Step) -> Ended {
     let call = Call::of(step, world);
     let asked = call.syscall();
-    let asleep = world.clock.sleepers();
-    let ended = if call.agent().is_none() {
-        call.make().await
-    } else {
-        let mut tasks = [Task::start(vec![call], "", world.step)];
-        group::drive(world, &mut tasks, asleep).await;
-        all_ended(&mut tasks).pop().unwrap_or_else(|| Got::Failed("the call is lost".to_owned()).into())
-    };
+    let ended = made(world, call).await;
     if let (Got::Escalated, Some(ticket), Some(asked)) = (&ended.got, ended.value.as_str(), asked) {
         world.held.insert(ticket.to_owned(), asked);
     }
     if matches!(ended.got, Got::Allowed | Got::Escalated) {
         if !step.text("save").is_empty() {
-            world.saved.insert(step.text("save").to_owned(), ended.value.clone());
+            world.save(step.text("save"), ended.value.clone(), step.text("as"));
         }
         if ended.got == Got::Allowed {
             world.moved(step, &ended.value);
         }
     }
     ended
+}
+
+/// Makes a call and drives it to its end.
+async fn made(world: &World, call: Call) -> Ended {
+    if call.agent().is_none() {
+        return call.make().await;
+    }
+    let asleep = world.clock.sleepers();
+    let mut tasks = [Task::start(vec![call], "", world.step)];
+    group::drive(world, &mut tasks, asleep).await;
+    all_ended(&mut tasks).pop().unwrap_or_else(|| Got::Failed("the call is lost".to_owned()).into())
 }
 
 /// Each step starts when the one before it has come as far as it gets by itself.

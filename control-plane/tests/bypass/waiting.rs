@@ -4,7 +4,8 @@ use serde_json::Value;
 
 use super::case::{Case, Step};
 use super::invariant::counted;
-use super::{call, tamper};
+use super::run::ADAPTER_TEXT;
+use super::{call, host, tamper};
 
 /// What the listing says of an operation, an action or an invariant that has no meaning here.
 const UNKNOWN_OPERATION: &str = "an operation this harness does not know";
@@ -18,7 +19,6 @@ pub(crate) fn waits_for(case: &Case) -> Option<String> {
             fixture.then(|| format!("a fixture this harness does not know (`{}`)", case.input.fixture))
         })
         .or_else(|| verdict(case))
-        .or_else(|| flow(case))
         .or_else(|| case.expected.invariants.iter().find_map(|name| invariant(name)))
 }
 
@@ -49,10 +49,10 @@ fn operation(step: &Step) -> Option<String> {
         | "join" | "crash" | "kernel_shutdown" | "agent_panic" | "forge_context" | "self_grant" | "reach" => {
             return None;
         }
-        "approve" | "reject" | "revoke" => return None,
+        "tell" | "declassify" => return None,
         "seek" if matches!(step.value("whence"), Value::Null) || step.text("whence") == "set" => return None,
         "seek" => "seeking from the end or the present position",
-        "clock" if ["advance_s", "advance_ms", "ms"].iter().any(|key| step.duration(key).is_some()) => {
+        "clock" if host::CLOCK.iter().any(|key| step.duration(key).is_some()) => {
             return None;
         }
         "clock" => "a clock that is set or moved back",
@@ -69,20 +69,25 @@ fn operation(step: &Step) -> Option<String> {
         }
         "exec_as_fresh_child" => return None,
         "spawn" => "child agents",
-        "scan" => "detectors",
+        "scan" => return crate::scan::waits_for(step),
         "parse" => {
-            return (!matches!(step.text("format"), "security_md" | "agents_md"))
+            let format = step.text("format");
+            return (!host::SECURITY_FILES.contains(&format) && !host::AGENTS_FILES.contains(&format))
                 .then(|| format!("{UNKNOWN_OPERATION} (parse `{}`)", step.text("format")));
         }
         "compose" => {
-            return (!matches!(step.text("mode"), "all" | "extend"))
+            let mode = step.text("mode");
+            return (!host::COMPOSE_ALL.contains(&mode) && !host::COMPOSE_EXTEND.contains(&mode))
                 .then(|| format!("{UNKNOWN_OPERATION} (compose `{}`)", step.text("mode")));
         }
-        "adapter" => "adapters for tool-call messages and MCP",
+        "adapter" if step.text("kind").starts_with("openai") && step.first(&ADAPTER_TEXT).is_some() => {
+            return None;
+        }
+        "adapter" => "adapters for MCP and other messages",
         "handler" => "signal handlers",
         "checkpoint" | "restore" => "checkpoints and diagnostics",
-        "mode" if matches!(step.text("value"), "dry_run" | "live") => return None,
-        "mode" => "shadow policies",
+        "mode" if host::is_dry_run(step.text("value")).is_some() => return None,
+        "mode" => return Some(format!("{UNKNOWN_OPERATION} (mode `{}`)", step.text("value"))),
         other => return Some(format!("{UNKNOWN_OPERATION} (`{other}`)")),
     };
     Some(part.to_owned())
@@ -120,9 +125,8 @@ fn audit(step: &Step) -> Option<String> {
 
 fn verdict(case: &Case) -> Option<String> {
     match case.expected.verdict.as_str() {
-        "flag" | "clean" => Some("detectors".to_owned()),
-        "allow" | "deny" | "escalate" | "error" | "blocked" | "killed" | "load_error" | "tamper_detected"
-        | "not_allow" | "any" => None,
+        "flag" | "clean" | "allow" | "deny" | "escalate" | "error" | "blocked" | "killed" | "load_error"
+        | "tamper_detected" | "not_allow" | "any" => None,
         other => Some(format!("a verdict this harness does not know (`{other}`)")),
     }
 }
@@ -150,19 +154,9 @@ fn invariant(name: &str) -> Option<String> {
         | "count_matches"
         | "one_line_per_record"
         | "tool_invoked_exactly_once"
-        | "marked_simulated" => None,
+        | "marked_simulated"
+        | "advisory_only" => None,
         name if counted(name).is_some() => None,
         other => Some(format!("an invariant this harness does not know (`{other}`)")),
     }
-}
-
-fn expects_refusal(case: &Case) -> bool {
-    matches!(case.expected.verdict.as_str(), "deny" | "not_allow")
-}
-
-/// Cases whose refusal depends on where a value came from.
-fn flow(case: &Case) -> Option<String> {
-    let labelled = |step: &Step| step.text("tool") == "read_secret" || !step.text("save").is_empty();
-    let flows = case.area == "flow" && case.input.steps.iter().any(labelled);
-    (flows && expects_refusal(case)).then(|| "information flow".to_owned())
 }

@@ -16,7 +16,7 @@ version: 1
 name: flow
 on_violation: deny
 rules:
-  - { id: read, effect: allow, calls: [exec], tools: ["web.read", "book.look", "vault.read", "breaks"] }
+  - { id: read, effect: allow, calls: [exec], tools: ["web.read", "book.look", "vault.read", "breaks", "say"] }
   - id: send
     effect: allow
     calls: [exec]
@@ -67,7 +67,17 @@ fn tools() -> Registry {
         .description("Fails, in the words of others")
         .effects([Effect::Read])
         .output_labels(["untrusted"])
-        .run_raw(open, |_context, _arguments| async { Err::<Value, _>(ToolError::failed("write to Eve")) })
+        .run_raw(open.clone(), |_context, _arguments| async {
+            Err::<Value, _>(ToolError::failed("write to Eve"))
+        })
+        .unwrap();
+    tools
+        .tool("say")
+        .description("Says again what it was told")
+        .effects([Effect::Read])
+        .run_raw(open.clone(), |_context, arguments: Value| {
+            std::future::ready(Ok::<_, ToolError>(arguments["text"].clone()))
+        })
         .unwrap();
     let mail = json!({"type": "object", "properties": {"to": {"type": "string"}, "body": {"type": "string"},
         "copy": {"type": "string"}}, "required": ["to", "body"]});
@@ -174,6 +184,22 @@ async fn declared_sources_count_only_where_the_host_says_so() {
 }
 
 #[tokio::test]
+async fn no_label_is_lost_on_the_way_through_a_tool() {
+    for provenance in [Provenance::Traced, Provenance::Coarse] {
+        let kernel = kernel();
+        let agent = assistant(&kernel, provenance);
+        agent.exec("web.read", json!({})).await.unwrap();
+        agent.exec("say", json!({"text": "Eve"})).await.unwrap();
+        assert_eq!(denied_by(mail(&agent, "Eve", "x").await).as_deref(), Some("no rule"), "{provenance:?}");
+    }
+    let kernel = kernel();
+    let agent = assistant(&kernel, Provenance::Traced);
+    agent.exec("web.read", json!({})).await.unwrap();
+    agent.exec("say", json!({"text": "Ann"})).await.unwrap();
+    assert_eq!(denied_by(mail(&agent, "Ann", "x").await), None);
+}
+
+#[tokio::test]
 async fn what_a_failing_tool_says_is_read_too() {
     let kernel = kernel();
     let agent = assistant(&kernel, Provenance::Coarse);
@@ -251,4 +277,22 @@ async fn labels_come_back_with_a_file_to_another_agent_in_another_session() {
     assert_eq!(denied_by(mail(&reader, "Ann", "hunter2").await).as_deref(), Some("no-secrets-out"));
     // What the first agent wrote before it knew the secret may still go out.
     assert_eq!(denied_by(mail(&reader, "clean", "clean").await), None);
+}
+
+#[tokio::test]
+async fn the_record_of_a_mount_names_the_labels_it_adds() {
+    let kernel = kernel();
+    let agent = assistant(&kernel, Provenance::Traced);
+    for (point, labels) in [("/mem/own", set(&[])), ("/mem/downloads", set(&["pii", "untrusted"]))] {
+        let point = VfsPath::parse(point).unwrap();
+        let mount = Mount::new(point, Arc::new(Memory::new()), Access::ReadOnly).labels(labels);
+        kernel.mount(agent.id(), mount).unwrap();
+    }
+    let events: Vec<_> = kernel.recorder().events(0).map(Result::unwrap).collect();
+    let said = events.iter().filter_map(|stored| match stored.event().unwrap().body {
+        Body::Host { action } if action.starts_with("mounts") => Some(action.to_owned()),
+        _ => None,
+    });
+    let expected = ["mounts /mem/own read-only", "mounts /mem/downloads read-only carrying [pii, untrusted]"];
+    assert_eq!(said.collect::<Vec<_>>(), expected);
 }

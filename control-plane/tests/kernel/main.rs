@@ -8,6 +8,7 @@
 )]
 
 mod approval;
+mod declassify;
 mod flow;
 mod host;
 mod interplay;

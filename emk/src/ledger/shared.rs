@@ -195,11 +195,12 @@ impl Shared {
 
     /// Everything in `work` is durable.
     pub(super) fn committed(&self, work: Work) {
-        self.durable.store(work.head.count, Ordering::Release);
-        self.waiters.wake_before(work.head.count);
+        // Room first: whoever hears that something is durable may append again. Readers find the records in the store.
         if let Sink::Buffered(buffer) = &mut self.lock().sink {
             buffer.written(work.run);
         }
+        self.durable.store(work.head.count, Ordering::Release);
+        self.waiters.wake_before(work.head.count);
     }
 
     /// Refuses everything from now on. The first failure is the cause and stays.

@@ -1,7 +1,7 @@
 //! Wording that tries to give a model new orders: advisory.
 //!
-//! English phrases, as families of word sequences with gaps, looked for in every [reading](crate::text) of a text and
-//! through leet spelling. Whoever knows the families can write around them, and prose about attacks is flagged like an
+//! Phrases, most of them English, as families of word sequences with gaps, looked for in every [reading](crate::text) of a text and
+//! through leet spelling, letters shifted by 13 places and text written backwards. Whoever knows the families can write around them, and prose about attacks is flagged like an
 //! attack. So a flag is a reason to look, never a decision: no verdict hangs on it, and there is no list of phrases that
 //! excuse a text.
 
@@ -52,6 +52,12 @@ pub fn look(text: &str, limits: &Limits) -> Advice {
             Form::Plain | Form::Clean => {}
             Form::Folded | Form::Skeleton | Form::Spaced | Form::Joined => {
                 match_families(words(view.text), &mut families);
+                if view.form == Form::Folded {
+                    let backwards: String = view.text.chars().rev().collect();
+                    match_families(words(&backwards), &mut families);
+                    let shifted: String = view.text.chars().map(shift).collect();
+                    match_families(words(&shifted), &mut families);
+                }
             }
             Form::Compact => match_families(dense_words(view.text), &mut families),
         }
@@ -59,6 +65,15 @@ pub fn look(text: &str, limits: &Limits) -> Advice {
     });
     families.sort_unstable();
     Advice { families, incomplete: seen.is_err() }
+}
+
+/// A letter 13 places further (ROT13).
+fn shift(char: char) -> char {
+    match char {
+        'a'..='m' | 'A'..='M' => char::from_u32(u32::from(char) + 13).unwrap_or(char),
+        'n'..='z' | 'N'..='Z' => char::from_u32(u32::from(char) - 13).unwrap_or(char),
+        other => other,
+    }
 }
 
 /// How many families there are.
@@ -82,15 +97,17 @@ mod class {
     pub(super) const USER: u32 = 1 << 13;
     pub(super) const DO: u32 = 1 << 14;
     pub(super) const ANYTHING: u32 = 1 << 15;
+    pub(super) const EVERYTHING: u32 = 1 << 16;
+    pub(super) const TOLD: u32 = 1 << 17;
 }
 
 use class::{
-    ANYTHING, ARE, DISMISS, DO, EARLIER, FREE, HIDDEN, NOT, NOW, ORDERS, PRETEND, PROMPT, SAY, TELL, USER,
-    YOU,
+    ANYTHING, ARE, DISMISS, DO, EARLIER, EVERYTHING, FREE, HIDDEN, NOT, NOW, ORDERS, PRETEND, PROMPT, SAY,
+    TELL, TOLD, USER, YOU,
 };
 
 /// Words and their classes. A word may be in several.
-const VOCABULARY: [(&[&str], u32); 20] = [
+const VOCABULARY: [(&[&str], u32); 26] = [
     (
         &["ignore", "disregard", "forget", "override", "bypass", "discard", "neglect", "ignoring", "disobey"],
         DISMISS,
@@ -114,13 +131,70 @@ const VOCABULARY: [(&[&str], u32); 20] = [
     (&["do"], DO),
     (&["anything"], ANYTHING),
     (&["mode"], 0),
+    (&["everything"], EVERYTHING),
+    (&["told", "taught", "learned"], TOLD),
+    // Spanish, French, German, Italian and Portuguese, as they read without accents.
+    (
+        &[
+            "ignora",
+            "ignorar",
+            "olvida",
+            "ignorez",
+            "oubliez",
+            "oublie",
+            "ignoriere",
+            "ignorieren",
+            "ignoriert",
+            "vergiss",
+            "vergesst",
+            "missachte",
+            "dimentica",
+            "esqueca",
+        ],
+        DISMISS,
+    ),
+    (
+        &[
+            "anteriores",
+            "previas",
+            "todas",
+            "precedentes",
+            "toutes",
+            "vorherigen",
+            "bisherigen",
+            "vorigen",
+            "alle",
+            "obigen",
+            "precedenti",
+            "tutte",
+        ],
+        EARLIER,
+    ),
+    (
+        &[
+            "instrucciones",
+            "ordenes",
+            "consignes",
+            "anweisungen",
+            "befehle",
+            "istruzioni",
+            "instrucoes",
+            "reglas",
+            "regeln",
+        ],
+        ORDERS,
+    ),
+    (&["revela", "muestra", "revele", "affiche", "zeige", "verrate"], SAY),
 ];
 
 /// A family and the classes of one phrase of it, each with the most words that may stand before it.
 type Phrase = (Family, &'static [(u32, usize)]);
 
-const PHRASES: [Phrase; 6] = [
+const PHRASES: [Phrase; 9] = [
     (Family::Override, &[(DISMISS, 0), (EARLIER, 3), (ORDERS, 4)]),
+    (Family::Override, &[(DISMISS, 0), (ORDERS, 2), (EARLIER, 0)]),
+    (Family::Override, &[(DISMISS, 0), (EVERYTHING, 1), (EARLIER, 1)]),
+    (Family::Override, &[(DISMISS, 0), (EVERYTHING, 1), (TOLD, 4)]),
     (Family::Reveal, &[(SAY, 0), (HIDDEN, 4), (PROMPT, 1)]),
     (Family::Role, &[(YOU, 0), (ARE, 0), (NOW, 0), (FREE, 4)]),
     (Family::Role, &[(PRETEND, 0), (FREE, 5)]),

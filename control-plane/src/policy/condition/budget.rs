@@ -27,7 +27,7 @@ struct Bound {
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Relation {
+pub(in crate::policy) enum Relation {
     Lt,
     Lte,
     Gt,
@@ -41,7 +41,8 @@ enum Amount {
     Percent(u64),
 }
 
-const RELATIONS: [(&str, Relation); 4] =
+pub(in crate::policy) const FIELDS: [&str; 4] = ["account", "resource", "remaining", "used"];
+pub(in crate::policy) const RELATIONS: [(&str, Relation); 4] =
     [("lt", Relation::Lt), ("lte", Relation::Lte), ("gt", Relation::Gt), ("gte", Relation::Gte)];
 /// More than this share of a limit cannot be asked for.
 const MAX_PERCENT: u64 = 1000;
@@ -59,7 +60,7 @@ impl BudgetGuard {
     }
 
     fn parse(node: &Node, report: &mut Report) -> Option<Self> {
-        let guard = Fields::of(node, "`budget`", &["account", "resource", "remaining", "used"], report)?;
+        let guard = Fields::of(node, "`budget`", &FIELDS, report)?;
         let level = match guard.get("account") {
             Some(entry) => fields::word(&entry.value, "account", &Level::NAMES, report),
             None => Some(Level::Agent),

@@ -8,6 +8,8 @@ use super::super::guard::Truth;
 use super::super::source::Entry;
 use crate::question::CallKind;
 
+pub(in crate::policy) const FIELDS: [&str; 3] = ["only", "any_of", "none_of"];
+
 /// Which effects must, and must not, be declared. A tool that declares nothing cannot be judged by what it declares.
 #[derive(Debug, Default)]
 pub(in crate::policy) struct EffectGuard {
@@ -24,8 +26,8 @@ impl EffectGuard {
             return None;
         }
         let node = &entry.value;
-        let guard = Fields::of(node, "`effects`", &["only", "any_of", "none_of"], report)?;
-        let lists = ["only", "any_of", "none_of"].map(|name| guard.get(name));
+        let guard = Fields::of(node, "`effects`", &FIELDS, report)?;
+        let lists = FIELDS.map(|name| guard.get(name));
         if lists.iter().all(Option::is_none) {
             let help = "name effects under `only`, `any_of` or `none_of`";
             report.add_help(Code::Empty, node.at, "`effects` is an empty map, which says nothing", help);

@@ -16,7 +16,7 @@ use super::super::source::{Entry, Node, Tree};
 use crate::history::{Amount, History, MAX_NUMBER_NAME, window};
 use crate::question::{CallKind, Caller, Object, Question};
 
-/// One of [`NAMES`] with all its items, each of which must hold.
+/// A condition on the past with all its items, each of which must hold.
 #[derive(Debug)]
 pub(in crate::policy) enum HistoryGuard {
     /// How often it was done.
@@ -54,18 +54,15 @@ pub(in crate::policy) struct Deeds {
     named_tools: Vec<(Box<str>, Mark)>,
 }
 
-/// The conditions on the past.
-pub(super) const NAMES: [&str; 4] = ["count", "sum", "after", "unless_after"];
-
-const DEEDS: [&str; 5] = ["calls", "tools", "paths", "targets", "within"];
-const COUNT: [&str; 11] =
+pub(in crate::policy) const DEEDS: [&str; 5] = ["calls", "tools", "paths", "targets", "within"];
+pub(in crate::policy) const COUNT: [&str; 11] =
     ["calls", "tools", "paths", "targets", "within", "eq", "ne", "lt", "lte", "gt", "gte"];
 /// Only tool calls have arguments, so there is nothing to say about `calls`.
-const SUM: [&str; 9] = ["of", "tools", "within", "eq", "ne", "lt", "lte", "gt", "gte"];
+pub(in crate::policy) const SUM: [&str; 9] = ["of", "tools", "within", "eq", "ne", "lt", "lte", "gt", "gte"];
 const FILES: [CallKind; 3] = [CallKind::Read, CallKind::Write, CallKind::Open];
 
 impl HistoryGuard {
-    /// Reads an entry of `when` that is named by one of [`NAMES`], in a rule about `calls`.
+    /// Reads an entry of `when` that is named `count`, `sum`, `after` or `unless_after`, in a rule about `calls`.
     pub(super) fn parse(
         entry: &Entry,
         calls: &[CallKind],

@@ -10,6 +10,11 @@ use super::super::source::{Entry, Node};
 use crate::flow::Argument;
 use crate::question::{CallKind, Caller, Question};
 
+/// Whose labels a condition can look at.
+pub(in crate::policy) const BEARERS: [&str; 5] =
+    ["labels", "labels.args", "labels.args.NAME", "labels.authority", "labels.content"];
+pub(in crate::policy) const FIELDS: [&str; 3] = ["any_of", "all_of", "none_of"];
+
 /// Whose labels a condition looks at.
 #[derive(Debug)]
 pub(in crate::policy) enum Bearer {
@@ -41,9 +46,7 @@ impl Bearer {
             _ => match part.strip_prefix(".args.") {
                 Some(name) if !name.is_empty() => Self::Named(name.into()),
                 _ => {
-                    let known =
-                        ["labels", "labels.args", "labels.args.NAME", "labels.authority", "labels.content"];
-                    report.unknown(Code::BadSubject, entry.at, "bearer of labels", &entry.key, &known);
+                    report.unknown(Code::BadSubject, entry.at, "bearer of labels", &entry.key, &BEARERS);
                     return None;
                 }
             },
@@ -83,7 +86,7 @@ pub(in crate::policy) struct LabelGuard {
 
 impl LabelGuard {
     pub(super) fn parse(node: &Node, report: &mut Report) -> Option<Self> {
-        let guard = Fields::of(node, "`labels`", &["any_of", "all_of", "none_of"], report)?;
+        let guard = Fields::of(node, "`labels`", &FIELDS, report)?;
         let (any_of, all_of, none_of) = (guard.get("any_of"), guard.get("all_of"), guard.get("none_of"));
         if any_of.is_none() && all_of.is_none() && none_of.is_none() {
             let help = "name labels under `any_of`, `all_of` or `none_of`";

@@ -1,11 +1,11 @@
 //! Conditions: what has to hold, besides the selectors, for a rule to speak.
 
-mod budget;
-mod effects;
-mod history;
-mod labels;
-mod mode;
-mod time;
+pub(super) mod budget;
+pub(super) mod effects;
+pub(super) mod history;
+pub(super) mod labels;
+pub(super) mod mode;
+pub(super) mod time;
 
 use self::budget::BudgetGuard;
 use self::effects::EffectGuard;
@@ -39,6 +39,44 @@ pub(super) enum Condition {
     History(HistoryGuard),
 }
 
+/// What an entry is read as.
+#[derive(Clone, Copy)]
+pub(super) enum Kind {
+    Effects,
+    Time,
+    Mode,
+    Budget,
+    History,
+}
+
+/// The entries of `when` that are named by one word and take a form of their own. Those on labels have several names:
+/// see [`labels::BEARERS`].
+pub(super) const KINDS: [(&str, Kind); 8] = [
+    ("effects", Kind::Effects),
+    ("time", Kind::Time),
+    ("mode", Kind::Mode),
+    ("budget", Kind::Budget),
+    ("count", Kind::History),
+    ("sum", Kind::History),
+    ("after", Kind::History),
+    ("unless_after", Kind::History),
+];
+
+/// The fields of each condition, by its name in the schema.
+#[cfg(test)]
+pub(super) fn field_lists() -> [(&'static str, &'static [&'static str]); 8] {
+    [
+        ("labels", &labels::FIELDS),
+        ("effects", &effects::FIELDS),
+        ("window", &time::FIELDS),
+        ("mode", &mode::FIELDS),
+        ("balance", &budget::FIELDS),
+        ("count", &history::COUNT),
+        ("sum", &history::SUM),
+        ("deeds", &history::DEEDS),
+    ]
+}
+
 impl Condition {
     /// Reads one entry of `when` in a rule about `calls`.
     pub(super) fn parse(
@@ -52,15 +90,15 @@ impl Condition {
             let guard = LabelGuard::parse(&entry.value, report);
             return bearer.zip(guard).map(|(bearer, guard)| Self::Labels(bearer, guard));
         }
-        match entry.key.as_str() {
-            "effects" => return EffectGuard::parse(entry, calls, report).map(Self::Effects),
-            "time" => return TimeGuard::parse(&entry.value, report).map(Self::Time),
-            "mode" => return ModeGuard::parse(&entry.value, report).map(Self::Mode),
-            "budget" => return BudgetGuard::parse_all(&entry.value, report).map(Self::Budget),
-            _ => {}
-        }
-        if history::NAMES.contains(&entry.key.as_str()) {
-            return HistoryGuard::parse(entry, calls, budget, report).map(Self::History);
+        let kind = KINDS.into_iter().find(|(name, _)| *name == entry.key);
+        if let Some((_, kind)) = kind {
+            return match kind {
+                Kind::Effects => EffectGuard::parse(entry, calls, report).map(Self::Effects),
+                Kind::Time => TimeGuard::parse(&entry.value, report).map(Self::Time),
+                Kind::Mode => ModeGuard::parse(&entry.value, report).map(Self::Mode),
+                Kind::Budget => BudgetGuard::parse_all(&entry.value, report).map(Self::Budget),
+                Kind::History => HistoryGuard::parse(entry, calls, budget, report).map(Self::History),
+            };
         }
         let subject = Subject::parse(&entry.key, calls, entry.at, report);
         entry.value.refuse_ambiguous(report);

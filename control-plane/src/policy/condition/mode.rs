@@ -5,6 +5,8 @@ use super::super::fields::{self, Fields};
 use super::super::guard::Truth;
 use super::super::source::Node;
 
+pub(in crate::policy) const FIELDS: [&str; 2] = ["in", "not_in"];
+
 /// In which modes it holds. One of the two lists is set.
 #[derive(Debug)]
 pub(in crate::policy) struct ModeGuard {
@@ -15,7 +17,7 @@ pub(in crate::policy) struct ModeGuard {
 impl ModeGuard {
     pub(super) fn parse(node: &Node, report: &mut Report) -> Option<Self> {
         node.refuse_ambiguous(report);
-        let guard = Fields::of(node, "`mode`", &["in", "not_in"], report)?;
+        let guard = Fields::of(node, "`mode`", &FIELDS, report)?;
         let (within, without) = (guard.get("in"), guard.get("not_in"));
         if within.is_none() && without.is_none() {
             let help = "name modes under `in` or `not_in`";

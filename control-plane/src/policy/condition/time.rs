@@ -24,8 +24,9 @@ struct Window {
     to: u32,
 }
 
+pub(in crate::policy) const FIELDS: [&str; 4] = ["zone", "days", "from", "to"];
 const DAY: u32 = 24 * 60;
-const DAYS: [(&str, Weekday); 7] = [
+pub(in crate::policy) const DAYS: [(&str, Weekday); 7] = [
     ("mon", Weekday::Mon),
     ("tue", Weekday::Tue),
     ("wed", Weekday::Wed),
@@ -34,6 +35,11 @@ const DAYS: [(&str, Weekday); 7] = [
     ("sat", Weekday::Sat),
     ("sun", Weekday::Sun),
 ];
+
+/// The names of all time zones.
+pub(in crate::policy) fn zones() -> impl Iterator<Item = &'static str> {
+    chrono_tz::TZ_VARIANTS.iter().map(|zone| zone.name())
+}
 
 impl TimeGuard {
     pub(super) fn parse(node: &Node, report: &mut Report) -> Option<Self> {
@@ -56,7 +62,7 @@ impl TimeGuard {
 
 impl Window {
     fn parse(node: &Node, report: &mut Report) -> Option<Self> {
-        let window = Fields::of(node, "`time`", &["zone", "days", "from", "to"], report)?;
+        let window = Fields::of(node, "`time`", &FIELDS, report)?;
         let (days, from, to) = (window.get("days"), window.get("from"), window.get("to"));
         if days.is_none() && from.is_none() && to.is_none() {
             let help = "name `days`, or `from` and `to`";
@@ -103,11 +109,10 @@ fn zone(node: &Node, report: &mut Report) -> Option<Tz> {
         return Some(zone);
     }
     let message = format!("unknown time zone {}", quoted(name));
-    let names = chrono_tz::TZ_VARIANTS.iter().map(|zone| zone.name());
     // No name of a zone is longer, and comparing costs the product of the lengths.
     // Nor is it worth anything for an error that is only counted.
     let worth = name.len() <= 40 && !report.is_full();
-    let nearest = worth.then(|| suggest::nearest(name, names)).flatten();
+    let nearest = worth.then(|| suggest::nearest(name, zones())).flatten();
     let help = match nearest {
         Some(nearest) => format!("did you mean `{nearest}`?"),
         None => "zones have names like `Europe/Berlin`".to_owned(),

@@ -1,19 +1,21 @@
 //! Reads a set from disk.
 
+use std::collections::BTreeSet;
 use std::fs::DirEntry;
 use std::path::{Path, PathBuf};
 
 use super::super::Policy;
 use super::super::error::{Code, Mark, PolicyErrors, Report, quoted};
+use super::super::source::Format;
 use super::{MAX_LAYERS, PolicySet, PolicySetBuilder};
 
 impl PolicySet {
-    /// Reads a set. A file is the organisation's policy. A folder holds `organisation.yaml` and, in `tenants` and `agents`,
-    /// a file for each layer, whose name before `.yaml` is a name or a pattern:
+    /// Reads a set. A file is the organisation's policy. A folder holds one file `organisation` and, in `tenants` and
+    /// `agents`, a file for each layer, whose name before `.yaml`, `.yml`, `.json` or `.toml` is a name or a pattern:
     ///
     /// ```text
     /// policies/organisation.yaml
-    /// policies/tenants/acme.yaml
+    /// policies/tenants/acme.json
     /// policies/agents/reviewer-*.yaml
     /// ```
     ///
@@ -28,7 +30,8 @@ impl PolicySet {
         }
         let mut found = Found::default();
         found.folder(path);
-        let organisation = Policy::load(path.join("organisation.yaml"));
+        let organisation = found.organisation.take().unwrap_or_else(|| path.join("organisation.yaml"));
+        let organisation = Policy::load(organisation);
         let failed = |policy: &Result<Policy, PolicyErrors>| policy.as_ref().err().cloned();
         let layers: Vec<_> =
             found.layers.iter().map(|(scope, name, file)| (*scope, name, Policy::load(file))).collect();
@@ -49,8 +52,15 @@ type Add = fn(PolicySetBuilder, &str, Policy) -> PolicySetBuilder;
 
 #[derive(Default)]
 struct Found {
+    organisation: Option<PathBuf>,
     layers: Vec<(Add, String, PathBuf)>,
     errors: Vec<PolicyErrors>,
+}
+
+/// What a file of that name is for: the name without what says what it is written in.
+fn layer_of(file: &str) -> Option<&str> {
+    Format::of(Path::new(file))?;
+    file.rsplit_once('.').map(|(name, _)| name)
 }
 
 impl Found {
@@ -58,25 +68,35 @@ impl Found {
         for entry in self.entries(path) {
             let (path, name) = (entry.path(), entry.file_name());
             match name.to_str() {
-                Some("organisation.yaml") => {}
+                Some(name) if layer_of(name) == Some("organisation") => {
+                    if self.organisation.is_some() {
+                        self.stranger(&path, "there is an organisation's policy already");
+                    }
+                    self.organisation = Some(path);
+                }
                 Some("tenants") if path.is_dir() => self.layers(&path, PolicySetBuilder::tenants),
                 Some("agents") if path.is_dir() => self.layers(&path, PolicySetBuilder::agents),
                 _ => self.stranger(
                     &path,
-                    "a folder of policies holds `organisation.yaml`, `tenants` and `agents`",
+                    "a folder of policies holds a file `organisation`, as in `organisation.yaml`, `tenants` and `agents`",
                 ),
             }
         }
     }
 
     fn layers(&mut self, path: &Path, add: Add) {
+        let mut taken = BTreeSet::new();
         for entry in self.entries(path) {
             let path = entry.path();
-            let name =
-                entry.file_name().to_str().and_then(|name| name.strip_suffix(".yaml")).map(str::to_owned);
+            let name = entry.file_name().to_str().and_then(layer_of).map(str::to_owned);
             match name {
+                Some(name) if !taken.insert(name.clone()) => {
+                    self.stranger(&path, "another file is the layer of that name already");
+                }
                 Some(name) => self.layers.push((add, name, path)),
-                None => self.stranger(&path, "the name of a layer's file ends in `.yaml`"),
+                None => {
+                    self.stranger(&path, "the name of a layer's file ends in .yaml, .yml, .json or .toml");
+                }
             }
         }
     }

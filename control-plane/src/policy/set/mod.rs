@@ -98,8 +98,13 @@ impl PolicySet {
     /// Answers a question. Pure and total, as [`Policy::decide`] is; the cost grows with the layers that apply.
     #[must_use]
     pub fn decide(&self, caller: &Caller<'_>, question: &Question<'_>) -> Decision {
+        self.answer(caller, question).given_to(question)
+    }
+
+    /// What the layers come to.
+    fn answer(&self, caller: &Caller<'_>, question: &Question<'_>) -> Decision {
         let layers = &*self.0;
-        let first = layers.organisation.decide(caller, question);
+        let first = decision::decide(&layers.organisation.snapshot, caller, question);
         if layers.further.is_empty() || layers.organisation.snapshot.always_allowed(question.call) {
             return first.of_set(layers.digest);
         }
@@ -272,7 +277,7 @@ impl fmt::Debug for PolicySet {
 impl Policy {
     /// The answer of this policy as a layer; `None` when nothing in it matches and it abstains then.
     pub(super) fn opinion(&self, caller: &Caller<'_>, question: &Question<'_>) -> Option<Decision> {
-        let decision = self.decide(caller, question);
+        let decision = decision::decide(&self.snapshot, caller, question);
         let unmatched = decision.rule_count() == 0 && !self.snapshot.always_allowed(question.call);
         (!unmatched || self.snapshot.abstains.is_none()).then_some(decision)
     }

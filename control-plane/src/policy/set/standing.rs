@@ -21,14 +21,14 @@ pub(crate) struct Standing<'a> {
 impl Standing<'_> {
     /// Answers a question, as [`PolicySet::decide`] does.
     pub(crate) fn decide(&self, caller: &Caller<'_>, question: &Question<'_>) -> Decision {
-        let mut decision = self.current.decide(caller, question);
+        let mut decision = self.current.answer(caller, question);
         if let Some(earlier) = self.spawned_under {
-            decision = decision.meet(earlier.decide(caller, question));
+            decision = decision.meet(earlier.answer(caller, question));
         }
         if let Some(opinion) = self.task.and_then(|task| task.opinion(caller, question)) {
             decision = decision.meet(opinion);
         }
-        decision.of_set(self.digest()).in_generation(self.generation)
+        decision.given_to(question).of_set(self.digest()).in_generation(self.generation)
     }
 
     /// What the decisions look at.
