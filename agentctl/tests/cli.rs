@@ -1,6 +1,7 @@
 //! The command line as a user runs it.
 #![expect(clippy::unwrap_used, reason = "a test may fail loudly")]
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -369,7 +370,7 @@ fn public_set() -> Option<PathBuf> {
     let data = Path::new(env!("CARGO_MANIFEST_DIR")).join(data).join("agentdojo");
     let there = data.exists();
     if !there {
-        println!("not run: `{}` is not there", data.display());
+        let _ = writeln!(std::io::stderr(), "not run: `{}` is not there", data.display());
     }
     there.then_some(data)
 }

@@ -276,7 +276,7 @@ impl Inner {
     pub(crate) fn who_agreed(&self, consent: Consent) -> String {
         let ticket = consent.ticket();
         let request = self.desk.as_ref().and_then(|desk| desk.request(ticket));
-        let names = request.iter().flat_map(|request| request.grants()).map(|grant| grant.by.as_str());
+        let names = request.iter().flat_map(crate::approval::Request::grants).map(|grant| grant.by.as_str());
         let names: Vec<&str> = names.collect();
         if names.is_empty() { format!("ticket {ticket}") } else { names.join(", ") }
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use agent_control_plane::AgentState;
 use agent_control_plane::call::tool_calls_from_openai;
-use agent_control_plane::primitives::{Clock, Verdict};
+use agent_control_plane::primitives::{Clock, SystemClock, Verdict};
 
 use crate::call::{self, Call, Ended};
 use crate::case::{Case, Step};
@@ -200,9 +200,10 @@ async fn take(world: &mut World, step: &Step, before: Option<&Done>) -> Result<D
     let runs = world.counts.total();
     let tally = record::tally(&world.kernel);
     let records = world.kernel.recorder().head().count;
-    let (began, started) = (world.clock.monotonic(), std::time::Instant::now());
+    let real = SystemClock::new();
+    let (began, started) = (world.clock.monotonic(), real.monotonic());
     let outcome = carry_out(world, step).await?;
-    let lasted = started.elapsed();
+    let lasted = real.monotonic().since(started);
     let after = record::tally(&world.kernel);
     let named = named(step, world).or_else(|| before.map(|done| done.agent.clone()));
     Ok(Done {
