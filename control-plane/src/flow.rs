@@ -3,6 +3,25 @@
 //! An agent carries the labels of everything it has read. A value in a call of its own carries all of them, unless it can
 //! be traced to something that carries less: a text the host vouches for, or the output of a trusted tool. Tracing
 //! compares values, it does not read minds: it shows that a value was there to be chosen, not why it was chosen.
+//!
+//! A value carries what it was made from: what a tool answers carries what its arguments did, besides what its contract
+//! adds, since it may give back what it got; a name in a listing carries what its file does; `/audit` carries all that the
+//! agent does.
+//!
+//! # What is not followed
+//!
+//! - Choice. An agent that untrusted text has turned may pick any word that stands in a trusted one, in any case of its
+//!   ASCII letters, and put several together in a list or an object. A trusted text that holds the attacker's word vouches
+//!   for it, and short numbers stand in many texts. Where that is too much, ask, or spawn with [`Provenance::Coarse`].
+//! - Whether and when. That a call was made, how often, in which order, that it failed and with which code, whether a file
+//!   exists and in which version: each tells whoever can see it a little, and carries nothing.
+//! - Signals. A receiver learns which signal came; the reason is for the record. Policy says who may signal whom.
+//! - Exits. The last word of an agent is for the host.
+//! - Declared sources are believed, of an agent the host spawned so.
+//! - What was read while no policy looked at arguments was not kept: it traces nothing later, so its values carry all.
+//!
+//! Labels join an agent when the answer is there, in the step that hands it over: a call judged while a read is under way
+//! is judged by what the agent had before, which is all it can have put into it.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -19,7 +38,7 @@ pub const MAX_TRACED_TEXTS: usize = 4096;
 pub const MAX_REMEMBERED_CALLS: usize = 4096;
 /// Longest text that is looked for; a longer value is taken to come from everywhere.
 pub const MAX_TRACED_VALUE: usize = 4096;
-/// Most strings and numbers below one argument that are looked for; one with more is taken to come from everywhere.
+/// Most strings, numbers and keys below one argument that are looked for; one with more is taken to come from everywhere.
 pub const MAX_TRACED_LEAVES: usize = 256;
 
 /// How the kernel finds out where an agent's arguments came from. The host's choice, never the agent's.
@@ -101,7 +120,8 @@ pub(crate) struct Origins {
 impl Origins {
     /// Remembers a text and what it carries.
     pub(crate) fn heard(&mut self, text: &str, labels: &LabelSet) {
-        let text: Arc<str> = text.to_lowercase().into();
+        // Other letters that fold to these are other letters: `\u{212A}` is no `k` to whoever gets the value.
+        let text: Arc<str> = text.to_ascii_lowercase().into();
         if text.is_empty() || MAX_TRACED_BYTES < text.len() {
             return;
         }
@@ -118,7 +138,9 @@ impl Origins {
         if MAX_REMEMBERED_CALLS <= self.calls.len() {
             self.calls.pop_front();
         }
-        self.calls.push_back((call, labels.clone()));
+        // Calls that run at once answer in any order.
+        let at = self.calls.partition_point(|(known, _)| *known < call);
+        self.calls.insert(at, (call, labels.clone()));
     }
 
     /// What `value` carries when an agent with the labels `agent` sends it.
@@ -134,24 +156,25 @@ impl Origins {
                 // One of two values says next to nothing, but where it came from is not known either.
                 Value::Null | Value::Bool(_) => None,
                 Value::Number(number) => self.find(&number.to_string(), agent),
-                Value::String(text) => self.find(&text.to_lowercase(), agent),
+                Value::String(text) => self.find(&text.to_ascii_lowercase(), agent),
                 Value::Array(items) => {
                     pending.extend(items);
                     continue;
                 }
                 Value::Object(entries) => {
                     // Keys of nested objects are as free as values are.
-                    if entries.keys().any(|key| self.find(&key.to_lowercase(), agent).is_none()) {
-                        return agent.clone();
-                    }
+                    let keys = left.checked_sub(entries.len()).filter(|_| {
+                        entries.keys().all(|key| self.find(&key.to_ascii_lowercase(), agent).is_some())
+                    });
+                    let Some(rest) = keys else { return agent.clone() };
+                    left = rest;
                     pending.extend(entries.values());
                     continue;
                 }
             };
-            left = left.saturating_sub(1);
-            let joined = found.filter(|_| 0 < left).and_then(|labels| carried.join(labels).ok());
-            let Some(joined) = joined else { return agent.clone() };
-            carried = joined;
+            let joined = found.and_then(|labels| carried.join(labels).ok());
+            let (Some(joined), Some(rest)) = (joined, left.checked_sub(1)) else { return agent.clone() };
+            (carried, left) = (joined, rest);
         }
         carried
     }

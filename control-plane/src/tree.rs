@@ -12,6 +12,14 @@ use crate::vfs::{Access, BadPath, Memory, Mount, Projection, Quota, VfsPath};
 /// How much an agent may keep under `/mem/working`.
 pub const WORKING_MEMORY: Quota = Quota { bytes: 16 << 20, files: 10_000 };
 
+/// Where an agent finds its own latest events.
+const AUDIT: &str = "/audit";
+
+/// Whether a file tells what the agent itself has done, in words that may be its own.
+pub(crate) fn tells_own_past(path: &VfsPath) -> bool {
+    path.segments().next() == AUDIT.strip_prefix('/')
+}
+
 /// The standard mounts.
 pub(crate) fn standard(
     agent: &AgentId,
@@ -36,7 +44,7 @@ pub(crate) fn standard(
             Access::ReadOnly,
         ),
         Mount::new(
-            VfsPath::parse("/audit")?,
+            VfsPath::parse(AUDIT)?,
             Arc::new(Projection::new().file("events.jsonl", events)?),
             Access::ReadOnly,
         ),

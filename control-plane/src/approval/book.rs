@@ -129,10 +129,12 @@ impl Book {
         let mut over = Vec::new();
         for entry in self.entries.values_mut() {
             if entry.request.ticket.expire(at) {
-                over.push(entry.request.id());
+                over.push((entry.request.expires(), entry.request.id()));
             }
         }
-        for ticket in over {
+        // So that equal runs leave equal records.
+        over.sort_unstable();
+        for (_, ticket) in over {
             self.tell_of(ticket, ApprovalStep::Expired, "", "");
             self.unsaved.push(ticket);
             self.settle(ticket);
@@ -140,11 +142,12 @@ impl Book {
     }
 
     /// Takes a granted ticket for the call, or says why there is none. With `presented` that ticket or none; without it the
-    /// latest for this call, or a new one, which `show` describes.
+    /// latest for this call, or a new one, which `show` describes. Without `take` none is used up: a granted one is held.
     pub(super) fn claim(
         &mut self,
         ask: Ask<'_>,
         presented: Option<TicketId>,
+        take: bool,
         at: Timestamp,
         show: impl FnOnce() -> (String, Vec<String>),
     ) -> Claim {
@@ -156,6 +159,9 @@ impl Book {
             };
         }
         if let Some(ticket) = self.by_call.get(&ask.binding).copied() {
+            if let Some(request) = self.get(ticket).filter(|request| !take && is_granted(request)) {
+                return Claim::Held { ticket, expires: request.expires() };
+            }
             match self.take(&ask, ticket, at) {
                 Ok(consent) => return Claim::Taken(consent),
                 Err(TicketError::State(TicketState::Pending)) if self.fits(ticket, &ask) => {
@@ -171,6 +177,11 @@ impl Book {
             }
         }
         self.open(ask, at, show)
+    }
+
+    /// Whether the latest ticket for a call waits to be used.
+    pub(super) fn is_granted(&self, binding: Digest) -> bool {
+        self.by_call.get(&binding).and_then(|ticket| self.get(*ticket)).is_some_and(is_granted)
     }
 
     fn take(&mut self, ask: &Ask<'_>, ticket: TicketId, at: Timestamp) -> Result<Consent, TicketError> {
@@ -305,6 +316,10 @@ impl Book {
             });
         }
     }
+}
+
+fn is_granted(request: &Request) -> bool {
+    request.state() == TicketState::Granted
 }
 
 /// What an agent hears of a ticket it presented and cannot use.

@@ -102,10 +102,19 @@ impl Desk {
         &self,
         ask: Ask<'_>,
         presented: Option<TicketId>,
+        take: bool,
         show: impl FnOnce() -> (String, Vec<String>),
     ) -> Claim {
         let at = self.now();
-        self.book().claim(ask, presented, at, show)
+        self.book().claim(ask, presented, take, at, show)
+    }
+
+    /// Whether a ticket of the call with this digest waits to be used.
+    pub(crate) fn is_granted(&self, binding: Digest) -> bool {
+        let at = self.now();
+        let mut book = self.book();
+        book.expire(at);
+        book.is_granted(binding)
     }
 
     /// Where a ticket stands; one that is forgotten is settled for certain.
@@ -180,7 +189,11 @@ impl Desk {
                 && generation.is_none_or(|generation| generation == request.generation)
                 && !request.state().is_settled()
         };
-        let tickets: Vec<TicketId> = book.all().filter(own).map(Request::id).collect();
+        let mut tickets: Vec<(Timestamp, TicketId)> =
+            book.all().filter(own).map(|request| (request.asked(), request.id())).collect();
+        // So that equal runs leave equal records.
+        tickets.sort_unstable();
+        let tickets: Vec<TicketId> = tickets.into_iter().map(|(_, ticket)| ticket).collect();
         tickets.iter().for_each(|ticket| book.withdraw(*ticket, at, reason));
         tickets
     }

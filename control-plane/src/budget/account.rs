@@ -4,7 +4,7 @@
 //! together while it is looked whether there is room and while the room is taken, always from the agent upwards, so that
 //! nobody overshoots and nobody waits in a circle.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -262,12 +262,13 @@ impl Accounts {
 
     /// Reserves what a call needs at most on every account, and counts it under each limit, or does neither.
     ///
-    /// `None` when the call has nothing to give back.
+    /// `None` when the call has nothing to give back, and without `taking`: then it is only looked whether there is room.
     pub(crate) fn reserve<'l>(
         &self,
         now: Monotonic,
         limits: impl Iterator<Item = &'l RuleLimit> + Clone,
         needs: &Amounts,
+        taking: bool,
     ) -> Result<Option<Reservation>, NoRoom> {
         let mut wanted = self.all().map(|account| account.is_some_and(|account| account.is_limited()));
         for limit in limits.clone() {
@@ -304,6 +305,9 @@ impl Accounts {
             };
             let looked = meter.peek(&limit.limit, now, |resource| needs.get(resource));
             looked.map_err(|full| no_room(full, &account.id, Some(&limit.rule)))?;
+        }
+        if !taking {
+            return Ok(None);
         }
         take(&mut open, now, limits, needs, &mut reservation);
         Ok((!reservation.is_empty()).then_some(reservation))
@@ -394,7 +398,7 @@ fn look_at_lines(
 fn take<'l>(
     open: &mut [Option<Opened<'_>>],
     now: Monotonic,
-    limits: impl Iterator<Item = &'l RuleLimit>,
+    limits: impl Iterator<Item = &'l RuleLimit> + Clone,
     needs: &Amounts,
     reservation: &mut Reservation,
 ) {
@@ -409,16 +413,25 @@ fn take<'l>(
             reservation.own.push(place);
         }
     }
+    // A rule before and after a reload counts on one meter, and each call there once.
+    let several = limits.clone().nth(1).is_some();
+    let mut counted = BTreeMap::new();
     for limit in limits {
         let place = place(limit.per);
         let Some(Some((_, books))) = open.get_mut(place) else { continue };
         let Some(meter) = books.meter(limit, now) else { continue };
-        let cost = limit.limit.cost.map(|cost| {
+        let mut counts = limit.limit;
+        if several {
+            let before: &mut Limit = counted.entry((place, &limit.key, limit.place)).or_default();
+            counts = counts.beyond(before);
+            *before = before.and(&limit.limit);
+        }
+        let cost = counts.cost.map(|cost| {
             let resource = Resource::Money(cost.money.currency);
             (resource, needs.get(resource).unwrap_or(0))
         });
-        meter.take(&limit.limit, now, cost.map_or(0, |(_, amount)| amount));
-        if limit.limit.holds() {
+        meter.take(&counts, now, cost.map_or(0, |(_, amount)| amount));
+        if counts.holds() {
             let key = Arc::clone(&limit.key);
             reservation.rules.push(Counted { account: place, key, place: limit.place, cost });
         } else {

@@ -31,6 +31,30 @@ impl Limit {
     pub(crate) fn holds(&self) -> bool {
         self.concurrency.is_some() || self.cost.is_some()
     }
+
+    /// What a call has to be counted under besides, when the same meter has counted it under `before`.
+    pub(crate) fn beyond(&self, before: &Self) -> Self {
+        Self {
+            rate: self.rate.filter(|rate| before.rate.is_none_or(|before| !counted_alike(&before, rate))),
+            concurrency: self.concurrency.filter(|_| !before.holds()),
+            cost: self.cost.filter(|_| before.cost.is_none()),
+        }
+    }
+
+    /// All that two limits bound.
+    pub(crate) fn and(&self, other: &Self) -> Self {
+        Self {
+            rate: self.rate.or(other.rate),
+            concurrency: self.concurrency.or(other.concurrency),
+            cost: self.cost.or(other.cost),
+        }
+    }
+}
+
+/// Whether calls count under one of two rates by being counted under the other.
+fn counted_alike(one: &Rate, other: &Rate) -> bool {
+    let way = |rate: &Rate| (rate.burst() != rate.cells(), rate.cells() <= MAX_EXACT);
+    way(one) == way(other)
 }
 
 /// Why a limit leaves no room.

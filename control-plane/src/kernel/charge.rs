@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use agent_primitives::{Monotonic, Resource, Signal};
 use agent_tool_registry::Meter;
+use smallvec::SmallVec;
 
 use super::Inner;
 use super::running::Intent;
@@ -51,7 +52,11 @@ impl Charges {
     }
 
     fn drain_waiting(&self) -> Vec<Charge> {
-        self.lock().extract_if(|_, charge| charge.began.is_none()).map(|(_, charge)| charge).collect()
+        let mut waiting: Vec<(u64, Charge)> =
+            self.lock().extract_if(|_, charge| charge.began.is_none()).collect();
+        // In the order of the calls, so that equal runs leave equal records.
+        waiting.sort_unstable_by_key(|(call, _)| *call);
+        waiting.into_iter().map(|(_, charge)| charge).collect()
     }
 }
 
@@ -62,6 +67,19 @@ pub(crate) struct Hold<'a> {
     kernel: &'a Inner,
     agent: &'a Arc<Agent>,
     call: u64,
+    /// The limits of rules that it was taken under.
+    limits: SmallVec<[(Arc<str>, usize); 2]>,
+}
+
+impl Hold<'_> {
+    /// Whether it was taken under the limits that a judgement has to keep. What an agent has read, or another policy, may
+    /// bring others while a call waits.
+    pub(crate) fn counts(&self, judged: &Judged) -> bool {
+        judged
+            .limits()
+            .map(|limit| (&limit.key, limit.place))
+            .eq(self.limits.iter().map(|(key, place)| (key, *place)))
+    }
 }
 
 impl Drop for Hold<'_> {
@@ -72,12 +90,13 @@ impl Drop for Hold<'_> {
 
 impl Inner {
     /// Reserves what an allowed call could use, and counts it under the limits of its rules. `None` when nothing limits it;
-    /// then this costs a few loads.
+    /// then this costs a few loads. Without `take` it is only looked whether there is room.
     pub(crate) fn reserve<'a>(
         &'a self,
         agent: &'a Arc<Agent>,
         call: u64,
         judged: &Judged,
+        take: bool,
     ) -> Result<Option<Hold<'a>>, NoRoom> {
         let limits = judged.limits();
         if limits.clone().next().is_none() && !agent.accounts.is_limited() {
@@ -86,16 +105,16 @@ impl Inner {
         let Some(needs) = judged.needs(&self.tools) else { return Ok(None) };
         // Not when the call set out: it may have been parked at the gate since, and is counted when it goes on.
         let now = self.timer.monotonic();
-        let Some(reservation) = agent.accounts.reserve(now, limits, &needs.amounts())? else {
-            return Ok(None);
-        };
+        let reserved = agent.accounts.reserve(now, limits.clone(), &needs.amounts(), take)?;
+        let Some(reservation) = reserved else { return Ok(None) };
         let charge = Charge { reservation, needs, began: None, meter: None };
         agent.charges.lock().insert(call, charge);
         // Whoever ended the agent meanwhile may have looked for what is held before this was.
         if agent.word.load().closed() {
             self.pay(agent, call, None);
         }
-        Ok(Some(Hold { kernel: self, agent, call }))
+        let limits = limits.map(|limit| (Arc::clone(&limit.key), limit.place)).collect();
+        Ok(Some(Hold { kernel: self, agent, call, limits }))
     }
 
     /// From here on a call that holds something uses it.

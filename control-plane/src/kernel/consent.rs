@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use agent_primitives::ticket::{Terms, TicketState};
-use agent_primitives::{Digest, LabelSet, Monotonic, TicketId, Timestamp};
+use agent_primitives::{Digest, LabelSet, Monotonic, TicketId, Timestamp, Verdict};
 
 use super::charge::Hold;
 use super::judge::{Decided, Ruled};
@@ -16,6 +16,7 @@ use crate::approval::{
 };
 use crate::denial::Reason;
 use crate::error::CallError;
+use crate::policy::Decision;
 use crate::policy::permit::Judged;
 use crate::recorder::{Body, Source};
 
@@ -77,13 +78,21 @@ impl Drop for Waits<'_> {
 }
 
 impl Inner {
-    /// What the tickets say to a judgement that asks. Called under the agent's turn lock.
+    /// Whether a human has granted this call and nobody has used that yet.
+    pub(crate) fn is_granted(&self, agent: &Agent, readings: u64, judged: &Judged) -> bool {
+        let Some(desk) = &self.desk else { return false };
+        binding(agent, readings, judged).is_some_and(|binding| desk.is_granted(binding))
+    }
+
+    /// What the tickets say to a judgement that asks. Without `take` a granted one is held, for the call to come back with
+    /// it. Called under the agent's turn lock.
     pub(crate) fn claim(
         &self,
         agent: &Agent,
         judged: &Judged,
         (labels, readings): (&LabelSet, u64),
         presented: Option<TicketId>,
+        take: bool,
     ) -> Claim {
         let Some(desk) = &self.desk else { return Claim::No(Reason::NoApprover) };
         let (terms, timeout) = match terms(judged) {
@@ -106,7 +115,7 @@ impl Inner {
             let rules = judged.decision().rules().map(str::to_owned).collect();
             (printable(&judged.display(MAX_SHOWN)), rules)
         };
-        desk.claim(ask, presented, show)
+        desk.claim(ask, presented, take, show)
     }
 
     /// Asks humans about a call that is held, and waits for what comes of it, unless the agent does not want to wait. Then
@@ -314,13 +323,20 @@ fn terms(judged: &Judged) -> (Result<Terms, agent_primitives::ticket::TooManyQuo
     (Terms::new(asks.iter().map(|ask| ask.quorum.clone()), scope), timeout)
 }
 
-/// Digest of the agent, the call as it is recorded (a tool's contract included) and the policy. Left out is how long the
+/// Digest of the agent, the call as it is recorded (a tool's contract included) the policy and the rules that ask. Left out is how long the
 /// caller would wait, which changes nothing about what is done. `None` when the call has no encoding.
+///
+/// What an agent reads after a human was asked voids the consent wherever another rule asks because of it.
 ///
 /// Consent to one of the kernel's own tools is about what the agent has read when it asks: having read more, or in another
 /// life, it has to ask anew.
 fn binding(agent: &Agent, readings: u64, judged: &Judged) -> Option<Digest> {
-    let bound = (agent.id.as_str(), judged.bound_event(), judged.decision().policy_digest());
+    let decision = judged.decision();
+    let layers = std::iter::once(decision).chain(decision.with()).filter(|one| one.verdict() == Verdict::Ask);
+    let named = layers.flat_map(Decision::rules);
+    let all = decision.obliging().filter(|rule| rule.ask.is_some()).map(|rule| &*rule.id);
+    let rules: Vec<&str> = named.chain(all).collect();
+    let bound = (agent.id.as_str(), judged.bound_event(), decision.policy_digest(), rules);
     if judged.request().is_own_tool() {
         let bytes = postcard::to_stdvec(&(bound, agent.generation, readings)).ok()?;
         return Some(Digest::of(OWN_TOOL_DOMAIN, &bytes));

@@ -12,9 +12,9 @@ use super::table::Agent;
 use crate::call::Reply;
 use crate::error::CallError;
 use crate::flow::{Argument, Provenance};
+use crate::policy::Looks;
 use crate::policy::request::Request;
 use crate::recorder::Body;
-use crate::policy::Looks;
 
 /// What the output of each tool carries at the least: its name as a label, and what its contract says of the whole.
 #[derive(Debug, Default)]
@@ -107,7 +107,7 @@ impl Inner {
                 Ok(Reply::Output { output, labels, call })
             }
             // What went wrong is told in the tool's own words.
-            Err(error @ CallError::Tool(_)) => {
+            Err(error @ (CallError::Tool(_) | CallError::Crashed { .. })) => {
                 self.join(agent, &self.tool_labels.carried(contract, None)?)?;
                 Err(error)
             }
@@ -115,12 +115,17 @@ impl Inner {
         }
     }
 
-    /// Joins what was read from a file to what the agent carries.
+    /// Joins what was read from a file to what the agent carries. What it reads of its own past may be its own words, which
+    /// carry all that it does.
     pub(crate) fn join_content(
         &self,
         agent: &Agent,
-        result: Result<Reply, CallError>,
+        own_past: bool,
+        mut result: Result<Reply, CallError>,
     ) -> Result<Reply, CallError> {
+        if own_past && let Ok(Reply::Data { labels, .. }) = &mut result {
+            *labels = labels.join(&agent.turn.lock().labels)?;
+        }
         if let Ok(Reply::Data { data, labels, .. }) = &result {
             let traced = agent.provenance == Provenance::Traced && self.looks(agent).at_arguments;
             let text = if traced { std::str::from_utf8(data).ok() } else { None };

@@ -10,7 +10,7 @@ use agent_primitives::{LabelSet, TicketId, TooManyLabels};
 
 use super::Inner;
 use super::charge::Hold;
-use super::consent::Held;
+use super::consent::{Held, OnAsk};
 use super::refusals::{Recalled, Refusals};
 use super::syscall::Passage;
 use crate::approval::{Claim, Consent};
@@ -56,6 +56,32 @@ impl Turn {
 }
 
 impl State {
+    /// What a decision that is on record changes for the next one.
+    fn take_in(&mut self, passage: Passage<'_>, standing: &Standing<'_>, judged: &Judged, looks_back: bool) {
+        let request = judged.request();
+        let questions = || request.question().into_iter().chain(request.second_question());
+        match judged.denial() {
+            None if looks_back => {
+                for deed in questions() {
+                    self.history.note(&deed, passage.now);
+                }
+            }
+            None => {
+                if request.question().is_some() {
+                    self.history.pass_over(passage.now);
+                }
+            }
+            Some(denial) => {
+                let agent = passage.agent;
+                let timeless = |question| standing.is_timeless(&agent.id, agent.tenant.as_ref(), &question);
+                if questions().all(timeless) {
+                    let policy = judged.decision().policy_digest();
+                    self.refusals.remember(policy, request, &denial, passage.number);
+                }
+            }
+        }
+    }
+
     /// Joins the labels of what was read to what the agent carries.
     ///
     /// # Errors
@@ -107,6 +133,7 @@ impl Inner {
         let agent = passage.agent;
         let mut turn = agent.turn.lock();
         let state = &mut *turn;
+        // One and the same: what is looked up below is what the policy that judges asks for.
         let era = agent.footing.era();
         let standing = agent.footing.standing(&era);
         if let Some(recalled) = state.refusals.recall(standing.digest(), &request) {
@@ -133,16 +160,21 @@ impl Inner {
         };
         let mut judged = Judged::by(&standing, &caller, request);
         self.compare(&agent.footing, passage.number, &caller, &judged);
-        let hold = match hold {
+        // An agent that does not wait holds nothing meanwhile: its call is counted once it can be let through.
+        let only_asks = agent.on_ask == OnAsk::Return
+            && presented.is_none()
+            && judged.asks()
+            && !self.is_granted(agent, state.readings, &judged);
+        let hold = match hold.filter(|hold| hold.counts(&judged)) {
             Some(hold) => Some(hold),
-            None => self.reserve(agent, passage.number, &judged).unwrap_or_else(|no_room| {
+            None => self.reserve(agent, passage.number, &judged, !only_asks).unwrap_or_else(|no_room| {
                 judged.crowd_out(no_room);
                 None
             }),
         };
         let mut consent = None;
         if judged.asks() {
-            let claim = self.claim(agent, &judged, (caller.labels, state.readings), presented);
+            let claim = self.claim(agent, &judged, (caller.labels, state.readings), presented, !only_asks);
             self.publish();
             match claim {
                 Claim::Taken(taken) => consent = Some(taken),
@@ -155,40 +187,8 @@ impl Inner {
         }
         judged.consent(consent);
         let recorded = self.record(passage, judged.as_event(&caller))?;
-        self.take_in(passage, state, &judged, &standing, looks.back);
+        state.take_in(passage, &standing, &judged, looks.back);
         Ok(Ruled::Decided(Decided { judged, recorded, consent, hold }))
-    }
-
-    /// What a decision that is on record changes for the next one.
-    fn take_in(
-        &self,
-        passage: Passage<'_>,
-        state: &mut State,
-        judged: &Judged,
-        standing: &Standing<'_>,
-        looks_back: bool,
-    ) {
-        let request = judged.request();
-        let questions = || request.question().into_iter().chain(request.second_question());
-        match judged.denial() {
-            None if looks_back => {
-                for deed in questions() {
-                    state.history.note(&deed, passage.now);
-                }
-            }
-            None => {
-                if request.question().is_some() {
-                    state.history.pass_over(passage.now);
-                }
-            }
-            Some(denial) => {
-                let agent = passage.agent;
-                let timeless = |question| standing.is_timeless(&agent.id, agent.tenant.as_ref(), &question);
-                if questions().all(timeless) {
-                    state.refusals.remember(standing.digest(), request, &denial, passage.number);
-                }
-            }
-        }
     }
 
     /// Records a call that was refused before and is again.

@@ -150,7 +150,7 @@ impl Footing {
         self.task.as_ref()
     }
 
-    /// What is in force now, for everything that one call is judged by.
+    /// What is in force now, and stays the same for whoever holds it.
     pub(crate) fn era(&self) -> Guard<Arc<Era>> {
         self.policies.era.load()
     }

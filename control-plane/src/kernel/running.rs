@@ -81,7 +81,9 @@ impl Running {
     ///
     /// One that is being polled on another thread at this moment is dropped, and its outcome recorded, by that thread.
     pub(crate) fn cancel(&self) -> Vec<Arc<Intent>> {
-        let slots: Vec<Arc<Slot>> = self.lock().drain().map(|(_, slot)| slot).collect();
+        let mut slots: Vec<Arc<Slot>> = self.lock().drain().map(|(_, slot)| slot).collect();
+        // So that equal runs leave equal records.
+        slots.sort_unstable_by_key(|slot| slot.intent.call);
         let mut cancelled = Vec::new();
         for slot in slots {
             if let Some(canceller) = &slot.canceller {

@@ -100,9 +100,10 @@ impl Inner {
     ) -> Result<Reply, CallError> {
         match permitted {
             Permitted::Read(permit) => {
+                let own_past = permit.is_of_own_past();
                 let read =
                     self.on_files(agent, intent, |owner| async move { owner.files.read(permit).await });
-                self.join_content(agent, read.await)
+                self.join_content(agent, own_past, read.await)
             }
             Permitted::Write(permit) => {
                 let labels = self.carried_by(agent);

@@ -286,7 +286,10 @@ impl Table {
     }
 
     pub(crate) fn all_live(&self) -> Vec<Arc<Agent>> {
-        self.lock().live.values().cloned().collect()
+        let mut live: Vec<Arc<Agent>> = self.lock().live.values().cloned().collect();
+        // In the order they were spawned, so that equal runs leave equal records.
+        live.sort_unstable_by_key(|agent| agent.generation);
+        live
     }
 
     /// Takes the exit status of an ended agent, of this generation if one is given.

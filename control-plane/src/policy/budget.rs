@@ -13,6 +13,8 @@ pub const MAX_SCHEMAS: usize = 64;
 
 /// Most bytes in all words of the `contains_any` guards of one policy.
 pub const MAX_NEEDLE_BYTES: usize = 256 << 10;
+/// Most words of all `contains_any` guards of one policy: what it costs to prepare them grows faster than their number.
+pub const MAX_NEEDLES: usize = 8192;
 
 /// A class that ignores case visits every character it has, up to all of Unicode.
 const FOLDED_CLASS: usize = 1024;
@@ -24,6 +26,7 @@ pub(super) struct Budget {
     regex_cost: usize,
     glob_bytes: usize,
     schemas: usize,
+    needles: usize,
     needle_bytes: usize,
 }
 
@@ -34,6 +37,7 @@ impl Budget {
             regex_cost: MAX_REGEX_COST,
             glob_bytes: MAX_GLOB_BYTES,
             schemas: MAX_SCHEMAS,
+            needles: MAX_NEEDLES,
             needle_bytes: MAX_NEEDLE_BYTES,
         }
     }
@@ -57,9 +61,12 @@ impl Budget {
     /// # Errors
     /// That the limit would be broken; nothing is paid then.
     pub(super) fn needle(&mut self, word: &str) -> Result<(), String> {
+        let words = self.needles.checked_sub(1);
+        let words = words.ok_or_else(|| format!("more than {MAX_NEEDLES} words of `contains_any`"))?;
         let left = self.needle_bytes.checked_sub(word.len());
         self.needle_bytes = left
             .ok_or_else(|| format!("the words of `contains_any` hold more than {MAX_NEEDLE_BYTES} bytes"))?;
+        self.needles = words;
         Ok(())
     }
 

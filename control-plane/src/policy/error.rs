@@ -249,6 +249,11 @@ impl Report {
 
     /// Reports a word outside of a closed list, and the one that was probably meant.
     pub(super) fn unknown(&mut self, code: Code, at: Mark, what: &str, found: &str, known: &[&str]) {
+        if self.is_full() {
+            // Only counted: not worth a search.
+            self.left_out += 1;
+            return;
+        }
         let help = match nearest(found, known) {
             Some(nearest) => format!("did you mean `{nearest}`?"),
             None => format!("known: {}", known.join(", ")),

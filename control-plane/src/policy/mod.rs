@@ -37,7 +37,9 @@ use agent_primitives::{AgentId, Digest, ToolId, suggest};
 use serde_json::Value;
 
 pub use self::ask::{MAX_APPROVERS, MAX_ASK_TIMEOUT};
-pub use self::budget::{MAX_GLOB_BYTES, MAX_NEEDLE_BYTES, MAX_REGEX_COST, MAX_REGEXES, MAX_SCHEMAS};
+pub use self::budget::{
+    MAX_GLOB_BYTES, MAX_NEEDLE_BYTES, MAX_NEEDLES, MAX_REGEX_COST, MAX_REGEXES, MAX_SCHEMAS,
+};
 pub use self::decision::{Decision, MAX_DECIDING_RULES, OnViolation};
 pub use self::document::{MAX_POLICY_BYTES, MAX_RULES};
 pub use self::engine::{Opinion, PolicyEngine};

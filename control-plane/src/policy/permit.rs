@@ -53,6 +53,13 @@ impl<R> Permit<R> {
     }
 }
 
+impl Permit<ReadFile> {
+    /// Whether it reads what is on record of the agent itself.
+    pub(crate) fn is_of_own_past(&self) -> bool {
+        crate::tree::tells_own_past(&self.request.path)
+    }
+}
+
 impl Permit<RunTool> {
     /// The tool.
     pub(crate) fn tool(&self) -> &ToolId {

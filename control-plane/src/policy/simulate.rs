@@ -192,8 +192,8 @@ impl Lives {
             .iter()
             .map(|(name, role, labels)| Argument::new(*name, *role, labels.clone()))
             .collect();
-        // Of a call whose arguments were not looked at, each is taken to carry all that the agent did.
-        let carried = if carried.is_empty() { None } else { Some(carried.as_slice()) };
+        // Of a call whose arguments were not looked at, each is taken to carry all that the agent did; none carry nothing.
+        let carried = (!carried.is_empty() || asked.has_no_arguments()).then_some(carried.as_slice());
         let first = standing.decide(&caller, &asked.question().carrying(carried));
         Ok(Some(match asked.second_question() {
             Some(question) => first.meet(standing.decide(&caller, &question)),
@@ -219,7 +219,7 @@ fn task(document: &[u8]) -> Result<Option<Policy>, &'static str> {
         return Ok(None);
     }
     let text = std::str::from_utf8(document).map_err(|_bad| "the policy of its task is no text")?;
-    Policy::from_yaml("task", text).map(Some).map_err(|_bad| "the policy of its task does not load")
+    Policy::from_json("task", text).map(Some).map_err(|_bad| "the policy of its task does not load")
 }
 
 /// A recorded request, parsed anew.
@@ -265,6 +265,10 @@ impl Asked {
                 Question::new(CallKind::Signal, Object::Agent { id, signal: *signal })
             }
         }
+    }
+
+    fn has_no_arguments(&self) -> bool {
+        matches!(self, Self::Tool { arguments: Value::Object(named), .. } if named.is_empty())
     }
 
     fn second_question(&self) -> Option<Question<'_>> {

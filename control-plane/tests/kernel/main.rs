@@ -11,6 +11,7 @@ mod approval;
 mod declassify;
 mod flow;
 mod host;
+mod interplay;
 mod limits;
 mod loops;
 mod recording;

@@ -110,7 +110,9 @@ fn zone(node: &Node, report: &mut Report) -> Option<Tz> {
     }
     let message = format!("unknown time zone {}", quoted(name));
     // No name of a zone is longer, and comparing costs the product of the lengths.
-    let nearest = (name.len() <= 40).then(|| suggest::nearest(name, zones())).flatten();
+    // Nor is it worth anything for an error that is only counted.
+    let worth = name.len() <= 40 && !report.is_full();
+    let nearest = worth.then(|| suggest::nearest(name, zones())).flatten();
     let help = match nearest {
         Some(nearest) => format!("did you mean `{nearest}`?"),
         None => "zones have names like `Europe/Berlin`".to_owned(),
