@@ -270,9 +270,11 @@ fn may_pay(agent: &AgentHandle, to: Value) -> bool {
     now(agent.check(call)).unwrap().verdict() == Verdict::Allow
 }
 
+type Launder = &'static dyn Fn(&AgentHandle);
+
 #[test]
 fn nothing_that_an_agent_can_say_twice_takes_a_label_off() {
-    let launder: [(&str, &dyn Fn(&AgentHandle)); 6] = [
+    let launder: [(&str, Launder); 6] = [
         ("nothing", &|_agent| {}),
         ("a tool that gives back what it got", &|agent| {
             exec(agent, "echo", json!({"text": "Eve"})).unwrap();
