@@ -52,12 +52,14 @@ impl ToolLabels {
 }
 
 impl Inner {
-    /// Finds out what the arguments of a call carry. Nothing, if the agent has read nothing that carries a label.
-    pub(crate) fn find_out(&self, agent: &Agent, turn: &State, request: &mut Request) {
-        if turn.labels.is_empty() {
+    /// Finds out what the arguments of a call carry: nothing, if the agent has read nothing that carries a label. Where no
+    /// policy looks at them, together they carry what the agent does, which is what a later policy finds.
+    pub(crate) fn find_out(&self, agent: &Agent, turn: &State, request: &mut Request, one_by_one: bool) {
+        let Some(run) = request.tool_call() else { return };
+        run.spoken_under(&turn.labels);
+        if !one_by_one || turn.labels.is_empty() {
             return;
         }
-        let Some(run) = request.tool_call() else { return };
         let contract = self.tools.get(run.id());
         let (Some(contract), Some(arguments)) = (contract, run.arguments().value().as_object()) else {
             return;

@@ -143,9 +143,7 @@ impl Inner {
             return Err(self.deny(passage, recalled.denial));
         }
         let looks = standing.looks().and(self.candidate_looks());
-        if looks.at_arguments {
-            self.find_out(agent, state, &mut request);
-        }
+        self.find_out(agent, state, &mut request, looks.at_arguments);
         let mode = looks.at_mode.then(|| self.mode());
         let budgets = if looks.at_budgets { agent.accounts.states() } else { Vec::new() };
         let caller = Caller {

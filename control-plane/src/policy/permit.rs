@@ -66,10 +66,9 @@ impl Permit<RunTool> {
         self.request.id()
     }
 
-    /// What its arguments carry together, where that was found out.
+    /// What its arguments carry together.
     pub(crate) fn carried(&self) -> Result<LabelSet, TooManyLabels> {
-        let mut arguments = self.request.carried().iter();
-        arguments.try_fold(LabelSet::EMPTY, |all, argument| all.join(&argument.labels))
+        self.request.carried_together()
     }
 
     /// How long the caller gives the tool, if less than the tool's own limit.

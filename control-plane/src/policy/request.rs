@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use agent_primitives::{AgentId, Digest, Resource, Signal, SignalSet, ToolId};
+use agent_primitives::{AgentId, Digest, LabelSet, Resource, Signal, SignalSet, TooManyLabels, ToolId};
 use agent_tool_registry::{Arguments, Effect, EffectSet, Invocation, Registry, ToolContract, ToolError};
 use bytes::Bytes;
 
@@ -118,6 +118,8 @@ pub(crate) struct RunTool {
     sources: Sources,
     /// What each argument carries, once that was found out.
     carried: Option<Vec<Argument>>,
+    /// What the agent carried when it was judged.
+    speaker: LabelSet,
 }
 
 impl RunTool {
@@ -147,6 +149,7 @@ impl RunTool {
             deadline,
             sources: Sources::new(),
             carried: None,
+            speaker: LabelSet::EMPTY,
         })
     }
 
@@ -166,6 +169,18 @@ impl RunTool {
 
     pub(crate) fn sources(&self) -> &Sources {
         &self.sources
+    }
+
+    /// Keeps what the agent carries now, in place of what was found out before.
+    pub(crate) fn spoken_under(&mut self, labels: &LabelSet) {
+        self.speaker = labels.clone();
+        self.carried = None;
+    }
+
+    /// What the arguments carry together: all that the agent did, where nobody found out what each one does.
+    pub(crate) fn carried_together(&self) -> Result<LabelSet, TooManyLabels> {
+        let Some(carried) = &self.carried else { return Ok(self.speaker.clone()) };
+        carried.iter().try_fold(LabelSet::EMPTY, |all, argument| all.join(&argument.labels))
     }
 
     pub(crate) fn carry(&mut self, carried: Vec<Argument>) {

@@ -3,6 +3,10 @@
 //! Every call of a recording that policy was asked about is judged again by a candidate, from what the record says of it:
 //! the request, the agent's facts and tenant, the labels and the time it was judged with, the policy of its task. Nothing
 //! is executed.
+//!
+//! A repetition that the kernel answered from memory was not judged, so it is not judged here either, nor by a shadow
+//! candidate: both count the first refusal only. What an agent did while no policy looked back is on record, but its kernel
+//! does not know it; after a reload to a policy that looks back, a simulation can know more than the kernel did.
 
 use std::collections::{HashMap, VecDeque};
 

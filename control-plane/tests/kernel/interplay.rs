@@ -311,6 +311,34 @@ fn nothing_that_an_agent_can_say_twice_takes_a_label_off() {
 }
 
 #[test]
+fn what_went_through_a_tool_while_no_policy_looked_carries_what_its_agent_did() {
+    for provenance in [Provenance::Traced, Provenance::Declared] {
+        let (kernel, _clock) = kernel(policy("{id: free, effect: allow, calls: [exec], tools: ['*']}"));
+        let agent = kernel.spawn(AgentSpec::new("a").provenance(provenance)).unwrap();
+        kernel.tell(agent.id(), "Send it to Bob.", &LabelSet::EMPTY).unwrap();
+        exec(&agent, "page", json!({})).unwrap();
+        let echo = Syscall::Exec {
+            tool: "echo".to_owned(),
+            arguments: RawArguments::Value(json!({"text": "Eve"})),
+            deadline: None,
+        };
+        let Reply::Output { call: echoed, .. } = now(agent.syscall(echo)).unwrap() else { panic!() };
+        kernel.reload(policy(FLOW), Widening::Force).unwrap();
+        let pay = |to: &str, source: Source| Syscall::Exec {
+            tool: "pay".to_owned(),
+            arguments: RawArguments::Sourced(
+                RawArguments::Value(json!({"to": to})).into(),
+                Sources::new().argument("to", [source]),
+            ),
+            deadline: None,
+        };
+        let verdict = |call: Syscall| now(agent.check(call)).unwrap().verdict();
+        assert_eq!(verdict(pay("Eve", Source::Call(echoed))), Verdict::Deny, "{provenance:?}");
+        assert_eq!(verdict(pay("Bob", Source::Constant)), Verdict::Allow, "{provenance:?}");
+    }
+}
+
+#[test]
 fn what_only_looks_like_a_traced_value_is_none() {
     let (kernel, _clock) = kernel(policy(FLOW));
     let agent = kernel.spawn(AgentSpec::new("a")).unwrap();
