@@ -12,8 +12,8 @@ use super::table::Agent;
 use crate::call::Reply;
 use crate::error::CallError;
 use crate::flow::{Argument, Provenance};
-use crate::policy::request::Request;
 use crate::policy::Looks;
+use crate::policy::request::Request;
 
 /// What the output of each tool carries at the least: its name as a label, and what its contract says of the whole.
 #[derive(Debug, Default)]
