@@ -7,8 +7,9 @@ use std::collections::{BTreeMap, HashSet};
 use std::error::Error;
 
 use agent_os_peer_harness::{Condition, Effect, Operation, Row, Rule, Test, Workload, command};
+use casbin::function_map::OperatorFunction;
 use casbin::rhai::{Dynamic, Map};
-use casbin::{CoreApi, DefaultModel, Enforcer, MemoryAdapter, MgmtApi, OperatorFunction};
+use casbin::{CoreApi, DefaultModel, Enforcer, MemoryAdapter, MgmtApi};
 use serde_json::Value;
 
 const MODEL: &str = "\
@@ -54,7 +55,9 @@ fn enforcer(rules: &[Rule]) -> Result<Enforcer, Box<dyn Error>> {
 fn line(rule: &Rule) -> Vec<String> {
     let (argument, test, bound) = match &rule.when {
         None => ("-", "-", "-".to_owned()),
-        Some(Condition { argument, test: Test::Prefix(prefix) }) => (argument.as_str(), PREFIX, prefix.clone()),
+        Some(Condition { argument, test: Test::Prefix(prefix) }) => {
+            (argument.as_str(), PREFIX, prefix.clone())
+        }
         Some(Condition { argument, test: Test::GreaterThan(limit) }) => {
             (argument.as_str(), ABOVE, limit.to_string())
         }
@@ -113,7 +116,8 @@ mod tests {
     use super::*;
 
     fn check(workload: &Workload) {
-        let mut asked = Asked { enforcer: enforcer(&workload.rules).unwrap(), questions: questions(workload) };
+        let mut asked =
+            Asked { enforcer: enforcer(&workload.rules).unwrap(), questions: questions(workload) };
         for (position, request) in workload.requests.iter().enumerate() {
             let meant = naive::allows(&workload.rules, request);
             assert_eq!(asked.call(position), meant, "{request:?}");
@@ -141,7 +145,8 @@ mod tests {
         workload.requests.iter_mut().for_each(|request| {
             request.arguments.insert("amount".to_owned(), json!(i64::MAX));
         });
-        let mut asked = Asked { enforcer: enforcer(&workload.rules).unwrap(), questions: questions(&workload) };
+        let mut asked =
+            Asked { enforcer: enforcer(&workload.rules).unwrap(), questions: questions(&workload) };
         assert!((0..workload.requests.len()).all(|position| !asked.call(position)));
     }
 }

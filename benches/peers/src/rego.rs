@@ -158,7 +158,8 @@ mod tests {
 
     fn check(workload: &Workload) {
         let inputs = inputs(workload).unwrap();
-        let mut interpreted = Interpreted { engine: engine(&workload.rules).unwrap(), inputs: inputs.clone() };
+        let mut interpreted =
+            Interpreted { engine: engine(&workload.rules).unwrap(), inputs: inputs.clone() };
         let mut compiled = Compiled { machine: machine(&workload.rules).unwrap(), inputs };
         for (position, request) in workload.requests.iter().enumerate() {
             let meant = naive::allows(&workload.rules, request);

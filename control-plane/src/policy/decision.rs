@@ -56,15 +56,25 @@ pub struct Decision {
     on_violation: OnViolation,
     kept: [u32; MAX_DECIDING_RULES],
     matched: usize,
-    /// Every rule that made the verdict and obliges, however many; nothing is allocated while there are few.
-    obliging: SmallVec<[u32; 2]>,
-    /// What answered instead of the rules of the snapshot.
-    engine: Option<Box<ByEngine>>,
     policy: Digest,
     generation: u64,
-    with: Vec<Decision>,
     /// Whether rules allow what only a human can.
     withheld: bool,
+    /// `None` while all of it is empty. A decision is moved several times on its way, so it stays small.
+    more: Option<Box<More>>,
+}
+
+// What is larger is copied by a call of `memcpy` instead of in place.
+const _: () = assert!(size_of::<Decision>() <= 128);
+
+/// What most decisions do not have.
+#[derive(Clone, Default)]
+struct More {
+    /// Every rule that made the verdict and obliges, however many.
+    obliging: SmallVec<[u32; 2]>,
+    /// What answered instead of the rules of the snapshot.
+    engine: Option<ByEngine>,
+    with: Vec<Decision>,
 }
 
 /// The answer of a policy engine.
@@ -91,7 +101,7 @@ impl Decision {
     }
 
     fn rule_id(&self, index: usize) -> Option<&str> {
-        match &self.engine {
+        match self.engine() {
             Some(engine) => engine.rules.get(index).map(|rule| &**rule),
             None => Some(&*self.snapshot.rule(*self.kept.get(index)?)?.id),
         }
@@ -100,7 +110,7 @@ impl Decision {
     /// How many rules made the verdict, those included that [`Decision::rules`] leaves out.
     #[must_use]
     pub fn rule_count(&self) -> usize {
-        self.engine.as_ref().map_or(self.matched, |engine| engine.rules.len())
+        self.engine().map_or(self.matched, |engine| engine.rules.len())
     }
 
     /// The first of the rules that made the verdict; `None` when nothing matched.
@@ -119,11 +129,19 @@ impl Decision {
     /// The rules that made the verdict and oblige the kernel to something, all of them, in the order of the document; and
     /// those of the other layers, since what each demands has to be met.
     pub(crate) fn obliging(&self) -> impl Iterator<Item = &Rule> + Clone {
-        self.own_obliging().chain(self.with.iter().flat_map(Self::own_obliging))
+        self.own_obliging().chain(self.with().iter().flat_map(Self::own_obliging))
     }
 
     fn own_obliging(&self) -> impl Iterator<Item = &Rule> + Clone {
-        self.obliging.iter().filter_map(|rule| self.snapshot.rule(*rule))
+        self.obliging_numbers().iter().filter_map(|rule| self.snapshot.rule(*rule))
+    }
+
+    fn obliging_numbers(&self) -> &[u32] {
+        self.more.as_ref().map_or(&[], |more| &more.obliging)
+    }
+
+    fn engine(&self) -> Option<&ByEngine> {
+        self.more.as_ref()?.engine.as_ref()
     }
 
     /// The digest of everything that answered: the whole set of layers, those that had nothing to say included.
@@ -135,7 +153,7 @@ impl Decision {
     /// The name of the policy, or of the engine, whose rules these are.
     #[must_use]
     pub fn policy_name(&self) -> &str {
-        self.engine.as_ref().map_or(&*self.snapshot.name, |engine| &*engine.name)
+        self.engine().map_or(&*self.snapshot.name, |engine| &*engine.name)
     }
 
     /// The generation of the policy set that answered, as [`crate::Kernel::reload`] counts them; zero outside of a
@@ -156,7 +174,7 @@ impl Decision {
     /// demands has to be met.
     #[must_use]
     pub fn with(&self) -> &[Self] {
-        &self.with
+        self.more.as_ref().map_or(&[], |more| &more.with)
     }
 }
 
@@ -178,12 +196,10 @@ pub(super) fn own_business(snapshot: &Arc<Snapshot>) -> Decision {
         on_violation: snapshot.on_violation,
         kept: [0; MAX_DECIDING_RULES],
         matched: 0,
-        obliging: SmallVec::new(),
-        engine: None,
         policy: snapshot.digest,
         generation: 0,
-        with: Vec::new(),
         withheld: false,
+        more: None,
     }
 }
 
@@ -195,8 +211,9 @@ pub(super) fn by_engine(
     rules: Vec<String>,
 ) -> Decision {
     let rules = rules.into_iter().map(String::into_boxed_str).collect();
-    let engine = Some(Box::new(ByEngine { name: name.into(), rules }));
-    Decision { verdict, engine, ..own_business(snapshot) }
+    let engine = Some(ByEngine { name: name.into(), rules });
+    let more = Some(Box::new(More { engine, ..More::default() }));
+    Decision { verdict, more, ..own_business(snapshot) }
 }
 
 /// Answers a question: deny over ask over allow, and deny when nothing matched.
@@ -231,12 +248,14 @@ impl Decision {
         let rank = |decision: &Self| (decision.verdict, decision.on_violation, 0 < decision.rule_count());
         let (mut head, mut tail) = if rank(&self) < rank(&other) { (other, self) } else { (self, other) };
         if head.verdict == tail.verdict || head.verdict != Verdict::Deny {
-            let with = std::mem::take(&mut tail.with);
-            for mut more in with.into_iter().chain([tail]) {
+            let with = tail.more.as_mut().map(|more| std::mem::take(&mut more.with)).unwrap_or_default();
+            for mut one in with.into_iter().chain([tail]) {
                 // What one rule demands has to be met once, however many answers it has made.
-                let digest = more.snapshot.digest;
-                more.obliging.retain(|rule| !head.obliges(digest, *rule));
-                head.with.push(more);
+                let digest = one.snapshot.digest;
+                if let Some(more) = &mut one.more {
+                    more.obliging.retain(|rule| !head.obliges(digest, *rule));
+                }
+                head.more.get_or_insert_default().with.push(one);
             }
         }
         head
@@ -250,8 +269,10 @@ impl Decision {
             self.verdict = Verdict::Deny;
             // The policy is at fault, not the agent.
             self.on_violation = OnViolation::Deny;
-            self.obliging.clear();
-            self.with.clear();
+            if let Some(more) = &mut self.more {
+                more.obliging.clear();
+                more.with.clear();
+            }
             self.withheld = true;
         }
         self
@@ -259,8 +280,10 @@ impl Decision {
 
     /// Whether a rule of the policy with this digest is among those that oblige.
     fn obliges(&self, policy: Digest, rule: u32) -> bool {
-        let own = |decision: &Self| decision.snapshot.digest == policy && decision.obliging.contains(&rule);
-        own(self) || self.with.iter().any(own)
+        let own = |decision: &Self| {
+            decision.snapshot.digest == policy && decision.obliging_numbers().contains(&rule)
+        };
+        own(self) || self.with().iter().any(own)
     }
 
     /// The same answer, as that of a whole set.
@@ -279,7 +302,9 @@ impl Decision {
     fn take(&mut self, number: u32, rule: &Rule) {
         if self.matched == 0 || self.verdict < rule.effect {
             self.matched = 0;
-            self.obliging.clear();
+            if let Some(more) = &mut self.more {
+                more.obliging.clear();
+            }
             self.verdict = rule.effect;
             self.on_violation = rule.on_violation;
         }
@@ -287,7 +312,7 @@ impl Decision {
             *place = number;
         }
         if rule.obliges() {
-            self.obliging.push(number);
+            self.more.get_or_insert_default().obliging.push(number);
         }
         self.matched += 1;
         self.on_violation = self.on_violation.max(rule.on_violation);
