@@ -50,8 +50,7 @@ impl Assistant {
         let Some(step) = self.plan.pop_front() else { return false };
         let answer = match step {
             Step::Exec { tool, arguments } => {
-                let text = arguments.to_string().replace("$NOTES", &self.notes.escape_default().to_string());
-                let arguments = RawArguments::Json(text.into());
+                let arguments = RawArguments::Json(with_notes(&arguments, &self.notes).into());
                 let call = Syscall::Exec { tool, arguments, deadline: None };
                 self.agent.syscall(call).await.map(|reply| match reply {
                     agent_control_plane::call::Reply::Output { output, .. } => output.value().clone(),
@@ -96,6 +95,26 @@ impl Assistant {
             .collect();
         for step in orders.into_iter().rev() {
             self.plan.push_front(step);
+        }
+    }
+}
+
+/// The text of the arguments, as a model writes them, with the notes where the order asks for them.
+fn with_notes(arguments: &Value, notes: &str) -> String {
+    let quoted = Value::from(notes).to_string();
+    let inner = quoted.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or_default();
+    arguments.to_string().replace("$NOTES", inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn notes_of_any_text_leave_the_arguments_json() {
+        for notes in ["it's \"fine\"\n\\ \u{1}\t", "ends with a quote\"", ""] {
+            let text = with_notes(&json!({"body": "$NOTES", "to": "x"}), notes);
+            assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), json!({"body": notes, "to": "x"}));
         }
     }
 }
