@@ -13,7 +13,7 @@ use crate::call::Reply;
 use crate::error::CallError;
 use crate::flow::{Argument, Provenance};
 use crate::policy::Looks;
-use crate::policy::request::Request;
+use crate::policy::request::{Carried, Request};
 use crate::recorder::Body;
 
 /// What the output of each tool carries at the least: its name as a label, and what its contract says of the whole.
@@ -53,7 +53,7 @@ impl ToolLabels {
 
 impl Inner {
     /// Finds out what the arguments of a call carry: nothing, if the agent has read nothing that carries a label. Where no
-    /// policy looks at them, together they carry what the agent does, which is what a later policy finds.
+    /// policy looks at them, no more is kept than that they carry what the agent does at the most.
     pub(crate) fn find_out(&self, agent: &Agent, turn: &State, request: &mut Request, one_by_one: bool) {
         let Some(run) = request.tool_call() else { return };
         run.spoken_under(&turn.labels);
@@ -88,21 +88,28 @@ impl Inner {
         &self,
         agent: &Agent,
         tool: &ToolId,
-        arguments: &LabelSet,
+        arguments: Carried,
         result: Result<Reply, CallError>,
     ) -> Result<Reply, CallError> {
         let Some(contract) = self.tools.get(tool) else { return result };
         match result {
             Ok(Reply::Output { output, call, .. }) => {
-                let labels = self.tool_labels.carried(contract, Some(output.value()))?.join(arguments)?;
+                let traced = agent.provenance == Provenance::Traced && self.looks(agent).at_arguments;
+                let arguments = match arguments {
+                    Carried::Found(labels) => labels,
+                    // What is remembered of this answer may be all that a later policy has to go by.
+                    Carried::AtMost(labels) if traced || agent.provenance == Provenance::Declared => labels,
+                    // The agent carries them as it is.
+                    Carried::AtMost(_) => LabelSet::EMPTY,
+                };
+                let labels = self.tool_labels.carried(contract, Some(output.value()))?.join(&arguments)?;
                 let mut turn = agent.turn.lock();
                 turn.take_up(&labels)?;
                 match agent.provenance {
-                    Provenance::Coarse => {}
-                    Provenance::Traced if self.looks(agent).at_arguments => {
-                        hear_output(&mut turn, contract, output.value(), &labels, arguments);
+                    Provenance::Traced if traced => {
+                        hear_output(&mut turn, contract, output.value(), &labels, &arguments);
                     }
-                    Provenance::Traced => {}
+                    Provenance::Coarse | Provenance::Traced => {}
                     Provenance::Declared => turn.origins.answered(call, &labels),
                 }
                 drop(turn);

@@ -70,7 +70,7 @@ impl Inner {
             Ok(Reply::Output { output: run.await?, labels: LabelSet::EMPTY, call })
         });
         let result = self.watch(agent, intent, deadline, Some(canceller), service).await;
-        self.join_output(agent, &tool, &carried, result)
+        self.join_output(agent, &tool, carried, result)
     }
 
     /// Does what one of the kernel's own tools is for, on the consent it was given.

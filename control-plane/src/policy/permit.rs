@@ -7,11 +7,11 @@
 use std::future::Future;
 use std::time::Duration;
 
-use agent_primitives::{LabelSet, TicketId, TooManyLabels, ToolId, Verdict};
+use agent_primitives::{TicketId, TooManyLabels, ToolId, Verdict};
 use agent_tool_registry::{CallContext, Output, Registry, ToolError};
 
 use super::request::{
-    AwaitSignal, ChangeMask, CloseFile, ExitWith, Job, Needs, OpenFile, ReadFile, Request, RunTool,
+    AwaitSignal, Carried, ChangeMask, CloseFile, ExitWith, Job, Needs, OpenFile, ReadFile, Request, RunTool,
     SendSignal, WriteFile,
 };
 use super::{Decision, OnViolation, RuleLimit, Standing};
@@ -67,7 +67,7 @@ impl Permit<RunTool> {
     }
 
     /// What its arguments carry together.
-    pub(crate) fn carried(&self) -> Result<LabelSet, TooManyLabels> {
+    pub(crate) fn carried(&self) -> Result<Carried, TooManyLabels> {
         self.request.carried_together()
     }
 

@@ -122,6 +122,15 @@ pub(crate) struct RunTool {
     speaker: LabelSet,
 }
 
+/// What the arguments of a call carry together.
+#[derive(Debug)]
+pub(crate) enum Carried {
+    /// As was found out of each.
+    Found(LabelSet),
+    /// No more than the agent did; no policy looked at them one by one.
+    AtMost(LabelSet),
+}
+
 impl RunTool {
     /// Prepares a tool for arguments that fit its schema.
     pub(crate) fn prepare(
@@ -177,10 +186,12 @@ impl RunTool {
         self.carried = None;
     }
 
-    /// What the arguments carry together: all that the agent did, where nobody found out what each one does.
-    pub(crate) fn carried_together(&self) -> Result<LabelSet, TooManyLabels> {
-        let Some(carried) = &self.carried else { return Ok(self.speaker.clone()) };
-        carried.iter().try_fold(LabelSet::EMPTY, |all, argument| all.join(&argument.labels))
+    /// What the arguments carry together.
+    pub(crate) fn carried_together(&self) -> Result<Carried, TooManyLabels> {
+        let Some(carried) = &self.carried else { return Ok(Carried::AtMost(self.speaker.clone())) };
+        let together =
+            carried.iter().try_fold(LabelSet::EMPTY, |all, argument| all.join(&argument.labels))?;
+        Ok(Carried::Found(together))
     }
 
     pub(crate) fn carry(&mut self, carried: Vec<Argument>) {
