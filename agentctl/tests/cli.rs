@@ -364,11 +364,14 @@ fn the_table_of_a_replay_is_narrow_and_its_columns_are_explained() {
     }
 }
 
-/// Where the public set lies; `None`, and a word about it, where it is not.
+/// Where the public set lies, which is nobody's to commit; `None`, and a word about it, where it is not. Whoever names a
+/// folder means it to be there.
 fn public_set() -> Option<PathBuf> {
-    let data = std::env::var("AGENT_OS_DATA").unwrap_or_else(|_| "../../shared/data".to_owned());
+    let named = std::env::var("AGENT_OS_DATA");
+    let data = named.as_deref().unwrap_or("../../shared/data");
     let data = Path::new(env!("CARGO_MANIFEST_DIR")).join(data).join("agentdojo");
     let there = data.exists();
+    assert!(there || named.is_err(), "`{}` is not there", data.display());
     if !there {
         let _ = writeln!(std::io::stderr(), "not run: `{}` is not there", data.display());
     }
