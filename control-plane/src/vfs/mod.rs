@@ -20,8 +20,8 @@ mod path;
 mod relative;
 
 pub use backend::{
-    Answer, Content, Entry, Kind, Listing, Memory, MemoryBackend, Page, Projection, Quota, Stat, Usage,
-    Version, Write, WriteMode, Written,
+    Answer, Content, Entry, Hit, Kind, Listing, Memory, MemoryBackend, Page, Projection, Quota, Search, Stat,
+    Usage, Version, Write, WriteMode, Written,
 };
 #[cfg(unix)]
 pub use backend::{Directory, DirectoryError};

@@ -10,7 +10,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 
-use agent_primitives::{Digest, LabelSet};
+use agent_primitives::{Digest, LabelSet, Timestamp};
 use bytes::Bytes;
 
 use super::{RelPath, VfsError};
@@ -72,6 +72,15 @@ pub trait MemoryBackend: fmt::Debug + Send + Sync {
     /// # Errors
     /// `NotFound`; `NotDirectory` when a file lies on the way; or a failure of the store.
     fn stat<'a>(&'a self, path: RelPath<'a>) -> Answer<'a, Stat>;
+
+    /// The files below a directory that fit a query best, the best first. A store that cannot search leaves this out.
+    ///
+    /// # Errors
+    /// `NotSupported` when the store cannot search; `NotFound`; `NotDirectory` for a file; or a failure of the store.
+    fn search<'a>(&'a self, path: RelPath<'a>, query: Search<'a>) -> Answer<'a, Vec<Hit>> {
+        let _ = (path, query);
+        Box::pin(async { Err(VfsError::NotSupported) })
+    }
 }
 
 /// Which state of a file this is. Two states of one file never share a version, a state that was removed and written
@@ -122,6 +131,8 @@ pub struct Write {
     pub labels: LabelSet,
     /// The version the file must be in, if that matters.
     pub expected: Option<Version>,
+    /// When the file ceases to exist, by the store's clock; `None` for never. A write sets it anew, whatever it was.
+    pub expires: Option<Timestamp>,
     /// How much the store may hold after the write, all files taken together.
     pub quota: Quota,
 }
@@ -130,13 +141,20 @@ impl Write {
     /// A write of `data`, which carries `labels`, whatever version the file is in.
     #[must_use]
     pub const fn new(mode: WriteMode, data: Bytes, labels: LabelSet, quota: Quota) -> Self {
-        Self { mode, data, labels, expected: None, quota }
+        Self { mode, data, labels, expected: None, expires: None, quota }
     }
 
     /// The same write on the condition that the file is in version `expected`, if one is given.
     #[must_use]
     pub const fn expecting(mut self, expected: Option<Version>) -> Self {
         self.expected = expected;
+        self
+    }
+
+    /// The same write of a file that ceases to exist at `expires`, if that is given.
+    #[must_use]
+    pub const fn expiring(mut self, expires: Option<Timestamp>) -> Self {
+        self.expires = expires;
         self
     }
 
@@ -236,19 +254,28 @@ pub struct Stat {
     pub version: Option<Version>,
     /// What it carries: its content and its name, in the case of a directory the name alone.
     pub labels: LabelSet,
+    /// When it ceases to exist; `None` for never, and for a directory.
+    pub expires: Option<Timestamp>,
 }
 
 impl Stat {
     /// A file.
     #[must_use]
     pub const fn file(size: u64, version: Version, labels: LabelSet) -> Self {
-        Self { kind: Kind::File, size, version: Some(version), labels }
+        Self { kind: Kind::File, size, version: Some(version), labels, expires: None }
+    }
+
+    /// The same file, which ceases to exist at `expires`, if that is given.
+    #[must_use]
+    pub const fn expiring(mut self, expires: Option<Timestamp>) -> Self {
+        self.expires = expires;
+        self
     }
 
     /// A directory.
     #[must_use]
     pub const fn directory(labels: LabelSet) -> Self {
-        Self { kind: Kind::Directory, size: 0, version: None, labels }
+        Self { kind: Kind::Directory, size: 0, version: None, labels, expires: None }
     }
 }
 
@@ -303,5 +330,45 @@ impl Listing {
     #[must_use]
     pub const fn new(entries: Vec<Entry>, next: Option<String>) -> Self {
         Self { entries, next }
+    }
+}
+
+/// What to look for below a directory.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Search<'a> {
+    /// The query, in words.
+    pub text: &'a str,
+    /// At most this many hits.
+    pub limit: usize,
+}
+
+impl<'a> Search<'a> {
+    /// At most `limit` hits for `text`, but no fewer than one.
+    #[must_use]
+    pub const fn new(text: &'a str, limit: usize) -> Self {
+        Self { text, limit: if limit == 0 { 1 } else { limit } }
+    }
+}
+
+/// A file that fits a query.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Hit {
+    /// Where it is, below the directory that was searched.
+    pub path: String,
+    /// How well it fits; comparable among the hits of one search only.
+    pub score: f64,
+    /// The content, or the part of it that fits.
+    pub text: String,
+    /// What the file carries.
+    pub labels: LabelSet,
+}
+
+impl Hit {
+    /// The file at `path`, which fits by `score`: `text` of it, which carries `labels`.
+    #[must_use]
+    pub const fn new(path: String, score: f64, text: String, labels: LabelSet) -> Self {
+        Self { path, score, text, labels }
     }
 }
