@@ -87,7 +87,7 @@ pub(crate) struct Inner {
     table: Table,
     accounts: AccountTable,
     mode: Mutex<Mode>,
-    /// Numbers calls and lives of agents. Goes on from the record's length, so that numbers do not repeat in it.
+    /// Numbers the lives of agents. Goes on from the record's length, so that numbers do not repeat in it.
     numbers: AtomicU64,
     /// Set when a shutdown begins: from then on no agent is started.
     closing: AtomicBool,
@@ -246,7 +246,7 @@ impl Inner {
         self.down.get().cloned().unwrap_or(State::Running)
     }
 
-    /// The number of the next call, or of the next life of an agent.
+    /// The number of the next life of an agent.
     pub(crate) fn next_number(&self) -> u64 {
         self.numbers.fetch_add(1, Ordering::Relaxed)
     }

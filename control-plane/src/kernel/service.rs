@@ -90,7 +90,8 @@ impl Inner {
 
     pub(crate) fn send_signal(&self, sender: &Agent, permit: Permit<SendSignal>) -> Result<Reply, CallError> {
         let SendSignal { to, signal, reason } = permit.redeem();
-        let receiver = self.table.live(to.as_str());
+        // Another tenant's agent is like one that does not exist.
+        let receiver = self.table.live(to.as_str()).filter(|receiver| receiver.tenant == sender.tenant);
         let receiver = receiver.ok_or_else(|| SignalError::NoSuchAgent(to.to_string()))?;
         self.raise(&receiver, signal, Actor::Agent(sender.id.as_str()), &reason)?;
         Ok(Reply::Done)

@@ -132,6 +132,8 @@ pub(crate) struct Agent {
     pub(crate) failing: AtomicBool,
     /// Calls made after the end that were still written down.
     postmortem: AtomicU32,
+    /// How many calls it has made. A count of its own: from a common one it could tell what others do.
+    calls: AtomicU64,
 }
 
 impl Agent {
@@ -160,7 +162,13 @@ impl Agent {
             status: OnceLock::new(),
             failing: AtomicBool::new(false),
             postmortem: AtomicU32::new(0),
+            calls: AtomicU64::new(0),
         }
+    }
+
+    /// The number of its next call, from 1.
+    pub(crate) fn next_call(&self) -> u64 {
+        self.calls.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     pub(crate) fn source(&self) -> Source<'_> {

@@ -30,7 +30,8 @@ pub struct Event<'a> {
     pub agent: &'a str,
     /// Which life of that name.
     pub generation: u64,
-    /// Number of the call this belongs to; 0 when it belongs to none. Intent and outcome share it.
+    /// Number of the call this belongs to, among those of this life of its agent; 0 when it belongs to none. Intent and
+    /// outcome share it.
     pub call: u64,
     /// What happened.
     #[serde(borrow)]

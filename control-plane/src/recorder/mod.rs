@@ -184,7 +184,7 @@ impl FlightRecorder {
             other => other?,
         };
         if let Some(trail) = trail {
-            trail.push(appended.seq, &bytes);
+            trail.push(&bytes);
         }
         Ok(Recorded { seq: appended.seq })
     }
