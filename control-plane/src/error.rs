@@ -251,6 +251,12 @@ pub enum InvalidCall {
         /// Its bound.
         limit: u64,
     },
+    /// A time to live that is none: zero, too long, or of a file that is removed.
+    #[error("a file that is written lives longer than nothing and at most {days} days")]
+    Ttl {
+        /// The bound.
+        days: u64,
+    },
     /// A signal that cannot be held back.
     #[error("{signal} cannot be masked or awaited")]
     Unmaskable {
@@ -278,6 +284,7 @@ impl InvalidCall {
         match self {
             Self::Path { .. } => "AK0430",
             Self::OtherTree { .. } => "AK0431",
+            Self::Ttl { .. } => "AK0432",
             Self::Name { .. } => "AK0905",
             Self::Tool(error) => error.code(),
             Self::File(error) => error.code(),

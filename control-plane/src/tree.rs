@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use agent_primitives::{AgentId, TenantId};
+use agent_primitives::{AgentId, Clock, TenantId, Timer};
 use bytes::Bytes;
 
 use crate::kernel::Footing;
@@ -26,6 +26,7 @@ pub(crate) fn standard(
     tenant: Option<&TenantId>,
     footing: &Arc<Footing>,
     trail: &Arc<Trail>,
+    timer: &Arc<dyn Timer>,
 ) -> Result<[Mount; 3], BadPath> {
     let (agent, tenant, trail) = (agent.clone(), tenant.cloned(), Arc::clone(trail));
     let (now, past) = (Arc::clone(footing), Arc::clone(footing));
@@ -35,7 +36,7 @@ pub(crate) fn standard(
     Ok([
         Mount::new(
             VfsPath::parse("/mem/working")?,
-            Arc::new(Memory::new()),
+            Arc::new(Memory::new().clock(Arc::clone(timer) as Arc<dyn Clock>)),
             Access::ReadWrite(WORKING_MEMORY),
         ),
         Mount::new(

@@ -227,10 +227,12 @@ impl Kernel {
             task.check_tools(inner.tools.iter().map(ToolContract::id))?;
         }
         let (trail, footing) = (Arc::new(Trail::default()), Arc::new(Footing::new(&inner.policies, task)));
-        let standard = tree::standard(&id, tenant.as_ref(), &footing, &trail).map_err(SpawnError::Tree)?;
+        let standard =
+            tree::standard(&id, tenant.as_ref(), &footing, &trail, &inner.timer).map_err(SpawnError::Tree)?;
         let taken = |mount: &Mount| mounts.iter().any(|own| own.point() == mount.point());
         let standard: Vec<Mount> = standard.into_iter().filter(|mount| !taken(mount)).collect();
-        let files = Files::new(standard.into_iter().chain(mounts)).map_err(SpawnError::Mount)?;
+        let files = Files::new(standard.into_iter().chain(mounts), Arc::clone(&inner.timer));
+        let files = files.map_err(SpawnError::Mount)?;
         let (shown, starts_with) = (tenant.clone(), labels.clone());
         let accounts = inner.accounts.of(&id, tenant.as_ref(), inner.timer.monotonic());
         let accounts = accounts.map_err(|_full| CallError::TooManyAccounts { limit: super::MAX_ACCOUNTS })?;

@@ -16,7 +16,7 @@ use crate::question::CallKind;
 use crate::vfs::OpenFlags;
 
 /// Version of the encoding; the first byte of every event.
-pub const EVENT_VERSION: u8 = 2;
+pub const EVENT_VERSION: u8 = 3;
 
 /// One event. Borrows from the request when written and from the record when read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -285,6 +285,8 @@ pub enum Request<'a> {
         offset: Option<u64>,
         /// Most bytes.
         length: u64,
+        /// The words that were looked for below the path, and how many hits were asked for at most.
+        query: Option<(&'a str, u64)>,
     },
     /// Write.
     Write {
@@ -302,6 +304,8 @@ pub enum Request<'a> {
         bytes: u64,
         /// Digest of the bytes.
         digest: Digest,
+        /// How long the file was to exist, in microseconds, if said.
+        ttl: Option<u64>,
     },
     /// Open.
     Open {
@@ -540,13 +544,15 @@ impl Request<'_> {
 
     fn to_json(&self) -> Value {
         match self {
-            Self::Read { path, descriptor, offset, length } => {
-                json!({"path": path, "descriptor": descriptor, "offset": offset, "length": length})
+            Self::Read { path, descriptor, offset, length, query } => {
+                let (words, hits) = query.unzip();
+                json!({"path": path, "descriptor": descriptor, "offset": offset, "length": length,
+                    "query": words, "hits": hits})
             }
-            Self::Write { path, mode, descriptor, offset, expected, bytes, digest } => {
+            Self::Write { path, mode, descriptor, offset, expected, bytes, digest, ttl } => {
                 let expected = expected.map(|version| version.to_string());
                 json!({"path": path, "mode": mode, "descriptor": descriptor, "offset": offset,
-                    "expected": expected, "bytes": bytes, "digest": digest.to_string()})
+                    "expected": expected, "bytes": bytes, "digest": digest.to_string(), "ttl_micros": ttl})
             }
             Self::Open { path, flags } => json!({"path": path, "flags": flags}),
             Self::Close { descriptor } => json!({"descriptor": descriptor}),

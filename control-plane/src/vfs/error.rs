@@ -136,7 +136,7 @@ pub struct PathError {
 }
 
 impl PathError {
-    pub(super) fn at(path: &VfsPath, error: VfsError) -> Self {
+    pub(crate) fn at(path: &VfsPath, error: VfsError) -> Self {
         Self { error, path: Some(path.clone()) }
     }
 

@@ -17,6 +17,7 @@ mod listing;
 mod mount;
 mod namespace;
 mod path;
+mod query;
 mod relative;
 
 pub use backend::{
@@ -28,6 +29,8 @@ pub use backend::{Directory, DirectoryError};
 pub use descriptor::{Descriptor, MAX_OPEN, OpenFlags};
 pub use error::{PathError, VfsError};
 pub use mount::{Access, MAX_MOUNTS, Mount};
-pub use namespace::{MAX_TRANSFER, Namespace, Read};
+pub use namespace::{Found, MAX_HIT_TEXT, MAX_TRANSFER, Namespace, Read};
 pub use path::{BadPath, MAX_PATH_BYTES, MAX_SEGMENT_BYTES, MAX_SEGMENTS, VfsPath};
+pub use query::{DEFAULT_HITS, MAX_HITS, MAX_QUERY_BYTES};
+pub(crate) use query::{Query, encode_query};
 pub use relative::RelPath;
