@@ -23,6 +23,24 @@ async fn directory(clock: Arc<dyn Clock>) -> Guarded<Directory, TempDir> {
 backend_conformance!(mod in_memory, memory, [files, names, large, quota, versions, labels, expiry, no_search]);
 backend_conformance!(mod in_a_directory, directory, [files, names, large, quota, versions, labels, expiry, no_search]);
 
+#[cfg(feature = "redb")]
+mod redb {
+    use std::sync::Arc;
+
+    use agent_control_plane::backend_conformance;
+    use agent_control_plane::testing::conformance::Guarded;
+    use agent_control_plane::vfs::Redb;
+    use agent_primitives::Clock;
+    use tempfile::TempDir;
+
+    async fn database(clock: Arc<dyn Clock>) -> Guarded<Redb, TempDir> {
+        let folder = tempfile::tempdir().unwrap();
+        Guarded::new(Redb::open(folder.path().join("files.redb")).unwrap().clock(clock), folder)
+    }
+
+    backend_conformance!(mod in_a_database, database, [files, names, large, quota, versions, labels, expiry, no_search]);
+}
+
 #[test]
 fn a_projection_reads_like_any_store() {
     let files = BTreeMap::from([

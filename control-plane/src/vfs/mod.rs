@@ -26,6 +26,8 @@ pub use backend::{
 };
 #[cfg(unix)]
 pub use backend::{Directory, DirectoryError};
+#[cfg(feature = "redb")]
+pub use backend::{Redb, RedbError};
 pub use descriptor::{Descriptor, MAX_OPEN, OpenFlags};
 pub use error::{PathError, VfsError};
 pub use mount::{Access, MAX_MOUNTS, Mount};

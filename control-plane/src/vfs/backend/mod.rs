@@ -1,11 +1,15 @@
 //! What a store must do to be mounted, and the stores that come with the kernel.
 
+#[cfg(any(unix, feature = "redb"))]
+mod blocking;
 #[cfg(unix)]
 mod directory;
 mod ends;
 mod memory;
 mod projection;
 mod quota;
+#[cfg(feature = "redb")]
+mod redb;
 
 use std::fmt;
 use std::future::Future;
@@ -21,6 +25,8 @@ pub use directory::{Directory, DirectoryError};
 pub use memory::Memory;
 pub use projection::Projection;
 pub use quota::{Quota, Usage};
+#[cfg(feature = "redb")]
+pub use redb::{Redb, RedbError};
 
 /// What the methods of a [`MemoryBackend`] return. Nothing happens before it is polled.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, VfsError>> + Send + 'a>>;
