@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use agent_control_plane::backend_conformance;
 use agent_control_plane::testing::conformance::{Guarded, hold, reading};
-use agent_control_plane::vfs::{Directory, Memory, Projection};
+use agent_control_plane::vfs::{Directory, Memory, Projection, Semantic};
 use agent_primitives::Clock;
 use bytes::Bytes;
 use tempfile::TempDir;
@@ -20,6 +20,11 @@ async fn directory(clock: Arc<dyn Clock>) -> Guarded<Directory, TempDir> {
     Guarded::new(Directory::open(folder.path()).unwrap().clock(clock), folder)
 }
 
+async fn semantic(clock: Arc<dyn Clock>) -> Semantic {
+    Semantic::new(Arc::new(memory(clock).await))
+}
+
+backend_conformance!(mod semantic_over_memory, semantic, [files, names, large, quota, versions, labels, expiry, search]);
 backend_conformance!(mod in_memory, memory, [files, names, large, quota, versions, labels, expiry, no_search]);
 backend_conformance!(mod in_a_directory, directory, [files, names, large, quota, versions, labels, expiry, no_search]);
 

@@ -21,8 +21,8 @@ mod query;
 mod relative;
 
 pub use backend::{
-    Answer, Content, Entry, Hit, Kind, Listing, Memory, MemoryBackend, Page, Projection, Quota, Search, Stat,
-    Usage, Version, Write, WriteMode, Written,
+    Answer, Content, Entry, Hit, Kind, Listing, MAX_DOCUMENT_BYTES, MAX_DOCUMENTS, Memory, MemoryBackend,
+    Page, Projection, Quota, Search, Semantic, Stat, Usage, Version, Write, WriteMode, Written,
 };
 #[cfg(unix)]
 pub use backend::{Directory, DirectoryError};

@@ -10,6 +10,7 @@ mod projection;
 mod quota;
 #[cfg(feature = "redb")]
 mod redb;
+mod semantic;
 
 use std::fmt;
 use std::future::Future;
@@ -27,6 +28,7 @@ pub use projection::Projection;
 pub use quota::{Quota, Usage};
 #[cfg(feature = "redb")]
 pub use redb::{Redb, RedbError};
+pub use semantic::{MAX_DOCUMENT_BYTES, MAX_DOCUMENTS, Semantic};
 
 /// What the methods of a [`MemoryBackend`] return. Nothing happens before it is polled.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, VfsError>> + Send + 'a>>;
