@@ -21,8 +21,9 @@ mod query;
 mod relative;
 
 pub use backend::{
-    Answer, Content, Entry, Hit, Kind, Listing, MAX_DOCUMENT_BYTES, MAX_DOCUMENTS, Memory, MemoryBackend,
-    Page, Projection, Quota, Search, Semantic, Stat, Usage, Version, Write, WriteMode, Written,
+    Answer, Content, Entry, Episodic, EpisodicError, Hit, Kind, Listing, MAX_DOCUMENT_BYTES, MAX_DOCUMENTS,
+    MAX_EPISODE_BYTES, MAX_EPISODES, Memory, MemoryBackend, Page, Projection, Quota, Search, Semantic, Stat,
+    Usage, Version, Write, WriteMode, Written,
 };
 #[cfg(unix)]
 pub use backend::{Directory, DirectoryError};

@@ -5,6 +5,7 @@ mod blocking;
 #[cfg(unix)]
 mod directory;
 mod ends;
+mod episodic;
 mod memory;
 mod projection;
 mod quota;
@@ -23,6 +24,7 @@ use super::{RelPath, VfsError};
 
 #[cfg(unix)]
 pub use directory::{Directory, DirectoryError};
+pub use episodic::{Episodic, EpisodicError, MAX_EPISODE_BYTES, MAX_EPISODES};
 pub use memory::Memory;
 pub use projection::Projection;
 pub use quota::{Quota, Usage};
