@@ -73,6 +73,18 @@ pub enum CallError {
 }
 
 impl CallError {
+    /// The name POSIX gave the error and the number programs know it by on Linux; `None` for what POSIX has no word for.
+    #[must_use]
+    pub const fn posix(&self) -> Option<(&'static str, i32)> {
+        match self {
+            Self::File(error) => Some((error.name(), error.errno())),
+            Self::Dead(_) => Some(("ESRCH", 3)),
+            Self::Interrupted => Some(("EINTR", 4)),
+            Self::Timeout => Some(("ETIMEDOUT", 110)),
+            _ => None,
+        }
+    }
+
     /// Stable code, one per kind of failure.
     #[must_use]
     pub fn code(&self) -> &'static str {

@@ -20,7 +20,8 @@ pub(crate) fn tells_own_past(path: &VfsPath) -> bool {
     path.segments().next() == AUDIT.strip_prefix('/')
 }
 
-/// The standard mounts.
+/// The standard mounts. What an agent is to remember beyond its own life is for the host to keep, so `/mem/episodic`,
+/// `/mem/semantic` and `/mem/procedural` are there only where the host mounts a store.
 pub(crate) fn standard(
     agent: &AgentId,
     tenant: Option<&TenantId>,

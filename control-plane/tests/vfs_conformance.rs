@@ -6,9 +6,12 @@ use std::sync::Arc;
 
 use agent_control_plane::backend_conformance;
 use agent_control_plane::testing::conformance::{Guarded, hold, reading};
-use agent_control_plane::vfs::{Directory, Memory, Projection, Semantic};
-use agent_primitives::Clock;
+use agent_control_plane::vfs::{
+    Directory, Episodic, Memory, MemoryBackend, Projection, Quota, RelPath, Semantic, Write, WriteMode,
+};
+use agent_primitives::{Clock, LabelSet};
 use bytes::Bytes;
+use emk::{Ledger, LedgerId, LedgerOptions, MemoryLimits, MemoryStore};
 use tempfile::TempDir;
 
 async fn memory(clock: Arc<dyn Clock>) -> Memory {
@@ -60,6 +63,29 @@ fn a_projection_reads_like_any_store() {
                 let data = Bytes::from(data);
                 projection.file(&name, move || Ok(data.clone())).unwrap()
             })
+        },
+        async |store| reading::holds(store, &expected).await,
+    );
+}
+
+#[test]
+fn episodes_read_like_any_store() {
+    let episode = |goal: &str| {
+        let episode = serde_json::json!({"goal": goal, "action": "", "result": "", "reflection": ""});
+        episode.to_string().into_bytes()
+    };
+    let files = BTreeMap::from(["b.json", "a.json", "a b.json"].map(|name| (name.to_owned(), episode(name))));
+    let expected = files.clone();
+    hold(
+        async |_clock| {
+            let store = MemoryStore::new(LedgerId::new("episodes").unwrap(), MemoryLimits::default());
+            let store = Episodic::open(Ledger::open(store, LedgerOptions::default()).unwrap()).unwrap();
+            for (name, data) in files {
+                let quota = Quota { bytes: 1 << 20, files: 10 };
+                let write = Write::new(WriteMode::CreateNew, data.into(), LabelSet::EMPTY, quota);
+                store.write(RelPath::parse(&name).unwrap(), write).await.unwrap();
+            }
+            store
         },
         async |store| reading::holds(store, &expected).await,
     );
