@@ -19,3 +19,4 @@ mod reload;
 mod road;
 mod shadow;
 mod signals;
+mod states;
