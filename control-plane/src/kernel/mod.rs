@@ -20,6 +20,7 @@ mod running;
 mod service;
 mod shadow;
 mod shutdown;
+mod stateless;
 mod syscall;
 pub(crate) mod table;
 
@@ -47,6 +48,7 @@ pub(crate) use running::panic_text;
 pub use service::{FILE_DEADLINE, MAX_AWAIT};
 pub use shadow::{Divergence, MAX_DIVERGENCES, ShadowReport};
 pub use shutdown::ShutdownReport;
+pub use stateless::{Deed, JudgeContext, Judgement, MAX_PAST};
 pub use table::{AgentState, ExitStatus, MAX_AGENTS, MAX_ZOMBIES};
 
 use self::accounts::AccountTable;

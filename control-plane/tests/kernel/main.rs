@@ -12,6 +12,7 @@ mod declassify;
 mod flow;
 mod host;
 mod interplay;
+mod judge;
 mod limits;
 mod loops;
 mod recording;
