@@ -153,7 +153,7 @@ impl Kernel {
     /// As for [`Kernel::reload`].
     pub fn shadow(&self, candidate: impl Into<PolicySet>) -> Result<(), ReloadError> {
         let (inner, candidate) = (&self.inner, candidate.into());
-        inner.running()?;
+        inner.up()?;
         inner.acceptable(&candidate).map_err(|error| inner.refused_policy(error))?;
         inner.host_action(&format!("judges by the candidate {} too", candidate.digest()))?;
         inner.shadow.store(Some(Arc::new(Shadow::new(candidate))));
@@ -182,7 +182,7 @@ impl Kernel {
     /// There is no candidate, and as for [`Kernel::reload`]; the candidate is judged on then.
     pub fn promote(&self, widening: Widening) -> Result<u64, ReloadError> {
         let inner = &self.inner;
-        inner.running()?;
+        inner.up()?;
         let shadow = inner.shadow.load_full().ok_or(ReloadError::NoCandidate)?;
         let generation = inner.replace(shadow.set.clone(), widening)?;
         // A candidate that took its place meanwhile stays.

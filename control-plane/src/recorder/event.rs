@@ -230,6 +230,18 @@ pub enum Body<'a> {
         #[serde(borrow)]
         past: Option<Vec<Deed<'a>>>,
     },
+    /// Something that no promise rests on is impaired.
+    Impaired {
+        /// What: a word of [`crate::kernel::Part`].
+        part: &'a str,
+        /// Why.
+        reason: &'a str,
+    },
+    /// What was impaired no longer is.
+    Mended {
+        /// What.
+        part: &'a str,
+    },
 }
 
 /// Something that a host says an agent has done.
@@ -523,6 +535,8 @@ impl Event<'_> {
                 extend(&mut line, json!({"facts": embedded(facts), "tenant": tenant, "past": past}));
                 line
             }
+            Body::Impaired { part, reason } => json!({"kind": "impaired", "part": part, "reason": reason}),
+            Body::Mended { part } => json!({"kind": "mended", "part": part}),
         };
         extend(
             &mut line,
@@ -556,6 +570,8 @@ impl Event<'_> {
             Body::Repeated { .. } => "repeated",
             Body::Reload { .. } => "reload",
             Body::Judged { .. } => "judged",
+            Body::Impaired { .. } => "impaired",
+            Body::Mended { .. } => "mended",
         }
     }
 }
