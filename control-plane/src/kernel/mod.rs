@@ -7,6 +7,8 @@ mod agents;
 mod approvals;
 mod border;
 mod builder;
+#[cfg(feature = "control")]
+mod census;
 mod charge;
 mod consent;
 pub(crate) mod files;
@@ -182,6 +184,24 @@ impl Kernel {
     #[expect(clippy::must_use_candidate, reason = "called for its effect; the count is news")]
     pub fn kill_all(&self, reason: &str) -> usize {
         self.inner.kill_all(reason, Actor::Host)
+    }
+}
+
+#[cfg(feature = "control")]
+impl Kernel {
+    pub(crate) fn inner(&self) -> &Inner {
+        &self.inner
+    }
+}
+
+#[cfg(feature = "control")]
+impl Inner {
+    pub(crate) fn monotonic(&self) -> Monotonic {
+        self.timer.monotonic()
+    }
+
+    pub(crate) fn sleep(&self, rest: Duration) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>> {
+        self.timer.sleep_until(self.timer.monotonic().after(rest))
     }
 }
 

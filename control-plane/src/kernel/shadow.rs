@@ -10,6 +10,7 @@ use agent_primitives::{AgentId, Digest, Verdict};
 use super::policies::{Footing, ReloadError, Widening};
 use super::running::panic_text;
 use super::{Inner, Kernel};
+use crate::error::CallError;
 use crate::policy::permit::Judged;
 use crate::policy::{Decision, Looks, PolicySet, Standing};
 use crate::question::Caller;
@@ -204,8 +205,8 @@ impl Inner {
         }
     }
 
-    fn host_action(&self, action: &str) -> Result<(), ReloadError> {
-        self.append(Source::KERNEL, 0, Body::Host { action })?;
-        Ok(())
+    /// Puts on record what the host does.
+    pub(crate) fn host_action(&self, action: &str) -> Result<(), CallError> {
+        self.append(Source::KERNEL, 0, Body::Host { action }).map(drop)
     }
 }
