@@ -4,7 +4,7 @@
 //! → {"version":1,"id":7,"method":"signal","params":{"agent":"clerk","signal":"SIGSTOP","reason":"look"}}
 //! ← {"version":1,"id":7,"ok":{"raised":"delivered"}}
 //! → {"version":1,"id":8,"method":"ps"}
-//! ← {"version":1,"id":8,"error":{"code":"AK9901","message":"…"}}
+//! ← {"version":1,"id":8,"error":{"code":"AK…","message":"…"}}
 //! ```
 //!
 //! `id` is the caller's, and comes back with the answer. A line that is no request is answered with an error, with the id 0
