@@ -3,7 +3,7 @@
 //! The kernel in a [`KernelFixture`] is the real one: it judges, records and kills as it does in production. What is
 //! made up is what stands around it: the clock moves when told to, a [`FakeTool`] answers what the test says and keeps a
 //! log of what reached it, and a [`ScriptedModel`] asks for what the test says. So a test runs in milliseconds, and twice
-//! the same.
+//! the same. Whoever writes a store of files holds it to the laws in [`conformance`].
 //!
 //! ```
 //! use agent_control_plane::assert_denied;
@@ -33,6 +33,7 @@
 //! # }
 //! ```
 
+pub mod conformance;
 mod fixture;
 mod model;
 mod tool;
