@@ -13,7 +13,7 @@ pub mod mode;
 pub mod policy;
 pub mod question;
 pub mod recorder;
-mod signal;
+pub mod signal;
 pub mod tree;
 pub mod vfs;
 #[cfg(feature = "watch")]
