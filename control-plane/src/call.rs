@@ -16,6 +16,7 @@ use serde::Deserialize;
 use crate::flow::Sources;
 use crate::policy::Decision;
 use crate::question::CallKind;
+use crate::signal::Notice;
 use crate::vfs::{Descriptor, OpenFlags, Version};
 
 pub use self::openai::{MAX_TOOL_CALLS, ToolCall, tool_calls_from_openai};
@@ -245,7 +246,7 @@ pub enum Reply {
         call: u64,
     },
     /// A signal that was awaited.
-    Signal(Signal),
+    Signal(Notice),
     /// What the call in question would get.
     Decision(Decision),
     /// Done; there is nothing to say.

@@ -13,7 +13,7 @@ pub mod mode;
 pub mod policy;
 pub mod question;
 pub mod recorder;
-mod signal;
+pub mod signal;
 #[cfg(feature = "test-util")]
 pub mod testing;
 pub mod tree;

@@ -10,6 +10,7 @@ mod consent;
 pub(crate) mod files;
 mod flow;
 mod gate;
+pub(crate) mod handlers;
 mod inspect;
 mod judge;
 pub(crate) mod own;
@@ -38,6 +39,7 @@ pub use accounts::MAX_ACCOUNTS;
 pub use agents::{AgentInfo, AgentSpec, MAX_FACTS, SpawnError};
 pub use builder::{BuildError, DEFAULT_GRACE, KernelBuilder, NeedsPolicy, Ready};
 pub use consent::OnAsk;
+pub use handlers::HANDLER_DEADLINE;
 pub use own::{DECLASSIFY, MAX_DECLASSIFIED, MAX_DECLASSIFY_REASON, RESERVED};
 pub(crate) use policies::Footing;
 pub use policies::{MAX_HISTORY, ReloadError, Widening};
@@ -113,7 +115,7 @@ pub enum State {
 pub enum Raise {
     /// Its default action has been taken.
     Delivered,
-    /// The agent masks it: it waits.
+    /// The agent masks it, or has a handler for it: it waits.
     Pending,
     /// It found nothing to do: the agent was already so, or the signal already waits.
     Unchanged,
@@ -161,8 +163,8 @@ impl Kernel {
         &self.inner.recorder
     }
 
-    /// Raises a signal against an agent, as the host: no policy is asked. A maskable one that the agent masks only waits,
-    /// `SIGSTOP` among them.
+    /// Raises a signal against an agent, as the host: no policy is asked. A maskable one that the agent masks or handles
+    /// only waits, `SIGSTOP` among them. Of the reason [`MAX_REASON`](crate::signal::MAX_REASON) bytes are kept.
     ///
     /// For the three unmaskable signals, when this returns the gate is closed and what was in flight has been dropped. A
     /// step that another thread is taking at that very moment may finish there; none begins after.
@@ -259,6 +261,7 @@ impl Inner {
         let cancelled = agent.running.cancel();
         self.give_back_waiting(agent);
         agent.files.close_all();
+        agent.handlers.clear();
         self.withdraw(agent, &status);
         if let ExitStatus::Signaled { signal, reason } = &status {
             self.record_signal(agent, *signal, from, reason, true);

@@ -76,7 +76,7 @@ impl Inner {
     }
 
     /// A call that sets out now.
-    fn passage<'a>(&self, agent: &'a Arc<Agent>) -> Passage<'a> {
+    pub(super) fn passage<'a>(&self, agent: &'a Arc<Agent>) -> Passage<'a> {
         let (started, now) = (self.timer.monotonic(), self.timer.now());
         Passage { agent, number: agent.next_call(), called: started, started, now }
     }
@@ -119,8 +119,8 @@ impl Inner {
             Permitted::Exec(permit) => self.exec(agent, intent, permit).await,
             Permitted::Own(permit) => self.own_tool(agent, intent, permit),
             Permitted::Signal(permit) => self.send_signal(agent, permit),
-            Permitted::Mask(permit) => self.change_mask(agent, permit),
-            Permitted::Await(permit) => self.await_signal(agent, permit).await,
+            Permitted::Mask(permit) => self.change_mask(agent, intent.call, permit),
+            Permitted::Await(permit) => self.await_signal(agent, intent.call, permit).await,
             Permitted::CheckPolicy(permit) => Ok(service::answer(permit)),
             Permitted::Exit(permit) => self.exit(agent, permit),
         }

@@ -11,6 +11,7 @@ use agent_tool_registry::{ArgumentRole, Effect, EffectSet};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::delivery::{Delivery, HandlerStep};
 use crate::budget::BudgetState;
 use crate::question::CallKind;
 use crate::vfs::OpenFlags;
@@ -112,7 +113,7 @@ pub enum Body<'a> {
         /// How long it took, in microseconds of the monotonic clock.
         micros: u64,
     },
-    /// A signal was raised.
+    /// A signal was raised. One that waits and is delivered later is a [`Body::Delivered`] then.
     Signal {
         /// Its number.
         signal: u8,
@@ -213,6 +214,30 @@ pub enum Body<'a> {
         document: &'a [u8],
         /// Whether agents that were alive may do what it allows beyond the set before.
         forced: bool,
+    },
+    /// A signal that waited was delivered; that it was raised is a [`Body::Signal`] before.
+    Delivered {
+        /// Its number.
+        signal: u8,
+        /// To whom.
+        to: Delivery,
+        /// Who raised it.
+        from: Actor<'a>,
+        /// Why.
+        reason: &'a str,
+        /// When it was raised.
+        raised: Timestamp,
+        /// What the reason carries; joined to what the agent carries when it was told the reason.
+        labels: LabelSet,
+    },
+    /// Something happened to the handler of a signal.
+    Handler {
+        /// The signal's number.
+        signal: u8,
+        /// What happened.
+        step: HandlerStep,
+        /// Why it failed; empty when there is nothing to say.
+        reason: &'a str,
     },
 }
 
@@ -487,6 +512,13 @@ impl Event<'_> {
                 json!({"kind": "reload", "policy_generation": generation, "policy": policy.to_string(),
                     "document": embedded(document), "forced": forced})
             }
+            Body::Delivered { signal, to, from, reason, raised, labels } => {
+                json!({"kind": "delivered", "signal": signal_name(*signal), "to": to.name(), "from": from.to_string(),
+                    "reason": reason, "raised": raised.to_string(), "labels": labels})
+            }
+            Body::Handler { signal, step, reason } => {
+                json!({"kind": "handler", "signal": signal_name(*signal), "step": step.name(), "reason": reason})
+            }
         };
         extend(
             &mut line,
@@ -519,6 +551,8 @@ impl Event<'_> {
             Body::Budget { .. } => "budget",
             Body::Repeated { .. } => "repeated",
             Body::Reload { .. } => "reload",
+            Body::Delivered { .. } => "delivered",
+            Body::Handler { .. } => "handler",
         }
     }
 }

@@ -6,6 +6,7 @@
 //! The record is an [`emk`] ledger. Its hash chain shows any edit; that its tail was cut off, or that all of it was
 //! computed anew, shows only against a head kept elsewhere: see [`FlightRecorder::head`].
 
+mod delivery;
 mod event;
 mod recording;
 mod trail;
@@ -16,6 +17,7 @@ use agent_primitives::{Clock, SystemClock, Timestamp};
 use emk::{EntryKind, Ledger, LedgerId, LedgerOptions, MemoryLimits, MemoryStore, SegmentOptions};
 use emk::{SegmentStore, WhenFull};
 
+pub use delivery::{Delivery, HandlerStep};
 pub use emk::{Head, LedgerError, VerifyError, VerifyReport};
 pub use event::{Actor, ApprovalStep, Body, Decided, EVENT_VERSION, Event, Outcome, Request};
 pub use recording::{Recording, RecordingError, Stored};
