@@ -11,6 +11,7 @@ pub(crate) mod files;
 mod flow;
 mod gate;
 mod inspect;
+mod ipc;
 mod judge;
 pub(crate) mod own;
 mod policies;
@@ -54,6 +55,7 @@ use self::shadow::Shadow;
 use self::table::{Agent, Table};
 use crate::approval::Desk;
 use crate::error::{CallError, SignalError};
+use crate::ipc::Exchange;
 use crate::mode::Mode;
 use crate::recorder::{Actor, Body, FlightRecorder, Outcome, Recorded, Source};
 pub use crate::signal::MAX_IN_FLIGHT;
@@ -86,6 +88,7 @@ pub(crate) struct Inner {
     dry_run: bool,
     table: Table,
     accounts: AccountTable,
+    exchange: Exchange,
     mode: Mutex<Mode>,
     /// Numbers calls and lives of agents. Goes on from the record's length, so that numbers do not repeat in it.
     numbers: AtomicU64,
