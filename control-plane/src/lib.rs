@@ -8,6 +8,7 @@ pub mod denial;
 pub mod error;
 pub mod flow;
 pub mod history;
+pub mod ipc;
 pub mod kernel;
 pub mod mode;
 pub mod policy;

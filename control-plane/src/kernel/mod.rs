@@ -12,6 +12,7 @@ mod flow;
 mod gate;
 pub(crate) mod handlers;
 mod inspect;
+mod ipc;
 mod judge;
 pub(crate) mod own;
 mod policies;
@@ -56,6 +57,7 @@ use self::shadow::Shadow;
 use self::table::{Agent, Table};
 use crate::approval::Desk;
 use crate::error::{CallError, SignalError};
+use crate::ipc::Exchange;
 use crate::mode::Mode;
 use crate::recorder::{Actor, Body, FlightRecorder, Outcome, Recorded, Source};
 pub use crate::signal::MAX_IN_FLIGHT;
@@ -88,6 +90,7 @@ pub(crate) struct Inner {
     dry_run: bool,
     table: Table,
     accounts: AccountTable,
+    exchange: Exchange,
     mode: Mutex<Mode>,
     /// Numbers the lives of agents. Goes on from the record's length, so that numbers do not repeat in it.
     numbers: AtomicU64,

@@ -101,9 +101,8 @@ impl Inner {
         match permitted {
             Permitted::Read(permit) => {
                 let own_past = permit.is_of_own_past();
-                let read =
-                    self.on_files(agent, intent, |owner| async move { owner.files.read(permit).await });
-                self.join_content(agent, own_past, read.await)
+                let read = self.read(agent, intent, permit).await;
+                self.join_content(agent, own_past, read)
             }
             Permitted::Write(permit) => {
                 let labels = self.carried_by(agent);

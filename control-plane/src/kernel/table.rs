@@ -90,7 +90,7 @@ pub enum AgentState {
 pub(crate) struct About {
     pub(crate) accounts: Accounts,
     pub(crate) tenant: Option<TenantId>,
-    pub(crate) facts: Map<String, Value>,
+    pub(crate) facts: Arc<Map<String, Value>>,
     pub(crate) labels: LabelSet,
     pub(crate) provenance: Provenance,
     pub(crate) on_ask: OnAsk,
@@ -104,7 +104,7 @@ pub(crate) struct Agent {
     pub(crate) id: AgentId,
     pub(crate) generation: u64,
     pub(crate) tenant: Option<TenantId>,
-    pub(crate) facts: Map<String, Value>,
+    pub(crate) facts: Arc<Map<String, Value>>,
     /// What it is judged by.
     pub(crate) footing: Arc<Footing>,
     /// Whether what it may do is not done.

@@ -310,6 +310,8 @@ pub enum Request<'a> {
         offset: Option<u64>,
         /// Most bytes.
         length: u64,
+        /// Whether it does not wait for a message.
+        nonblock: bool,
     },
     /// Write.
     Write {
@@ -574,8 +576,8 @@ impl Request<'_> {
 
     fn to_json(&self) -> Value {
         match self {
-            Self::Read { path, descriptor, offset, length } => {
-                json!({"path": path, "descriptor": descriptor, "offset": offset, "length": length})
+            Self::Read { path, descriptor, offset, length, nonblock } => {
+                json!({"path": path, "descriptor": descriptor, "offset": offset, "length": length, "nonblock": nonblock})
             }
             Self::Write { path, mode, descriptor, offset, expected, bytes, digest } => {
                 let expected = expected.map(|version| version.to_string());
