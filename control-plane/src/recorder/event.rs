@@ -239,6 +239,37 @@ pub enum Body<'a> {
         /// Why it failed; empty when there is nothing to say.
         reason: &'a str,
     },
+    /// A call was judged for a host that carries it out elsewhere; nothing was done here. Everything the decision depends on
+    /// besides the policy set is in here.
+    Judged {
+        /// The call.
+        #[serde(borrow)]
+        request: Request<'a>,
+        /// The decision. The call may be made only if it allows and has no reason against it.
+        #[serde(borrow)]
+        decision: Decided<'a>,
+        /// What the host said about the agent, as canonical JSON.
+        facts: &'a [u8],
+        /// Whose agent it is; empty when nobody said.
+        tenant: &'a str,
+        /// What the agent has done, in order; `None` when nobody said, and then it was not known to the decision.
+        #[serde(borrow)]
+        past: Option<Vec<Deed<'a>>>,
+    },
+}
+
+/// Something that a host says an agent has done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Deed<'a> {
+    /// When.
+    pub time: Timestamp,
+    /// ABI number of the call.
+    pub call: u8,
+    /// The path, the tool or the receiver.
+    pub object: &'a str,
+    /// The arguments of a tool, as canonical JSON; empty for other calls.
+    pub arguments: &'a [u8],
 }
 
 /// What can happen to an approval.
@@ -521,6 +552,12 @@ impl Event<'_> {
             Body::Handler { signal, step, reason } => {
                 json!({"kind": "handler", "signal": signal_name(*signal), "step": step.name(), "reason": reason})
             }
+            Body::Judged { request, decision, facts, tenant, past } => {
+                let mut line = judged("judged", request, decision);
+                let past = past.as_ref().map(|past| past.iter().map(Deed::to_json).collect::<Vec<_>>());
+                extend(&mut line, json!({"facts": embedded(facts), "tenant": tenant, "past": past}));
+                line
+            }
         };
         extend(
             &mut line,
@@ -555,7 +592,15 @@ impl Event<'_> {
             Body::Reload { .. } => "reload",
             Body::Delivered { .. } => "delivered",
             Body::Handler { .. } => "handler",
+            Body::Judged { .. } => "judged",
         }
+    }
+}
+
+impl Deed<'_> {
+    fn to_json(&self) -> Value {
+        let arguments = if self.arguments.is_empty() { Value::Null } else { embedded(self.arguments) };
+        json!({"time": self.time.to_string(), "call": call_name(self.call), "object": self.object, "arguments": arguments})
     }
 }
 

@@ -19,7 +19,7 @@ use emk::{SegmentStore, WhenFull};
 
 pub use delivery::{Delivery, HandlerStep};
 pub use emk::{Head, LedgerError, VerifyError, VerifyReport};
-pub use event::{Actor, ApprovalStep, Body, Decided, EVENT_VERSION, Event, Outcome, Request};
+pub use event::{Actor, ApprovalStep, Body, Decided, Deed, EVENT_VERSION, Event, Outcome, Request};
 pub use recording::{Recording, RecordingError, Stored};
 pub(crate) use trail::Trail;
 pub use trail::{TRAIL_BYTES, TRAIL_EVENTS};
@@ -147,6 +147,13 @@ impl FlightRecorder {
 #[derive(Debug)]
 pub(crate) struct Recorded {
     seq: u64,
+}
+
+impl Recorded {
+    /// Sequence number of the event.
+    pub(crate) fn seq(&self) -> u64 {
+        self.seq
+    }
 }
 
 /// Where an event comes from: which agent, which of its lives.
