@@ -7,7 +7,9 @@
 //! computed anew, shows only against a head kept elsewhere: see [`FlightRecorder::head`].
 
 mod event;
+mod json;
 mod recording;
+pub mod replay;
 mod trail;
 
 use std::path::Path;
@@ -16,9 +18,11 @@ use agent_primitives::{Clock, SystemClock, Timestamp};
 use emk::{EntryKind, Ledger, LedgerId, LedgerOptions, MemoryLimits, MemoryStore, SegmentOptions};
 use emk::{SegmentStore, WhenFull};
 
+pub use agent_primitives::redact::REDACTED;
 pub use emk::{Head, LedgerError, VerifyError, VerifyReport};
 pub use event::{Actor, ApprovalStep, Body, Decided, EVENT_VERSION, Event, Outcome, Request};
 pub use recording::{Recording, RecordingError, Stored};
+pub use replay::{Replay, replay, replay_recorded};
 pub(crate) use trail::Trail;
 pub use trail::{TRAIL_BYTES, TRAIL_EVENTS};
 
