@@ -8,7 +8,9 @@
 
 mod delivery;
 mod event;
+mod json;
 mod recording;
+pub mod replay;
 mod trail;
 
 use std::path::Path;
@@ -18,9 +20,11 @@ use emk::{EntryKind, Ledger, LedgerId, LedgerOptions, MemoryLimits, MemoryStore,
 use emk::{SegmentStore, WhenFull};
 
 pub use delivery::{Delivery, HandlerStep};
+pub use agent_primitives::redact::REDACTED;
 pub use emk::{Head, LedgerError, VerifyError, VerifyReport};
 pub use event::{Actor, ApprovalStep, Body, Decided, Deed, EVENT_VERSION, Event, Outcome, Request};
 pub use recording::{Recording, RecordingError, Stored};
+pub use replay::{Replay, replay, replay_recorded};
 pub(crate) use trail::Trail;
 pub use trail::{TRAIL_BYTES, TRAIL_EVENTS};
 
