@@ -14,6 +14,8 @@ pub mod policy;
 pub mod question;
 pub mod recorder;
 mod signal;
+#[cfg(feature = "test-util")]
+pub mod testing;
 pub mod tree;
 pub mod vfs;
 #[cfg(feature = "watch")]
