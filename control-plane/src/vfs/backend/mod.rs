@@ -6,6 +6,10 @@ mod ends;
 mod memory;
 mod projection;
 mod quota;
+#[cfg(feature = "redis")]
+mod redis;
+#[cfg(any(feature = "redis", feature = "postgres", feature = "chroma"))]
+mod remote;
 
 use std::fmt;
 use std::future::Future;
@@ -21,6 +25,10 @@ pub use directory::{Directory, DirectoryError};
 pub use memory::Memory;
 pub use projection::Projection;
 pub use quota::{Quota, Usage};
+#[cfg(feature = "redis")]
+pub use redis::{MAX_REDIS_FILE, Redis};
+#[cfg(any(feature = "redis", feature = "postgres", feature = "chroma"))]
+pub use remote::{MAX_CONNECTIONS, MAX_STORE_NAME, StoreError};
 
 /// What the methods of a [`MemoryBackend`] return. Nothing happens before it is polled.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, VfsError>> + Send + 'a>>;
