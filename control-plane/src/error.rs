@@ -252,7 +252,7 @@ pub enum InvalidCall {
         limit: u64,
     },
     /// A signal that cannot be held back.
-    #[error("{signal} cannot be masked or awaited")]
+    #[error("{signal} cannot be masked, awaited or handled")]
     Unmaskable {
         /// The signal.
         signal: agent_primitives::Signal,

@@ -69,13 +69,14 @@ pub(crate) fn request(
 /// Takes what is large out of the call; names and paths stay, so that a refusal can still say what it was about.
 fn parse_for(kernel: &Inner, agent: Speaker<'_>, call: &mut Syscall) -> Result<Request, InvalidCall> {
     Ok(match call {
-        Syscall::Read { file, offset, length } => {
+        Syscall::Read { file, offset, length, nonblock } => {
             bounded("length", *length, MAX_TRANSFER)?;
             let (path, descriptor) = match file {
                 FileRef::Path(text) => (own_path(agent, text)?, None),
                 FileRef::Descriptor(descriptor) => (path_of(agent, *descriptor)?, Some(*descriptor)),
             };
-            Request::Read(ReadFile { path, descriptor, offset: *offset, length: *length })
+            let (offset, length, nonblock) = (*offset, *length, *nonblock);
+            Request::Read(ReadFile { path, descriptor, offset, length, nonblock })
         }
         Syscall::Write { to, data } => {
             bounded("data", data.len() as u64, MAX_TRANSFER)?;

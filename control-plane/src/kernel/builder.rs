@@ -20,6 +20,7 @@ use super::{Inner, Kernel};
 use crate::approval::{Approvals, StoreError};
 use crate::budget::{AccountId, Budget};
 use crate::error::CallError;
+use crate::ipc::Exchange;
 use crate::policy::{PolicyErrors, PolicySet};
 use crate::recorder::{Body, FlightRecorder, RecorderError, Source};
 
@@ -215,6 +216,7 @@ impl KernelBuilder<Ready> {
             grace,
             table: Table::default(),
             accounts: AccountTable::new(),
+            exchange: Exchange::default(),
             mode: Mutex::default(),
             numbers,
             closing: Closing::default(),

@@ -208,9 +208,14 @@ impl Inner {
             let look = desk.interval().map(|interval| self.timer.monotonic().after(interval));
             let wake: Option<Monotonic> =
                 [Some(desk.monotonic_at(expires)), deadline, look].into_iter().flatten().min();
-            let answered = self.changed(agent, |_| desk.state(ticket) != Some(TicketState::Pending));
+            let answered = self.changed(agent, |agent| {
+                desk.state(ticket) != Some(TicketState::Pending) || agent.word.load().handler_due()
+            });
             if let Some(wake) = wake {
                 let _woken = self.until(wake, answered).await;
+            }
+            if agent.word.load().handler_due() {
+                Box::pin(self.run_handlers(agent)).await;
             }
             self.outlives(desk, agent)?;
             self.running()?;

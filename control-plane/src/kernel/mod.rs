@@ -14,7 +14,9 @@ mod consent;
 pub(crate) mod files;
 mod flow;
 mod gate;
+pub(crate) mod handlers;
 mod inspect;
+mod ipc;
 mod judge;
 mod metrics;
 pub(crate) mod own;
@@ -46,6 +48,7 @@ pub use accounts::MAX_ACCOUNTS;
 pub use agents::{AgentInfo, AgentSpec, MAX_FACTS, SpawnError};
 pub use builder::{BuildError, DEFAULT_GRACE, KernelBuilder, NeedsPolicy, Ready};
 pub use consent::OnAsk;
+pub use handlers::HANDLER_DEADLINE;
 pub use metrics::{AgentCounts, Counted, Metrics};
 pub use own::{DECLASSIFY, MAX_DECLASSIFIED, MAX_DECLASSIFY_REASON, RESERVED};
 pub(crate) use policies::Footing;
@@ -69,6 +72,7 @@ use self::state::Health;
 use self::table::{Agent, Table};
 use crate::approval::Desk;
 use crate::error::{CallError, SignalError};
+use crate::ipc::Exchange;
 use crate::mode::Mode;
 use crate::recorder::{Actor, Body, FlightRecorder, Outcome, Recorded, Source};
 pub use crate::signal::MAX_IN_FLIGHT;
@@ -101,8 +105,9 @@ pub(crate) struct Inner {
     dry_run: bool,
     table: Table,
     accounts: AccountTable,
+    exchange: Exchange,
     mode: Mutex<Mode>,
-    /// Numbers calls and lives of agents. Goes on from the record's length, so that numbers do not repeat in it.
+    /// Numbers the lives of agents. Goes on from the record's length, so that numbers do not repeat in it.
     numbers: AtomicU64,
     /// Begins with a shutdown: from then on no agent is started.
     closing: Closing,
@@ -122,7 +127,7 @@ const LOOK_EVERY: u64 = 1024;
 pub enum Raise {
     /// Its default action has been taken.
     Delivered,
-    /// The agent masks it: it waits.
+    /// The agent masks it, or has a handler for it: it waits.
     Pending,
     /// It found nothing to do: the agent was already so, or the signal already waits.
     Unchanged,
@@ -164,8 +169,8 @@ impl Kernel {
         &self.inner.recorder
     }
 
-    /// Raises a signal against an agent, as the host: no policy is asked. A maskable one that the agent masks only waits,
-    /// `SIGSTOP` among them.
+    /// Raises a signal against an agent, as the host: no policy is asked. A maskable one that the agent masks or handles
+    /// only waits, `SIGSTOP` among them. Of the reason [`MAX_REASON`](crate::signal::MAX_REASON) bytes are kept.
     ///
     /// For the three unmaskable signals, when this returns the gate is closed and what was in flight has been dropped. A
     /// step that another thread is taking at that very moment may finish there; none begins after.
@@ -226,7 +231,7 @@ impl Inner {
         self.mode.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The number of the next call, or of the next life of an agent.
+    /// The number of the next life of an agent.
     pub(crate) fn next_number(&self) -> u64 {
         self.numbers.fetch_add(1, Ordering::Relaxed)
     }
@@ -245,6 +250,7 @@ impl Inner {
         let cancelled = agent.running.cancel();
         self.give_back_waiting(agent);
         agent.files.close_all();
+        agent.handlers.clear();
         self.withdraw(agent, &status);
         if let ExitStatus::Signaled { signal, reason } = &status {
             self.record_signal(agent, *signal, from, reason, true);

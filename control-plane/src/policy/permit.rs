@@ -51,6 +51,11 @@ impl<R> Permit<R> {
     pub(crate) fn redeem(self) -> R {
         self.request
     }
+
+    /// What is permitted, for whoever finds the service for it.
+    pub(crate) const fn request(&self) -> &R {
+        &self.request
+    }
 }
 
 impl Permit<ReadFile> {
