@@ -111,6 +111,12 @@ impl FlightRecorder {
         self.ledger.head()
     }
 
+    /// How many of the oldest events are no longer kept.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.ledger.base().count
+    }
+
     /// The events from sequence number `from` on, up to the present head. Starts at the oldest kept one when `from` was
     /// dropped already.
     pub fn events(&self, from: u64) -> impl Iterator<Item = Result<Stored, RecordingError>> + use<> {
@@ -151,12 +157,18 @@ impl FlightRecorder {
 #[derive(Debug)]
 pub(crate) struct Recorded {
     seq: u64,
+    bytes: usize,
 }
 
 impl Recorded {
     /// Sequence number of the event.
     pub(crate) fn seq(&self) -> u64 {
         self.seq
+    }
+
+    /// Its encoded size.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
     }
 }
 
@@ -199,7 +211,7 @@ impl FlightRecorder {
         if let Some(trail) = trail {
             trail.push(&bytes);
         }
-        Ok(Recorded { seq: appended.seq })
+        Ok(Recorded { seq: appended.seq, bytes: bytes.len() })
     }
 
     /// Waits until the event is durable under the ledger's policy. Cancel safe: dropping it forgets the wait only.
