@@ -4,4 +4,5 @@
 #[path = "../kernel/host.rs"]
 #[expect(dead_code, reason = "the kernel's tests use more of it")]
 mod host;
+mod redact;
 mod replay;
