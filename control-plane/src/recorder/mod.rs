@@ -7,7 +7,10 @@
 //! computed anew, shows only against a head kept elsewhere: see [`FlightRecorder::head`].
 
 mod event;
+mod follow;
+mod index;
 mod json;
+mod query;
 mod recording;
 pub mod redact;
 pub mod replay;
@@ -20,9 +23,14 @@ use agent_primitives::{Clock, SystemClock, Timestamp};
 use emk::{EntryKind, Ledger, LedgerId, LedgerOptions, MemoryLimits, MemoryStore, SegmentOptions};
 use emk::{SegmentStore, WhenFull};
 
+use self::follow::Readers;
+
 pub use agent_primitives::redact::REDACTED;
 pub use emk::{Head, LedgerError, VerifyError, VerifyReport};
 pub use event::{Actor, ApprovalStep, Body, Decided, EVENT_VERSION, Event, Outcome, Request};
+pub use follow::Follow;
+pub use index::{MAX_INDEX_BYTES, MAX_INDEX_NAMES, MAX_INDEXED};
+pub use query::{DEFAULT_PAGE, MAX_PAGE, Page, Query};
 pub use recording::{Recording, RecordingError, Stored};
 pub use redact::{Redaction, RedactionError};
 pub use replay::{Replay, replay, replay_recorded};
@@ -44,6 +52,7 @@ const TYPICAL_EVENT: usize = 512;
 pub struct FlightRecorder {
     ledger: Ledger,
     redaction: Option<Arc<Redaction>>,
+    readers: Arc<Readers>,
 }
 
 /// Why an event could not be recorded.
@@ -103,7 +112,7 @@ impl FlightRecorder {
     /// A recorder on a ledger of the host's own making: another store, or another idea of when a record is durable.
     #[must_use]
     pub fn on(ledger: Ledger) -> Self {
-        Self { ledger, redaction: None }
+        Self { ledger, redaction: None, readers: Arc::default() }
     }
 
     /// The same recorder, which takes out what must not be stored before it encodes an event. Whoever gets a clone of what is
@@ -158,7 +167,9 @@ impl FlightRecorder {
     /// # Errors
     /// The disk failed.
     pub fn close(&self) -> Result<(), RecorderError> {
-        Ok(self.ledger.close()?)
+        let closed = self.ledger.close();
+        self.readers.followers.close();
+        Ok(closed?)
     }
 }
 
@@ -207,6 +218,7 @@ impl FlightRecorder {
             }
             other => other?,
         };
+        self.readers.followers.tell();
         if let Some(trail) = trail {
             trail.push(appended.seq, &bytes);
         }
