@@ -8,6 +8,7 @@ use agent_primitives::{Digest, LabelSet, TicketId, Timestamp, Verdict};
 use agent_tool_registry::{ArgumentRole, EffectSet};
 use serde::{Deserialize, Serialize};
 
+use super::delivery::{Delivery, HandlerStep};
 use crate::budget::BudgetState;
 use crate::question::CallKind;
 use crate::vfs::OpenFlags;
@@ -27,7 +28,8 @@ pub struct Event<'a> {
     pub agent: &'a str,
     /// Which life of that name.
     pub generation: u64,
-    /// Number of the call this belongs to; 0 when it belongs to none. Intent and outcome share it.
+    /// Number of the call this belongs to, among those of this life of its agent; 0 when it belongs to none. Intent and
+    /// outcome share it.
     pub call: u64,
     /// What happened.
     #[serde(borrow)]
@@ -108,7 +110,7 @@ pub enum Body<'a> {
         /// How long it took, in microseconds of the monotonic clock.
         micros: u64,
     },
-    /// A signal was raised.
+    /// A signal was raised. One that waits and is delivered later is a [`Body::Delivered`] then.
     Signal {
         /// Its number.
         signal: u8,
@@ -210,6 +212,61 @@ pub enum Body<'a> {
         /// Whether agents that were alive may do what it allows beyond the set before.
         forced: bool,
     },
+    /// A signal that waited was delivered; that it was raised is a [`Body::Signal`] before.
+    Delivered {
+        /// Its number.
+        signal: u8,
+        /// To whom.
+        to: Delivery,
+        /// Who raised it.
+        from: Actor<'a>,
+        /// Why.
+        reason: &'a str,
+        /// When it was raised.
+        raised: Timestamp,
+        /// What the reason carries; joined to what the agent carries when it was told the reason.
+        labels: LabelSet,
+    },
+    /// Something happened to the handler of a signal.
+    Handler {
+        /// The signal's number.
+        signal: u8,
+        /// What happened.
+        step: HandlerStep,
+        /// Why it failed; empty when there is nothing to say.
+        reason: &'a str,
+    },
+    /// A call was judged for a host that carries it out elsewhere; nothing was done here. Everything the decision depends on
+    /// besides the policy set is in here.
+    Judged {
+        /// The call.
+        #[serde(borrow)]
+        request: Request<'a>,
+        /// The decision. The call may be made only if it allows and has no reason against it.
+        #[serde(borrow)]
+        decision: Decided<'a>,
+        /// What the host said about the agent, as canonical JSON.
+        facts: &'a [u8],
+        /// Whose agent it is; empty when nobody said.
+        tenant: &'a str,
+        /// What the agent has done, in order; `None` when nobody said, and then it was not known to the decision.
+        #[serde(borrow)]
+        past: Option<Vec<Deed<'a>>>,
+    },
+}
+
+/// Something that a host says an agent has done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Deed<'a> {
+    /// When.
+    pub time: Timestamp,
+    /// ABI number of the call.
+    pub call: u8,
+    /// The path, the tool or the receiver.
+    pub object: &'a str,
+    /// The arguments of a tool, as canonical JSON; empty for other calls.
+    pub arguments: &'a [u8],
 }
 
 /// What can happen to an approval.
@@ -281,6 +338,8 @@ pub enum Request<'a> {
         offset: Option<u64>,
         /// Most bytes.
         length: u64,
+        /// Whether it does not wait for a message.
+        nonblock: bool,
     },
     /// Write.
     Write {
@@ -453,6 +512,9 @@ impl<'a> Event<'a> {
             Body::Budget { .. } => "budget",
             Body::Repeated { .. } => "repeated",
             Body::Reload { .. } => "reload",
+            Body::Delivered { .. } => "delivered",
+            Body::Handler { .. } => "handler",
+            Body::Judged { .. } => "judged",
         }
     }
 
@@ -463,7 +525,8 @@ impl<'a> Event<'a> {
             Body::Intent { request, decision, .. }
             | Body::Refused { request, decision }
             | Body::Held { request, decision, .. }
-            | Body::Question { request, decision } => Some((request, decision)),
+            | Body::Question { request, decision }
+            | Body::Judged { request, decision, .. } => Some((request, decision)),
             _ => None,
         }
     }

@@ -6,7 +6,7 @@ use agent_primitives::{LabelSet, Signal};
 use agent_tool_registry::Effect;
 use serde_json::{Value, json};
 
-use super::event::{Body, Decided, Event, Outcome, Request};
+use super::event::{Body, Decided, Deed, Event, Outcome, Request};
 use crate::question::CallKind;
 
 impl Event<'_> {
@@ -82,6 +82,19 @@ impl Event<'_> {
                 json!({"kind": "reload", "policy_generation": generation, "policy": policy.to_string(),
                     "document": embedded(document), "forced": forced})
             }
+            Body::Delivered { signal, to, from, reason, raised, labels } => {
+                json!({"kind": "delivered", "signal": signal_name(*signal), "to": to.name(), "from": from.to_string(),
+                    "reason": reason, "raised": raised.to_string(), "labels": labels})
+            }
+            Body::Handler { signal, step, reason } => {
+                json!({"kind": "handler", "signal": signal_name(*signal), "step": step.name(), "reason": reason})
+            }
+            Body::Judged { request, decision, facts, tenant, past } => {
+                let mut line = judged("judged", request, decision);
+                let past = past.as_ref().map(|past| past.iter().map(Deed::to_json).collect::<Vec<_>>());
+                extend(&mut line, json!({"facts": embedded(facts), "tenant": tenant, "past": past}));
+                line
+            }
         };
         extend(
             &mut line,
@@ -92,11 +105,18 @@ impl Event<'_> {
     }
 }
 
+impl Deed<'_> {
+    fn to_json(&self) -> Value {
+        let arguments = if self.arguments.is_empty() { Value::Null } else { embedded(self.arguments) };
+        json!({"time": self.time.to_string(), "call": call_name(self.call), "object": self.object, "arguments": arguments})
+    }
+}
+
 impl Request<'_> {
     fn to_json(&self) -> Value {
         match self {
-            Self::Read { path, descriptor, offset, length } => {
-                json!({"path": path, "descriptor": descriptor, "offset": offset, "length": length})
+            Self::Read { path, descriptor, offset, length, nonblock } => {
+                json!({"path": path, "descriptor": descriptor, "offset": offset, "length": length, "nonblock": nonblock})
             }
             Self::Write { path, mode, descriptor, offset, expected, bytes, digest } => {
                 let expected = expected.map(|version| version.to_string());
@@ -158,43 +178,5 @@ fn extend(line: &mut Value, more: Value) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_event_survives_its_encoding_and_exports_on_one_line() {
-        let event = Event {
-            version: EVENT_VERSION,
-            time: Timestamp::from_micros(1),
-            agent: "w",
-            generation: 3,
-            call: 7,
-            body: Body::Intent {
-                request: Request::Exec {
-                    tool: "echo",
-                    contract: Digest::ZERO,
-                    effects: EffectSet::default(),
-                    arguments: br#"{"text":"x\n{\"seq\":99}"}"#,
-                    deadline: None,
-                },
-                decision: Decided {
-                    verdict: Verdict::Allow,
-                    rules: vec!["r1"],
-                    policy: Digest::ZERO,
-                    generation: 1,
-                    labels: LabelSet::EMPTY,
-                    arguments: vec![("text", ArgumentRole::Content, LabelSet::EMPTY)],
-                    reason: None,
-                    mode: "",
-                    budgets: Vec::new(),
-                },
-                ticket: Some(TicketId::from_bytes([7; 16])),
-            },
-        };
-        let bytes = postcard::to_stdvec(&event).unwrap();
-        assert_eq!(postcard::from_bytes::<Event<'_>>(&bytes).unwrap(), event);
-        let line = event.to_json().to_string();
-        assert!(!line.contains('\n'));
-        assert_eq!(event.to_json()["request"]["arguments"]["text"], "x\n{\"seq\":99}");
-    }
-}
+#[path = "json_tests.rs"]
+mod tests;

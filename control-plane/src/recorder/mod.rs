@@ -6,7 +6,9 @@
 //! The record is an [`emk`] ledger. Its hash chain shows any edit; that its tail was cut off, or that all of it was
 //! computed anew, shows only against a head kept elsewhere: see [`FlightRecorder::head`].
 
+mod delivery;
 mod event;
+pub mod export;
 mod follow;
 mod index;
 mod json;
@@ -26,8 +28,9 @@ use emk::{SegmentStore, WhenFull};
 use self::follow::Readers;
 
 pub use agent_primitives::redact::REDACTED;
+pub use delivery::{Delivery, HandlerStep};
 pub use emk::{Head, LedgerError, VerifyError, VerifyReport};
-pub use event::{Actor, ApprovalStep, Body, Decided, EVENT_VERSION, Event, Outcome, Request};
+pub use event::{Actor, ApprovalStep, Body, Decided, Deed, EVENT_VERSION, Event, Outcome, Request};
 pub use follow::Follow;
 pub use index::{MAX_INDEX_BYTES, MAX_INDEX_NAMES, MAX_INDEXED};
 pub use query::{DEFAULT_PAGE, MAX_PAGE, Page, Query};
@@ -179,6 +182,13 @@ pub(crate) struct Recorded {
     seq: u64,
 }
 
+impl Recorded {
+    /// Sequence number of the event.
+    pub(crate) fn seq(&self) -> u64 {
+        self.seq
+    }
+}
+
 /// Where an event comes from: which agent, which of its lives.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Source<'a> {
@@ -220,7 +230,7 @@ impl FlightRecorder {
         };
         self.readers.followers.tell();
         if let Some(trail) = trail {
-            trail.push(appended.seq, &bytes);
+            trail.push(&bytes);
         }
         Ok(Recorded { seq: appended.seq })
     }

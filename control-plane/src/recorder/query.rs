@@ -145,7 +145,8 @@ impl Query {
         self
     }
 
-    /// Everything about the call of this number: its intent, outcome, and what happened between.
+    /// Everything about the call of this number: its intent, outcome, and what happened between. Each life of an agent numbers
+    /// its own calls, so say which.
     #[must_use]
     pub fn call(mut self, number: u64) -> Self {
         self.call = Some(number);

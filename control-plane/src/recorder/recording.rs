@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
+use agent_primitives::Digest;
 use bytes::Bytes;
 use emk::{Entry, EntryKind, LedgerError, SegmentReader};
 use serde_json::Value;
@@ -181,6 +182,12 @@ impl Stored {
     #[must_use]
     pub fn seq(&self) -> u64 {
         self.entry.seq
+    }
+
+    /// Its hash, which covers all records before it.
+    #[must_use]
+    pub fn hash(&self) -> Digest {
+        self.entry.hash
     }
 
     /// The event in it.

@@ -151,6 +151,17 @@ impl Redaction {
         if let Some(taken) = &taken {
             mark(&mut event.body, taken);
         }
+        let mut deeds = Vec::new();
+        if let Body::Judged { past: Some(past), .. } = &event.body {
+            for deed in past {
+                deeds.push(self.deed(deed.object, deed.arguments).map_err(|error| encoding(&error))?);
+            }
+        }
+        if let Body::Judged { past: Some(past), .. } = &mut event.body {
+            for (deed, clean) in past.iter_mut().zip(&deeds) {
+                deed.arguments = clean.as_deref().unwrap_or(deed.arguments);
+            }
+        }
         if let Body::Rejected { what, error, .. } = &mut event.body
             && self.withholds(what)
         {
@@ -161,28 +172,40 @@ impl Redaction {
 
     /// What the record keeps of the arguments of a call; `None` when that is all of them.
     fn arguments(&self, tool: &str, bytes: &[u8]) -> Result<Option<Taken>, String> {
-        let places: Vec<&[String]> = self
-            .places
-            .iter()
-            .filter(|place| place.tools.is_match(tool))
-            .map(|place| &*place.steps)
-            .collect();
-        if places.is_empty() && !self.secrets && self.kinds.is_empty() {
+        if !self.applies(tool) {
             return Ok(None);
         }
         let arguments = Arguments::parse(bytes).map_err(|error| error.to_string())?;
-        let mut value = arguments.value().clone();
-        let mut found = Vec::new();
-        self.walk(&mut value, &places, &mut String::new(), &mut found);
-        if found.is_empty() {
+        let Some((value, places)) = self.clean(tool, arguments.value()) else { return Ok(None) };
+        let kept = canonical(&value).map_err(|error| error.to_string())?;
+        Ok(Some(Taken { kept, digest: arguments.digest(), places }))
+    }
+
+    /// What the record keeps of the arguments of something that an agent did elsewhere; `None` when that is all of them.
+    fn deed(&self, tool: &str, bytes: &[u8]) -> Result<Option<Vec<u8>>, String> {
+        if bytes.is_empty() || !self.applies(tool) {
             return Ok(None);
         }
+        let value = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+        let clean = self.clean(tool, &value);
+        clean.map(|(value, _)| canonical(&value).map_err(|error| error.to_string())).transpose()
+    }
+
+    fn applies(&self, tool: &str) -> bool {
+        self.secrets || !self.kinds.is_empty() || self.withholds(tool)
+    }
+
+    /// The arguments of a tool without what must not be stored, and where something was taken out; `None` if nowhere.
+    fn clean(&self, tool: &str, value: &Value) -> Option<(Value, Vec<String>)> {
+        let places = self.places.iter().filter(|place| place.tools.is_match(tool));
+        let places: Vec<&[String]> = places.map(|place| &*place.steps).collect();
+        let (mut value, mut found) = (value.clone(), Vec::new());
+        self.walk(&mut value, &places, &mut String::new(), &mut found);
         if MAX_REDACTED < found.len() {
             (value, found) = (REDACTED.into(), vec![String::new()]);
         }
         found.sort_unstable();
-        let kept = canonical(&value).map_err(|error| error.to_string())?;
-        Ok(Some(Taken { kept, digest: arguments.digest(), places: found }))
+        (!found.is_empty()).then_some((value, found))
     }
 
     /// Takes out what must not be stored at and below a value. Arguments are nested 64 deep at most.
@@ -268,7 +291,8 @@ fn asked<'b, 'a>(body: &'b mut Body<'a>) -> Option<&'b mut Request<'a>> {
         Body::Intent { request, .. }
         | Body::Refused { request, .. }
         | Body::Held { request, .. }
-        | Body::Question { request, .. } => Some(request),
+        | Body::Question { request, .. }
+        | Body::Judged { request, .. } => Some(request),
         _ => None,
     }
 }
@@ -281,6 +305,7 @@ fn mark<'a>(body: &mut Body<'a>, taken: &'a Taken) {
         | Body::Refused { decision, .. }
         | Body::Held { decision, .. }
         | Body::Question { decision, .. }
+        | Body::Judged { decision, .. }
             if whole =>
         {
             // The names of arguments that are not kept are not kept either.

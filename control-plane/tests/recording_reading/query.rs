@@ -65,7 +65,8 @@ async fn each_field_selects() {
     assert_eq!(select(Query::new().agent("nobody")), Vec::<String>::new());
     let write = recorder.query(&Query::new().syscall(CallKind::Write)).unwrap().records.remove(0);
     let event = write.event().unwrap();
-    assert_eq!(select(Query::new().call(event.call)), ["intent", "outcome"]);
+    let of_call = Query::new().agent("a").life(event.generation).call(event.call);
+    assert_eq!(select(of_call), ["intent", "outcome"]);
     assert_eq!(select(Query::new().agent("a").life(event.generation)), ["spawn", "intent", "outcome"]);
 }
 
