@@ -25,11 +25,8 @@ use agent_primitives::{Clock, SystemClock, Timestamp};
 use emk::{EntryKind, Ledger, LedgerId, LedgerOptions, MemoryLimits, MemoryStore, SegmentOptions};
 use emk::{SegmentStore, WhenFull};
 
-<<<<<<< HEAD
-=======
 use self::follow::Readers;
 
->>>>>>> w4-read
 pub use agent_primitives::redact::REDACTED;
 pub use delivery::{Delivery, HandlerStep};
 pub use emk::{Head, LedgerError, VerifyError, VerifyReport};
