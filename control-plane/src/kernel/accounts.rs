@@ -88,6 +88,11 @@ impl AccountTable {
         }
     }
 
+    /// Whether an account limits something of its own.
+    pub(super) fn limits(&self, id: &AccountId) -> bool {
+        self.find(id).is_some_and(|account| account.is_limited())
+    }
+
     /// Forgets the account of an agent that has ended, if nothing is to be remembered.
     pub(super) fn close(&self, agent: &AgentId, now: Monotonic) {
         let id = AccountId::Agent(agent.clone());

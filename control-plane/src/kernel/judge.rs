@@ -210,7 +210,14 @@ impl Inner {
             mode: mode.as_ref().map_or("", Mode::as_str),
             budgets: &budgets,
         };
-        let read = ReadFile { path: path.clone(), descriptor: None, offset: None, length: 0, query: None };
+        let read = ReadFile {
+            path: path.clone(),
+            descriptor: None,
+            offset: None,
+            length: 0,
+            nonblock: false,
+            query: None,
+        };
         Judged::by(&standing, &caller, Request::Read(read)).decision().verdict() == Verdict::Allow
     }
 

@@ -77,7 +77,7 @@ impl Inner {
     }
 
     /// A call that sets out now.
-    fn passage<'a>(&self, agent: &'a Arc<Agent>) -> Passage<'a> {
+    pub(super) fn passage<'a>(&self, agent: &'a Arc<Agent>) -> Passage<'a> {
         let (started, now) = (self.timer.monotonic(), self.timer.now());
         Passage { agent, number: agent.next_call(), called: started, started, now }
     }
@@ -111,9 +111,8 @@ impl Inner {
             }
             Permitted::Read(permit) => {
                 let own_past = permit.is_of_own_past();
-                let read =
-                    self.on_files(agent, intent, |owner| async move { owner.files.read(permit).await });
-                self.join_content(agent, own_past, read.await)
+                let read = self.read(agent, intent, permit).await;
+                self.join_content(agent, own_past, read)
             }
             Permitted::Write(permit) => {
                 let labels = self.carried_by(agent);
@@ -130,8 +129,8 @@ impl Inner {
             Permitted::Exec(permit) => self.exec(agent, intent, permit).await,
             Permitted::Own(permit) => self.own_tool(agent, intent, permit),
             Permitted::Signal(permit) => self.send_signal(agent, permit),
-            Permitted::Mask(permit) => self.change_mask(agent, permit),
-            Permitted::Await(permit) => self.await_signal(agent, permit).await,
+            Permitted::Mask(permit) => self.change_mask(agent, intent.call, permit),
+            Permitted::Await(permit) => self.await_signal(agent, intent.call, permit).await,
             Permitted::CheckPolicy(permit) => Ok(service::answer(permit)),
             Permitted::Exit(permit) => self.exit(agent, permit),
         }

@@ -39,6 +39,7 @@ pub(crate) struct ReadFile {
     pub(crate) descriptor: Option<Descriptor>,
     pub(crate) offset: Option<u64>,
     pub(crate) length: u64,
+    pub(crate) nonblock: bool,
     /// What to look for below the path, in place of reading it.
     pub(crate) query: Option<Query>,
 }
@@ -343,6 +344,7 @@ impl Request {
                 descriptor: read.descriptor.map(Descriptor::as_raw),
                 offset: read.offset,
                 length: read.length,
+                nonblock: read.nonblock,
                 query: read.query.as_ref().map(|query| (query.text(), query.limit() as u64)),
             },
             Self::Write(write) => recorder::Request::Write {

@@ -7,10 +7,16 @@ mod directory;
 mod ends;
 mod episodic;
 mod memory;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod projection;
 mod quota;
 #[cfg(feature = "redb")]
 mod redb;
+#[cfg(feature = "redis")]
+mod redis;
+#[cfg(any(feature = "redis", feature = "postgres", feature = "chroma"))]
+mod remote;
 mod semantic;
 
 use std::fmt;
@@ -26,10 +32,16 @@ use super::{RelPath, VfsError};
 pub use directory::{Directory, DirectoryError};
 pub use episodic::{Episodic, EpisodicError, MAX_EPISODE_BYTES, MAX_EPISODES};
 pub use memory::Memory;
+#[cfg(feature = "postgres")]
+pub use postgres::{MAX_POSTGRES_FILE, MAX_POSTGRES_SEARCHED, Postgres};
 pub use projection::Projection;
 pub use quota::{Quota, Usage};
 #[cfg(feature = "redb")]
 pub use redb::{Redb, RedbError};
+#[cfg(feature = "redis")]
+pub use redis::{MAX_REDIS_FILE, Redis};
+#[cfg(any(feature = "redis", feature = "postgres", feature = "chroma"))]
+pub use remote::{MAX_CONNECTIONS, MAX_STORE_NAME, StoreError};
 pub use semantic::{MAX_DOCUMENT_BYTES, MAX_DOCUMENTS, Semantic};
 
 /// What the methods of a [`MemoryBackend`] return. Nothing happens before it is polled.
@@ -123,7 +135,7 @@ impl Version {
     }
 
     /// The first half of `digest`.
-    fn of_digest(digest: Digest) -> Self {
+    pub(crate) fn of_digest(digest: Digest) -> Self {
         let (half, _) = digest.as_bytes().split_at(16);
         Self(half.iter().fold(0, |value, byte| value << 8 | u128::from(*byte)))
     }
