@@ -1,5 +1,5 @@
 //! Time to live, searches and deadlines of mounts, as an agent meets them.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may fail loudly")]
+#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail loudly")]
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -192,6 +192,8 @@ async fn episodes_are_written_once_and_found_after_a_restart() {
     }
 }
 
+type Call = std::pin::Pin<Box<dyn Future<Output = Result<(), CallError>>>>;
+
 /// A store that never answers.
 #[derive(Debug)]
 struct Hung;
@@ -219,7 +221,7 @@ async fn a_store_that_does_not_answer_is_given_up_after_the_mounts_deadline() {
     let fixture = KernelFixture::new(POLICY, []).unwrap();
     let mount = at("/hung", Hung).deadline(Duration::from_millis(200));
     let agent = agent(&fixture, mount);
-    let calls: [(&str, std::pin::Pin<Box<dyn Future<Output = Result<(), CallError>>>>); 4] = [
+    let calls: [(&str, Call); 4] = [
         (
             "read",
             Box::pin({
