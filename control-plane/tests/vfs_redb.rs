@@ -1,10 +1,6 @@
 //! What a redb store keeps when its process does not end well.
 #![cfg(all(feature = "redb", unix))]
-#![expect(
-    clippy::unwrap_used,
-    clippy::print_stdout,
-    reason = "a test may fail loudly, and its child tells what it did"
-)]
+#![expect(clippy::unwrap_used, reason = "a test may fail loudly")]
 
 use std::io::{BufRead, BufReader, Write as _};
 use std::process::{Command, Stdio};
