@@ -125,7 +125,7 @@ fn call() -> impl Strategy<Value = Syscall> {
             file: FileRef::Path(path.to_owned()), offset: None, length: 1 << 20, nonblock: true,
         }),
         3 => (path(), change, name()).prop_map(|(path, change, text)| Syscall::Write {
-            to: WriteTo::Path { path: path.to_owned(), change, expected: None },
+            to: WriteTo::Path { path: path.to_owned(), change, expected: None, ttl: None },
             data: text.as_bytes().into(),
         }),
         1 => path().prop_map(|path| Syscall::Open { path: path.to_owned(), flags: OpenFlags { read: true, ..OpenFlags::default() } }),

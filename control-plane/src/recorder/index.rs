@@ -459,8 +459,14 @@ mod tests {
                 mode: "",
                 budgets: Vec::new(),
             };
-            let request =
-                Request::Read { path: "/x", descriptor: None, offset: None, length: 1, nonblock: false };
+            let request = Request::Read {
+                path: "/x",
+                descriptor: None,
+                offset: None,
+                length: 1,
+                nonblock: false,
+                query: None,
+            };
             let tool = ["t0", "t1", "t2", "t3", "t4"][(number % 5) as usize];
             let exec = Request::Exec {
                 tool,

@@ -117,13 +117,15 @@ impl Deed<'_> {
 impl Request<'_> {
     fn to_json(&self) -> Value {
         match self {
-            Self::Read { path, descriptor, offset, length, nonblock } => {
-                json!({"path": path, "descriptor": descriptor, "offset": offset, "length": length, "nonblock": nonblock})
+            Self::Read { path, descriptor, offset, length, nonblock, query } => {
+                let (words, hits) = query.unzip();
+                json!({"path": path, "descriptor": descriptor, "offset": offset, "length": length,
+                    "nonblock": nonblock, "query": words, "hits": hits})
             }
-            Self::Write { path, mode, descriptor, offset, expected, bytes, digest } => {
+            Self::Write { path, mode, descriptor, offset, expected, bytes, digest, ttl } => {
                 let expected = expected.map(|version| version.to_string());
                 json!({"path": path, "mode": mode, "descriptor": descriptor, "offset": offset,
-                    "expected": expected, "bytes": bytes, "digest": digest.to_string()})
+                    "expected": expected, "bytes": bytes, "digest": digest.to_string(), "ttl_micros": ttl})
             }
             Self::Open { path, flags } => json!({"path": path, "flags": flags}),
             Self::Close { descriptor } => json!({"descriptor": descriptor}),

@@ -17,7 +17,14 @@ const NASTY: &str = "x\n{\"seq\":99}\u{2028}\r\u{1b}[31m\"";
 fn requests() -> Vec<Request<'static>> {
     let digest = Digest::ZERO;
     vec![
-        Request::Read { path: NASTY, descriptor: Some(3), offset: Some(1), length: 2, nonblock: true },
+        Request::Read {
+            path: NASTY,
+            descriptor: Some(3),
+            offset: Some(1),
+            length: 2,
+            nonblock: true,
+            query: Some((NASTY, 4)),
+        },
         Request::Write {
             path: NASTY,
             mode: "append",
@@ -26,6 +33,7 @@ fn requests() -> Vec<Request<'static>> {
             expected: Some(u128::MAX),
             bytes: 1,
             digest,
+            ttl: Some(7),
         },
         Request::Open { path: NASTY, flags: OpenFlags::default() },
         Request::Close { descriptor: 3 },

@@ -319,7 +319,12 @@ fn syscall(step: &Step, world: &World) -> Option<Syscall> {
                 Some(descriptor) => WriteTo::Descriptor { descriptor, offset: offset()? },
                 // A write by path has no position.
                 None if step.first(&["offset", "pos"]).is_some() => return None,
-                None => WriteTo::Path { path: path()?, change: change(step.value("mode"))?, expected: None },
+                None => WriteTo::Path {
+                    path: path()?,
+                    change: change(step.value("mode"))?,
+                    expected: None,
+                    ttl: None,
+                },
             };
             Syscall::Write { to, data }
         }

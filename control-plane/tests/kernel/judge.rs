@@ -93,7 +93,12 @@ fn calls_get_what_an_agent_of_this_kernel_would_get() {
     };
     let signal = |to: &str| Syscall::Signal { to: to.into(), signal: Signal::Term, reason: String::new() };
     let write = Syscall::Write {
-        to: WriteTo::Path { path: "/mem/working/a".into(), change: Change::Replace, expected: None },
+        to: WriteTo::Path {
+            path: "/mem/working/a".into(),
+            change: Change::Replace,
+            expected: None,
+            ttl: None,
+        },
         data: "x".into(),
     };
     let cases = [
