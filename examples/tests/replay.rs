@@ -7,7 +7,7 @@ use std::path::Path;
 
 use agent_control_plane::FlightRecorder;
 use agent_control_plane::policy::simulate::Cause;
-use agent_control_plane::recorder::{Recording, Replay, replay_recorded};
+use agent_control_plane::recorder::{Body, Recording, Replay, replay_recorded};
 
 macro_rules! examples {
     ($($name:ident: $path:literal),* $(,)?) => {
@@ -24,6 +24,7 @@ examples! {
     approval: "../approval.rs",
     budget: "../budget.rs",
     information_flow: "../information_flow.rs",
+    live: "../live.rs",
     quickstart: "../quickstart.rs",
     replay: "../replay.rs",
 }
@@ -41,12 +42,32 @@ where
     replay_recorded(recording.events(0).unwrap()).unwrap()
 }
 
+/// The one that does not end by itself, until a human would have to answer.
+async fn until_it_asks(recorder: FlightRecorder) -> Result<(), Box<dyn std::error::Error>> {
+    let folder = tempfile::tempdir()?;
+    let socket = folder.path().join("socket");
+    let mut follow = recorder.follow(0);
+    let asked = async {
+        while let Some(stored) = follow.next().await {
+            if matches!(stored?.event()?.body, Body::Held { .. }) {
+                break;
+            }
+        }
+        Ok(())
+    };
+    tokio::select! {
+        ended = live::run(recorder.clone(), &socket) => ended,
+        asked = asked => asked,
+    }
+}
+
 #[tokio::test]
 async fn every_decision_of_every_example_is_made_again_to_the_byte() {
     for (name, replay) in [
         ("approval", replayed(approval::run).await),
         ("budget", replayed(budget::run).await),
         ("information_flow", replayed(information_flow::run).await),
+        ("live", replayed(until_it_asks).await),
         ("quickstart", replayed(quickstart::run).await),
     ] {
         assert!(replay.is_exact(), "{name}: {replay:#?}");

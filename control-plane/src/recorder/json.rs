@@ -89,6 +89,8 @@ impl Event<'_> {
             Body::Handler { signal, step, reason } => {
                 json!({"kind": "handler", "signal": signal_name(*signal), "step": step.name(), "reason": reason})
             }
+            Body::Impaired { part, reason } => json!({"kind": "impaired", "part": part, "reason": reason}),
+            Body::Mended { part } => json!({"kind": "mended", "part": part}),
             Body::Judged { request, decision, facts, tenant, past } => {
                 let mut line = judged("judged", request, decision);
                 let past = past.as_ref().map(|past| past.iter().map(Deed::to_json).collect::<Vec<_>>());

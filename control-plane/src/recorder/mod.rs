@@ -5,6 +5,7 @@
 //!
 //! The record is an [`emk`] ledger. Its hash chain shows any edit; that its tail was cut off, or that all of it was
 //! computed anew, shows only against a head kept elsewhere: see [`FlightRecorder::head`].
+#![doc = include_str!("../docs/recording.md")]
 
 mod delivery;
 mod event;
@@ -138,6 +139,12 @@ impl FlightRecorder {
         self.ledger.head()
     }
 
+    /// How many of the oldest events are no longer kept.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.ledger.base().count
+    }
+
     /// The events from sequence number `from` on, up to the present head. Starts at the oldest kept one when `from` was
     /// dropped already.
     pub fn events(&self, from: u64) -> impl Iterator<Item = Result<Stored, RecordingError>> + use<> {
@@ -180,12 +187,18 @@ impl FlightRecorder {
 #[derive(Debug)]
 pub(crate) struct Recorded {
     seq: u64,
+    bytes: usize,
 }
 
 impl Recorded {
     /// Sequence number of the event.
     pub(crate) fn seq(&self) -> u64 {
         self.seq
+    }
+
+    /// Its encoded size.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
     }
 }
 
@@ -232,7 +245,7 @@ impl FlightRecorder {
         if let Some(trail) = trail {
             trail.push(&bytes);
         }
-        Ok(Recorded { seq: appended.seq })
+        Ok(Recorded { seq: appended.seq, bytes: bytes.len() })
     }
 
     /// Waits until the event is durable under the ledger's policy. Cancel safe: dropping it forgets the wait only.
