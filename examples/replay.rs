@@ -9,7 +9,7 @@ use agent_control_plane::primitives::Verdict;
 use agent_control_plane::recorder::redact::Kind;
 use agent_control_plane::recorder::{Query, Redaction, replay, replay_recorded};
 use agent_control_plane::{AgentSpec, FlightRecorder, Kernel, Policy};
-use serde_json::json;
+use serde_json::{Value, json};
 
 const POLICY: &str = r#"
 version: 1
@@ -58,7 +58,8 @@ pub(crate) async fn run(recorder: FlightRecorder) -> Result<(), Box<dyn std::err
     let recorder = kernel.recorder();
     say("refused, by the index:")?;
     for stored in recorder.query(&Query::new().verdict(Verdict::Deny))?.records {
-        say(format_args!("  {}", stored.to_json()?["request"]["arguments"]))?;
+        let event = stored.to_json()?;
+        say(format_args!("  {}", event.pointer("/request/arguments").unwrap_or(&Value::Null)))?;
     }
     let again = replay_recorded(recorder.events(0))?;
     let redacted: u64 = again.not_judged_by.values().sum();
