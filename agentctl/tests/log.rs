@@ -1,5 +1,5 @@
 //! `agentctl log` as a user runs it.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may fail loudly")]
+#![expect(clippy::unwrap_used, reason = "a test may fail loudly")]
 
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};

@@ -116,7 +116,7 @@ impl Selection {
         if let Some(call) = self.call {
             query = query.call(call);
         }
-        Ok(self.kind.iter().fold(query, |query, kind| query.kind(kind)))
+        Ok(self.kind.iter().fold(query, Query::kind))
     }
 }
 

@@ -68,7 +68,7 @@ fn decision() -> Decided<'static> {
         generation: 1,
         labels: LabelSet::EMPTY,
         arguments: vec![(NASTY, ArgumentRole::Content, LabelSet::EMPTY)],
-        reason: Some("AK0201"),
+        reason: Some("CODE"),
         mode: NASTY,
         budgets: Vec::new(),
     }
@@ -88,13 +88,13 @@ fn bodies() -> Vec<Body<'static>> {
             dry_run: true,
         },
         Body::Refused { request: one(), decision: decision.clone() },
-        Body::Rejected { syscall: 5, what: NASTY, code: "AK0905", error: NASTY },
+        Body::Rejected { syscall: 5, what: NASTY, code: "CODE", error: NASTY },
         Body::Question { request: one(), decision: decision.clone() },
         Body::Outcome {
             outcome: Outcome::Done { result: Digest::ZERO, bytes: 1, labels: labels.clone() },
             micros: 3,
         },
-        Body::Outcome { outcome: Outcome::Failed { code: "AK0402", error: NASTY }, micros: 3 },
+        Body::Outcome { outcome: Outcome::Failed { code: "CODE", error: NASTY }, micros: 3 },
         Body::Outcome { outcome: Outcome::Cancelled, micros: 3 },
         Body::Outcome { outcome: Outcome::Simulated, micros: 3 },
         Body::Signal { signal: 99, from: Actor::Agent(NASTY), reason: NASTY, delivered: true },
@@ -107,7 +107,7 @@ fn bodies() -> Vec<Body<'static>> {
         Body::Held { request: one(), decision: decision.clone(), ticket },
         Body::Approval { ticket, step: ApprovalStep::Asked, by: NASTY, binding: Digest::ZERO, reason: NASTY },
         Body::Budget { account: NASTY, resource: NASTY, used: 1, limit: 2, exhausted: false },
-        Body::Repeated { syscall: 5, what: NASTY, of: 3, code: "AK0101" },
+        Body::Repeated { syscall: 5, what: NASTY, of: 3, code: "CODE" },
         Body::Reload { generation: 2, policy: Digest::ZERO, document: b"{}", forced: true },
         Body::Delivered {
             signal: 15,

@@ -5,6 +5,7 @@
 //!
 //! The record is an [`emk`] ledger. Its hash chain shows any edit; that its tail was cut off, or that all of it was
 //! computed anew, shows only against a head kept elsewhere: see [`FlightRecorder::head`].
+#![doc = include_str!("../docs/recording.md")]
 
 mod delivery;
 mod event;

@@ -1,5 +1,11 @@
 //! Reading a recording: replay, queries, following, export and redaction.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail loudly")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test may fail loudly"
+)]
 
 mod follow;
 #[path = "../kernel/host.rs"]

@@ -150,6 +150,35 @@ async fn what_detectors_know_is_taken_out_of_arguments_paths_and_texts() {
     assert_eq!((simulation.judged, simulation.flips.len(), simulation.not_judged.len()), (1, 0, 7));
 }
 
+/// Adds up what may have been taken out.
+const SUMS: &str = r#"
+version: 1
+name: sums
+on_violation: deny
+rules:
+  - { id: tools, effect: allow, calls: [exec], tools: ["*"] }
+  - { id: files, effect: allow, calls: [read], paths: ["/**"] }
+  - { id: much, effect: deny, calls: [exec], tools: ["*"], when: { sum: { of: args.n, tools: ["*"], gt: 100 } } }
+"#;
+
+#[tokio::test]
+async fn a_past_with_a_number_taken_out_is_not_judged_by_and_one_with_a_text_is() {
+    let by = Policy::from_yaml("p.yaml", SUMS).unwrap().into();
+    let key = "key sk-abcdefghij0123456789";
+    for (rules, not_judged) in [
+        (Redaction::new().argument("note", "/n").unwrap(), 2),
+        (Redaction::new().argument("note", "").unwrap(), 2),
+        (Redaction::new().secrets(), 1),
+    ] {
+        let kernel = open_minded(FlightRecorder::memory().unwrap().redacting(rules.clone()));
+        let agent = kernel.spawn(AgentSpec::new("a")).unwrap();
+        agent.exec("note", json!({"text": key, "n": 90})).await.unwrap();
+        drop(agent.read("/policy/active.json").await);
+        let simulation = simulate::run(kernel.recorder().events(0), &by).unwrap();
+        assert_eq!(simulation.not_judged.len(), not_judged, "{rules:?}: {simulation:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_recorder_without_rules_keeps_everything() {
     let kernel = open_minded(FlightRecorder::memory().unwrap());

@@ -182,7 +182,7 @@ async fn run(host: &Host, steps: &[Step]) {
             }
             Step::Wait(seconds) => host.clock.advance(std::time::Duration::from_secs(seconds.into())),
             Step::Mode(on) => {
-                host.kernel.set_mode(if on { "maintenance" } else { "normal" }.parse().unwrap()).unwrap()
+                host.kernel.set_mode(if on { "maintenance" } else { "normal" }.parse().unwrap()).unwrap();
             }
             Step::Judge(tool, past) => {
                 let (name, arguments) = exec(tool, 0);

@@ -204,9 +204,11 @@ impl Life {
 /// Whether a deed is on record without something that conditions on the past add up or go by.
 fn hides_numbers(request: &Request<'_>) -> bool {
     match request {
-        Request::ExecRedacted { redacted, .. } => {
-            // Only what stands at the top is added up.
-            redacted.iter().any(|place| place.matches('/').count() <= 1)
+        Request::ExecRedacted { redacted, arguments, .. } => {
+            // Only numbers at the top are added up, and a number that is taken out leaves the mark alone.
+            let arguments: Value = serde_json::from_slice(arguments).unwrap_or_default();
+            let top = redacted.iter().filter(|place| place.matches('/').count() <= 1);
+            top.into_iter().any(|place| arguments.pointer(place).is_none_or(|left| left == REDACTED))
         }
         Request::Read { path, .. } | Request::Write { path, .. } | Request::Open { path, .. } => {
             path.contains(REDACTED)
