@@ -23,6 +23,8 @@ pub use backend::{
     Answer, Content, Entry, Hit, Kind, Listing, Memory, MemoryBackend, Page, Projection, Quota, Search, Stat,
     Usage, Version, Write, WriteMode, Written,
 };
+#[cfg(feature = "chroma")]
+pub use backend::{Chroma, Embedder, MAX_CHROMA_FILE};
 #[cfg(unix)]
 pub use backend::{Directory, DirectoryError};
 #[cfg(any(feature = "redis", feature = "postgres", feature = "chroma"))]

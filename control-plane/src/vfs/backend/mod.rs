@@ -1,5 +1,7 @@
 //! What a store must do to be mounted, and the stores that come with the kernel.
 
+#[cfg(feature = "chroma")]
+mod chroma;
 #[cfg(unix)]
 mod directory;
 mod ends;
@@ -12,6 +14,8 @@ mod quota;
 mod redis;
 #[cfg(any(feature = "redis", feature = "postgres", feature = "chroma"))]
 mod remote;
+#[cfg(feature = "chroma")]
+mod vector;
 
 use std::fmt;
 use std::future::Future;
@@ -22,6 +26,8 @@ use bytes::Bytes;
 
 use super::{RelPath, VfsError};
 
+#[cfg(feature = "chroma")]
+pub use chroma::{Chroma, MAX_CHROMA_FILE};
 #[cfg(unix)]
 pub use directory::{Directory, DirectoryError};
 pub use memory::Memory;
@@ -33,6 +39,8 @@ pub use quota::{Quota, Usage};
 pub use redis::{MAX_REDIS_FILE, Redis};
 #[cfg(any(feature = "redis", feature = "postgres", feature = "chroma"))]
 pub use remote::{MAX_CONNECTIONS, MAX_STORE_NAME, StoreError};
+#[cfg(feature = "chroma")]
+pub use vector::Embedder;
 
 /// What the methods of a [`MemoryBackend`] return. Nothing happens before it is polled.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, VfsError>> + Send + 'a>>;
