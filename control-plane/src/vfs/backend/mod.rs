@@ -133,7 +133,7 @@ impl Version {
     }
 
     /// The first half of `digest`.
-    fn of_digest(digest: Digest) -> Self {
+    pub(crate) fn of_digest(digest: Digest) -> Self {
         let (half, _) = digest.as_bytes().split_at(16);
         Self(half.iter().fold(0, |value, byte| value << 8 | u128::from(*byte)))
     }
