@@ -1,8 +1,10 @@
 //! A Chroma server on a port of its own.
 
-use std::net::TcpListener;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use super::process::{Server, Start, program};
 
@@ -13,6 +15,9 @@ const INSTALL: &str =
     "python3 -m venv VENV && VENV/bin/pip install chromadb==1.5.9, and set AGENT_OS_CHROMA=VENV/bin/chroma";
 
 const ATTEMPTS: usize = 3;
+
+const ATTEMPTS_TO_REACH: usize = 600;
+const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(50);
 
 static TURN: Mutex<()> = Mutex::new(());
 
@@ -64,7 +69,29 @@ fn run(folder: &Path) -> Result<(Server, u16), String> {
         user: None,
         ready: "listening on address",
     };
-    start.run().map(|server| (server, port))
+    let server = start.run()?;
+    // It says that it listens before it does.
+    let answers = (0..ATTEMPTS_TO_REACH).any(|_| {
+        let is_up = answers(port);
+        if !is_up {
+            std::thread::park_timeout(BETWEEN_ATTEMPTS);
+        }
+        is_up
+    });
+    if answers { Ok((server, port)) } else { Err("does not answer".to_owned()) }
+}
+
+/// Whether the server's own check of its health succeeds.
+fn answers(port: u16) -> bool {
+    let ask = || -> std::io::Result<String> {
+        let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+        let host = "Host: 127.0.0.1\r\nConnection: close";
+        write!(stream, "GET /api/v2/healthcheck HTTP/1.1\r\n{host}\r\n\r\n")?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        Ok(answer)
+    };
+    ask().is_ok_and(|answer| answer.starts_with("HTTP/1.1 200"))
 }
 
 fn folder_of_program() -> Vec<PathBuf> {
