@@ -1,11 +1,13 @@
 //! The store over PostgreSQL, against a real server.
 #![cfg(all(feature = "postgres", unix))]
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail loudly")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may fail loudly")]
 
 #[path = "../../emk/tests/servers/process.rs"]
 mod process;
 #[path = "../../emk/tests/servers/postgres.rs"]
 mod server;
+#[path = "../../emk/tests/servers/shared.rs"]
+mod shared;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,7 +19,7 @@ use agent_control_plane::vfs::{
 };
 use agent_primitives::{Clock, LabelSet, ManualClock};
 use bytes::Bytes;
-use process::Shared;
+use shared::Shared;
 
 static SERVER: Shared<server::Postgres> = Shared::new();
 static STORES: AtomicU64 = AtomicU64::new(0);

@@ -6,6 +6,8 @@
 mod process;
 #[path = "../../emk/tests/servers/redis.rs"]
 mod server;
+#[path = "../../emk/tests/servers/shared.rs"]
+mod shared;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,7 +19,7 @@ use agent_control_plane::vfs::{
 };
 use agent_primitives::{Clock, LabelSet, ManualClock};
 use bytes::Bytes;
-use process::Shared;
+use shared::Shared;
 
 static SERVER: Shared<server::Redis> = Shared::new();
 static STORES: AtomicU64 = AtomicU64::new(0);

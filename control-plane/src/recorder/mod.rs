@@ -113,6 +113,19 @@ impl FlightRecorder {
         Ok(recorder)
     }
 
+    /// A recorder that writes the ledger `ledger` in the PostgreSQL server at `address` ([`emk::PostgresStore::open`]), and
+    /// goes on where an earlier one stopped. Kernels that share a database take ledgers of different names;
+    /// [`LEDGER_NAME`] will do for a single one. Blocks.
+    ///
+    /// # Errors
+    /// Another process writes there, the end of the record does not hold, the server cannot be reached, or `ledger` is no
+    /// name for one.
+    #[cfg(feature = "postgres")]
+    pub fn postgres(address: &str, ledger: &str) -> Result<Self, RecorderError> {
+        let store = emk::PostgresStore::open(address, LedgerId::new(ledger)?)?;
+        Ok(Self::on(Ledger::open(store, LedgerOptions::default())?))
+    }
+
     /// A recorder on a ledger of the host's own making: another store, or another idea of when a record is durable.
     #[must_use]
     pub fn on(ledger: Ledger) -> Self {

@@ -25,6 +25,8 @@ pub use backend::{
     MAX_EPISODE_BYTES, MAX_EPISODES, Memory, MemoryBackend, Page, Projection, Quota, Search, Semantic, Stat,
     Usage, Version, Write, WriteMode, Written,
 };
+#[cfg(feature = "chroma")]
+pub use backend::{Chroma, Embedder, MAX_CHROMA_FILE};
 #[cfg(unix)]
 pub use backend::{Directory, DirectoryError};
 #[cfg(any(feature = "redis", feature = "postgres", feature = "chroma"))]

@@ -19,6 +19,9 @@ mod process;
 #[cfg(all(feature = "postgres", unix))]
 #[path = "../servers/postgres.rs"]
 mod server;
+#[cfg(all(feature = "postgres", unix))]
+#[path = "../servers/shared.rs"]
+mod shared;
 mod tamper;
 
 use std::path::Path;

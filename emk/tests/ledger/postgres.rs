@@ -7,8 +7,8 @@ use emk::{EntryKind, Ledger, LedgerError, LedgerOptions, PostgresStore};
 use postgres::{Client, NoTls};
 
 use crate::id;
-use crate::process::Shared;
 use crate::server::Postgres;
+use crate::shared::Shared;
 
 static SERVER: Shared<Postgres> = Shared::new();
 static SCHEMAS: AtomicU64 = AtomicU64::new(0);

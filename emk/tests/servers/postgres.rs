@@ -88,7 +88,9 @@ fn user(folder: &Path) -> Option<(u32, u32)> {
     }
     let users = std::fs::read_to_string("/etc/passwd").unwrap();
     let line = users.lines().find_map(|line| line.strip_prefix("postgres:"));
-    let mut numbers =
-        line.expect("no user `postgres`; install it: apt-get install postgresql").split(':').skip(1);
+    let Some(line) = line else {
+        panic!("there is no user `postgres`; install it: apt-get install postgresql")
+    };
+    let mut numbers = line.split(':').skip(1);
     Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
 }

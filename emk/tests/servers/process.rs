@@ -8,7 +8,6 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 /// How long a server may take to get ready.
@@ -17,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Starts a program in the background and kills it as soon as its own standard input ends, which it does when this process
 /// lets go of it or dies.
 const KEEPER: &str =
-    r#""$@" 2>&1 < /dev/null & server=$!; read -r _; kill -KILL "$server"; wait "$server" 2> /dev/null"#;
+    r#""$@" 2>&1 < /dev/null & server=$!; exec >&- 2>&-; read -r _; kill -KILL "$server"; wait "$server""#;
 
 /// A running server.
 pub(crate) struct Server {
@@ -77,25 +76,6 @@ fn await_line(output: impl Read + Send + 'static, ready: &str) -> Result<(), Str
             Err(RecvTimeoutError::Timeout) => return Err(format!("not ready in time, and said\n{said}")),
             Err(RecvTimeoutError::Disconnected) => return Err(format!("ended, and said\n{said}")),
         }
-    }
-}
-
-/// A server that the tests of one binary share while any of them runs.
-pub(crate) struct Shared<T>(Mutex<Weak<T>>);
-
-impl<T> Shared<T> {
-    pub(crate) const fn new() -> Self {
-        Self(Mutex::new(Weak::new()))
-    }
-
-    /// The running server, or the one that `start` starts. It ends with the last test that holds it.
-    pub(crate) fn get(&self, start: impl FnOnce() -> T) -> Arc<T> {
-        let mut running = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        running.upgrade().unwrap_or_else(|| {
-            let server = Arc::new(start());
-            *running = Arc::downgrade(&server);
-            server
-        })
     }
 }
 

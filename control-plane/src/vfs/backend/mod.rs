@@ -2,6 +2,8 @@
 
 #[cfg(any(unix, feature = "redb"))]
 mod blocking;
+#[cfg(feature = "chroma")]
+mod chroma;
 #[cfg(unix)]
 mod directory;
 mod ends;
@@ -18,6 +20,8 @@ mod redis;
 #[cfg(any(feature = "redis", feature = "postgres", feature = "chroma"))]
 mod remote;
 mod semantic;
+#[cfg(feature = "chroma")]
+mod vector;
 
 use std::fmt;
 use std::future::Future;
@@ -28,6 +32,8 @@ use bytes::Bytes;
 
 use super::{RelPath, VfsError};
 
+#[cfg(feature = "chroma")]
+pub use chroma::{Chroma, MAX_CHROMA_FILE};
 #[cfg(unix)]
 pub use directory::{Directory, DirectoryError};
 pub use episodic::{Episodic, EpisodicError, MAX_EPISODE_BYTES, MAX_EPISODES};
@@ -43,6 +49,8 @@ pub use redis::{MAX_REDIS_FILE, Redis};
 #[cfg(any(feature = "redis", feature = "postgres", feature = "chroma"))]
 pub use remote::{MAX_CONNECTIONS, MAX_STORE_NAME, StoreError};
 pub use semantic::{MAX_DOCUMENT_BYTES, MAX_DOCUMENTS, Semantic};
+#[cfg(feature = "chroma")]
+pub use vector::Embedder;
 
 /// What the methods of a [`MemoryBackend`] return. Nothing happens before it is polled.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, VfsError>> + Send + 'a>>;
