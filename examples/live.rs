@@ -3,7 +3,7 @@
 //!
 //! An agent asks again and again to send a message, which a human has to agree to. It ends when the kernel is shut down.
 
-#![expect(clippy::print_stdout, reason = "an example shows what it does")]
+use std::time::Duration;
 
 use agent_control_plane::atr::{Registry, ToolError};
 use agent_control_plane::{AgentHandle, AgentSpec, Approvals, CallError, Kernel, Policy};
@@ -36,11 +36,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// Sends one message after the other, each with a human's consent, until it is told to end.
+/// Sends a message an hour, each with a human's consent, until it is told to end.
 async fn clerk(agent: AgentHandle) -> i32 {
     for number in 0.. {
         match agent.exec("send", json!({ "text": format!("report {number}") })).await {
-            Ok(_sent) => {}
+            Ok(_sent) => tokio::time::sleep(Duration::from_secs(3600)).await,
             // A human said no: that message is not sent.
             Err(CallError::Denied(_)) => {}
             Err(_gone) => return 1,
@@ -55,7 +55,7 @@ fn tools() -> Result<Registry, Box<dyn std::error::Error>> {
     tools.tool("send").description("Sends a message").run_raw(
         schema,
         |_context, message: Value| async move {
-            println!("sent {}", message.get("text").unwrap_or(&Value::Null));
+            println!("sent {}", message["text"]);
             Ok::<_, ToolError>(json!("sent"))
         },
     )?;
