@@ -36,7 +36,7 @@ use std::future::{Future, poll_fn};
 use std::path::{Path, PathBuf};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use agent_primitives::ticket::Principal;
@@ -139,30 +139,15 @@ impl Control {
         let listener =
             listener.map_err(|source| ControlError::Io { path: socket.path().to_owned(), source })?;
         let shared = Arc::new(Shared { kernel: kernel.clone(), principals, tails: Arc::default() });
-        let mut open: Vec<Pin<Box<dyn Future<Output = ()> + Send>>> = Vec::new();
+        let mut open: Vec<Serving> = Vec::new();
         let mut down = pin!(kernel.inner().closing_done());
         let mut is_down = false;
-        let mut pause: Option<Pin<Box<dyn Future<Output = ()> + Send>>> = None;
+        let mut pause: Option<Serving> = None;
         poll_fn(|context| {
             is_down = is_down || down.as_mut().poll(context).is_ready();
             let resting = pause.as_mut().is_some_and(|pause| pause.as_mut().poll(context).is_pending());
-            while !is_down && !resting {
-                match listener.poll_accept(context) {
-                    // One that is far too many gets no answer either.
-                    Poll::Ready(Ok(_dropped)) if 2 * MAX_CONNECTIONS <= open.len() => {}
-                    Poll::Ready(Ok((stream, _address))) => {
-                        open.push(admit(&shared, stream, open.len() < MAX_CONNECTIONS));
-                    }
-                    Poll::Pending => break,
-                    // The process has no descriptor left, say: those that are served are, and others come later.
-                    Poll::Ready(Err(error)) => {
-                        tracing::warn!(%error, "no connection to the control socket can be accepted");
-                        let mut rest = kernel.inner().sleep(ACCEPT_AGAIN);
-                        let _pending = rest.as_mut().poll(context);
-                        pause = Some(rest);
-                        break;
-                    }
-                }
+            if !is_down && !resting {
+                pause = accept(&shared, &listener, &mut open, context);
             }
             // A connection that ends, or begins, may make room for another at once.
             open.retain_mut(|connection| connection.as_mut().poll(context).is_pending());
@@ -170,6 +155,35 @@ impl Control {
         })
         .await;
         Ok(())
+    }
+}
+
+/// A connection that is served.
+type Serving = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Takes in the connections that wait. What it returns is a rest, for when none can be accepted.
+fn accept(
+    shared: &Arc<Shared>,
+    listener: &UnixListener,
+    open: &mut Vec<Serving>,
+    context: &mut Context<'_>,
+) -> Option<Serving> {
+    loop {
+        match listener.poll_accept(context) {
+            // One that is far too many gets no answer either.
+            Poll::Ready(Ok(_dropped)) if 2 * MAX_CONNECTIONS <= open.len() => {}
+            Poll::Ready(Ok((stream, _address))) => {
+                open.push(admit(shared, stream, open.len() < MAX_CONNECTIONS));
+            }
+            Poll::Pending => return None,
+            // The process has no descriptor left, say: those that are served are, and others come later.
+            Poll::Ready(Err(error)) => {
+                tracing::warn!(%error, "no connection to the control socket can be accepted");
+                let mut rest = shared.inner().sleep(ACCEPT_AGAIN);
+                let _pending = rest.as_mut().poll(context);
+                return Some(rest);
+            }
+        }
     }
 }
 
@@ -188,7 +202,7 @@ impl Shared {
     }
 }
 
-fn admit(shared: &Arc<Shared>, stream: UnixStream, room: bool) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+fn admit(shared: &Arc<Shared>, stream: UnixStream, room: bool) -> Serving {
     let connection = Connection::new(Arc::clone(shared), stream);
     if room { Box::pin(connection.serve()) } else { Box::pin(connection.turn_away()) }
 }

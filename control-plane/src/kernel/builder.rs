@@ -226,6 +226,8 @@ impl KernelBuilder<Ready> {
         };
         inner.append(Source::KERNEL, 0, Body::Boot { policy: digest, document: &document })?;
         inner.publish();
+        #[cfg(feature = "metrics")]
+        super::meters::policy_generation(inner.policies.current().generation);
         let kernel = Kernel { inner: Arc::new(inner) };
         for (account, budget) in budgets {
             kernel.set_budget(&account, &budget)?;

@@ -311,6 +311,8 @@ impl Inner {
             }
         }
         drop(publishing);
+        #[cfg(feature = "metrics")]
+        super::meters::approvals_pending(desk.pending());
         self.look_at_approvals();
         if let Some(error) = failed {
             self.recorder_failed(&error);

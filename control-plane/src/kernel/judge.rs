@@ -158,7 +158,11 @@ impl Inner {
             mode: mode.as_ref().map_or("", Mode::as_str),
             budgets: &budgets,
         };
+        #[cfg(feature = "metrics")]
+        let began = self.timer.monotonic();
         let mut judged = Judged::by(&standing, &caller, request);
+        #[cfg(feature = "metrics")]
+        super::meters::decided(self.timer.monotonic().since(began));
         self.compare(&agent.footing, passage.number, &caller, &judged);
         // An agent that does not wait holds nothing meanwhile: its call is counted once it can be let through.
         let only_asks = agent.on_ask == OnAsk::Return

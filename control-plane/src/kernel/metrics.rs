@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use agent_primitives::{Signal, Timestamp, Verdict};
 use serde_json::{Value, json};
 
+#[cfg(feature = "metrics")]
+use super::meters;
 use super::table::AgentState;
 use super::{Inner, Kernel};
 use crate::question::CallKind;
@@ -77,15 +79,17 @@ impl Counters {
             Body::Rejected { syscall, .. } => self.numbered(*syscall, Counted::Invalid),
             Body::Repeated { syscall, .. } => self.numbered(*syscall, Counted::Deny),
             Body::Signal { signal, .. } => {
+                #[cfg(feature = "metrics")]
+                meters::signal(*signal);
                 if let Some(count) = self.signals.get(usize::from(*signal).wrapping_sub(1)) {
                     add(count, 1);
                 }
             }
             // The codes of what is nobody's fault but ours.
             Body::Outcome { outcome: Outcome::Failed { code, .. }, .. } if code.starts_with("AK99") => {
-                add(&self.bugs, 1);
+                self.bug();
             }
-            Body::Panic { .. } => add(&self.bugs, 1),
+            Body::Panic { .. } => self.bug(),
             _ => {}
         }
     }
@@ -95,6 +99,8 @@ impl Counters {
     }
 
     pub(super) fn reload_failed(&self) {
+        #[cfg(feature = "metrics")]
+        meters::reload_failed();
         add(&self.reload_failures, 1);
     }
 
@@ -104,7 +110,15 @@ impl Counters {
         }
     }
 
+    fn bug(&self) {
+        #[cfg(feature = "metrics")]
+        meters::bug();
+        add(&self.bugs, 1);
+    }
+
     fn call(&self, kind: CallKind, counted: Counted) {
+        #[cfg(feature = "metrics")]
+        meters::call(kind, counted);
         let row = self.calls.get(usize::from(kind.number()).wrapping_sub(1));
         if let Some(count) = row.and_then(|row| row.get(counted as usize)) {
             add(count, 1);

@@ -18,6 +18,8 @@ pub(crate) mod handlers;
 mod inspect;
 mod ipc;
 mod judge;
+#[cfg(feature = "metrics")]
+mod meters;
 mod metrics;
 pub(crate) mod own;
 mod policies;
@@ -315,7 +317,11 @@ impl Inner {
     ) -> Result<Recorded, CallError> {
         // Counted first, because the recorder takes the body; if it fails nothing is counted any more.
         self.counters.count(&body);
+        #[cfg(feature = "metrics")]
+        let began = self.timer.monotonic();
         let recorded = self.recorder.append(time, source, call, body);
+        #[cfg(feature = "metrics")]
+        meters::appended(self.timer.monotonic().since(began));
         let recorded = recorded.map_err(|error| self.recorder_failed(&error))?;
         self.counters.recorded(recorded.bytes());
         if recorded.seq() % LOOK_EVERY == 0 {

@@ -269,6 +269,8 @@ impl Inner {
             history.pop_front();
         }
         let last_forced = if forced { Some(current.clone()) } else { before.forced.clone() };
+        #[cfg(feature = "metrics")]
+        super::meters::policy_generation(generation);
         self.policies.era.store(Arc::new(Era { current, forced: last_forced }));
         Ok(generation)
     }

@@ -103,6 +103,8 @@ impl Shadow {
         if from == to {
             return;
         }
+        #[cfg(feature = "metrics")]
+        super::meters::diverged(from, to);
         let place = |verdict| VERDICTS.iter().position(|known| *known == verdict);
         let count = place(from).zip(place(to)).and_then(|(from, to)| self.changed.get(from)?.get(to));
         if let Some(count) = count {

@@ -54,7 +54,7 @@ fn judge(host: &Host, call: Syscall, context: &JudgeContext) -> Judgement {
 /// The code of a refusal; nothing when the call may be made.
 fn code(judgement: &Judgement) -> Option<&'static str> {
     assert_eq!(judgement.allows(), judgement.denial.is_none());
-    judgement.denial.as_ref().map(|denial| denial.code())
+    judgement.denial.as_ref().map(agent_control_plane::Denial::code)
 }
 
 fn last(host: &Host) -> Value {

@@ -273,7 +273,7 @@ async fn a_record_that_does_not_hold_panics_the_kernel() {
     assert!(host.kernel.verify_record(|_| {}).is_err());
     let KernelState::Panicked(reason) = host.kernel.state() else { panic!("it went on") };
     assert!(reason.contains("does not hold"), "{reason}");
-    assert!(matches!(agent.exec("echo", json!({"text": "x"})).await, Err(_)));
+    assert!(agent.exec("echo", json!({"text": "x"})).await.is_err());
     assert_eq!(host.runs(), 1);
 }
 
