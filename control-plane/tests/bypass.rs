@@ -14,6 +14,8 @@
     reason = "a harness may fail loudly"
 )]
 
+#[path = "bypass/adapter.rs"]
+mod adapter;
 #[path = "bypass/call.rs"]
 mod call;
 #[path = "bypass/case.rs"]

@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use agent_control_plane::approval::TicketId;
-use agent_control_plane::call::{Change, FileRef, RawArguments, Reply, Syscall, WriteTo};
+use agent_control_plane::call::{BadCall, Change, FileRef, RawArguments, Reply, Syscall, WriteTo, mcp};
 use agent_control_plane::primitives::{AgentId, Signal, SignalSet, Verdict};
 use agent_control_plane::vfs::{Descriptor, OpenFlags};
 use agent_control_plane::{AgentHandle, AgentState, CallError, Kernel};
 use serde_json::{Value, json};
 
+use crate::adapter::Shared;
 use crate::case::Step;
 use crate::fixture::World;
 use crate::host;
@@ -36,6 +37,12 @@ pub(crate) enum What {
     Check(Syscall),
     /// A call that was held, or one that pretends to be.
     Resume(TicketId, Syscall),
+    /// A request of a client, and the call it comes to.
+    Request(Shared, mcp::Request, Syscall),
+    /// A message that is no call, and what its sender is told.
+    Unreadable(BadCall, Value),
+    /// What was answered without a call.
+    Answered(Value),
 }
 
 /// What came of a call.
@@ -118,8 +125,11 @@ impl Call {
     /// made, so that the refusal and its record are measured.
     fn forged(agent: AgentHandle, what: What) -> Self {
         let question = match &what {
-            What::Syscall(call) | What::Check(call) | What::Resume(_, call) => Some(call.clone()),
+            What::Syscall(call) | What::Check(call) | What::Resume(_, call) | What::Request(_, _, call) => {
+                Some(call.clone())
+            }
             What::Text(text, _) => Syscall::exec_from_json(text).ok(),
+            What::Unreadable(..) | What::Answered(_) => None,
         };
         let allowed = question.is_some_and(|call| {
             // A stopped agent gets no answer.
@@ -137,6 +147,14 @@ impl Call {
         match self {
             Self::Agent(_, What::Syscall(call)) => Some(call.clone()),
             Self::Agent(_, What::Text(text, _)) => Syscall::exec_from_json(text).ok(),
+            _ => None,
+        }
+    }
+
+    /// The number of the client's request that it answers.
+    pub(crate) fn request(&self) -> Option<u64> {
+        match self {
+            Self::Agent(_, What::Request(_, request, _)) => Some(request.number()),
             _ => None,
         }
     }
@@ -198,6 +216,17 @@ impl What {
                 _ => agent.exec_json(&text).await,
             },
             Self::Resume(ticket, call) => agent.resume(ticket, call).await,
+            Self::Request(session, request, call) => {
+                let result = agent.syscall(call).await;
+                let answer = session.lock().unwrap().answer(request, &result).unwrap_or_default();
+                let got = result.map_or_else(|error| refused(&error), |_| Got::Allowed);
+                return Ended { got, value: answer, answer: None };
+            }
+            Self::Unreadable(error, answer) => {
+                let got = refused(&agent.refuse(error).await);
+                return Ended { got, value: answer, answer: None };
+            }
+            Self::Answered(answer) => return Ended { got: Got::Allowed, value: answer, answer: None },
             Self::Check(call) => {
                 return match agent.check(call).await {
                     Ok(decision) => {

@@ -19,6 +19,7 @@ use agent_control_plane::vfs::{Access, Memory, MemoryBackend, Mount, Page, Quota
 use agent_control_plane::{AgentHandle, AgentSpec, Approvals, CallError, FlightRecorder, Kernel, Policy};
 use serde_json::{Value, json};
 
+use crate::adapter::Shared;
 use crate::case::Step;
 use crate::group::Task;
 use crate::record::Breakable;
@@ -131,6 +132,12 @@ pub(crate) struct World {
     quotas: bool,
     /// Open descriptors by agent and number, with the position they were moved to.
     descriptors: BTreeMap<(String, u64), Option<u64>>,
+    /// The session of each agent's client.
+    sessions: Mutex<BTreeMap<AgentId, Shared>>,
+    /// Requests that their client has called off.
+    called_off: Mutex<Vec<u64>>,
+    /// What the latest `tools/list` answered.
+    pub(crate) listed: Option<Vec<String>>,
     worker: Arc<OnceLock<AgentHandle>>,
 }
 
@@ -183,6 +190,9 @@ impl World {
             step: 0,
             quotas,
             descriptors: BTreeMap::new(),
+            sessions: Mutex::default(),
+            called_off: Mutex::default(),
+            listed: None,
             worker,
         };
         world.spawn_all(&BTreeMap::new())?;
@@ -318,6 +328,21 @@ impl World {
         }
     }
 
+    /// The session of the client that speaks for an agent.
+    pub(crate) fn session(&self, agent: &AgentId) -> Shared {
+        Arc::clone(self.sessions.lock().unwrap().entry(agent.clone()).or_default())
+    }
+
+    /// The client of a request wants no answer any more.
+    pub(crate) fn call_off(&self, request: u64) {
+        self.called_off.lock().unwrap().push(request);
+    }
+
+    /// The requests that were called off since the last look.
+    pub(crate) fn take_called_off(&self) -> Vec<u64> {
+        std::mem::take(&mut *self.called_off.lock().unwrap())
+    }
+
     /// A path in the world's folder that is not taken.
     pub(crate) fn fresh_path(&self, name: &str) -> PathBuf {
         let number = std::fs::read_dir(self.folder.path()).unwrap().count();
@@ -413,8 +438,27 @@ fn referenced(value: &Value, names: &mut Vec<String>) {
 }
 
 /// Whose agents all agents of the fixture are.
-fn owner_id() -> TenantId {
+pub(crate) fn owner_id() -> TenantId {
     "owner".parse().unwrap()
+}
+
+/// Arguments of a tool as an honest agent would give them.
+pub(crate) fn plain_arguments(tool: &str) -> Value {
+    match tool {
+        "read_file" | "delete_file" => json!({"path": "/data/report.txt"}),
+        "write_file" => json!({"path": "/data/out/a", "content": "x"}),
+        "run_command" => json!({"argv": ["echo", "x"]}),
+        "database_query" | "database_write" => json!({"sql": "SELECT id FROM orders"}),
+        "http_get" => json!({"url": "https://api.example.com/v1"}),
+        "send_email" => json!({"to": "a@example.com", "subject": "s", "body": "b"}),
+        "refund" => json!({"order_id": "o1", "amount": 5}),
+        "read_secret" => json!({"name": "db"}),
+        "slow" => json!({"ms": 1}),
+        "reenter" => json!({"tool": "echo", "args": {"text": "x"}}),
+        "bulk" => json!({"targets": ["a"]}),
+        "execute_code" => json!({"code": "1"}),
+        _ => json!({"text": "x"}),
+    }
 }
 
 fn boot(

@@ -6,23 +6,19 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use agent_control_plane::AgentState;
-use agent_control_plane::call::tool_calls_from_openai;
 use agent_control_plane::primitives::{Clock, SystemClock, Verdict};
 
 use crate::call::{self, Call, Ended};
 use crate::case::{Case, Step};
 use crate::fixture::World;
 use crate::group::{self, Task};
-use crate::{host, invariant, record, scan};
+use crate::{adapter, host, invariant, record, scan};
 
 /// Real time a case may take.
 const CASE_LIMIT: Duration = Duration::from_secs(60);
 
 /// Most outcomes within one step that are made up because the ones before them were the same.
 const MAX_PARTS: usize = 1 << 20;
-
-/// The fields that hold what an adapter reads.
-pub(crate) const ADAPTER_TEXT: [&str; 4] = ["message", "response", "json", "text"];
 
 /// What a step came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -290,19 +286,27 @@ pub(crate) async fn carry_out(world: &mut World, step: &Step) -> Result<Outcome,
     }
 }
 
-/// What an agent's host makes of a model's message: each call that is in it, in order.
+/// What an agent's host makes of a message: each call that is in it, in order. What a client has called off is dropped.
 async fn adapter(world: &mut World, step: &Step) -> Result<Outcome, String> {
-    let key = step.first(&ADAPTER_TEXT).ok_or("an adapter reads a message")?;
-    let Ok(text) = step.bytes(key, &world.saved) else { return Ok(Ended::from(Got::Denied).into()) };
-    let Ok(calls) = tool_calls_from_openai(&text) else { return Ok(Ended::from(Got::Denied).into()) };
-    let Some(agent) = world.agent(step.text("as")).cloned() else {
-        return Ok(Ended::from(Got::Denied).into());
+    let resolved = match step.resolved(&world.saved) {
+        Ok(resolved) => resolved,
+        Err(_not_text) => return Ok(Ended::from(Got::Denied).into()),
     };
-    world.hand_over(step, &agent)?;
     let mut ended = Vec::new();
-    for call in calls {
-        ended.push(made(world, Call::Agent(agent.clone(), call::What::Syscall(call.call))).await);
+    for call in adapter::calls(&resolved, world) {
+        let made = made(world, call).await;
+        if let Some(listed) = adapter::listed(&made.value) {
+            world.listed = Some(listed);
+        }
+        if !step.text("save").is_empty() {
+            world.save(step.text("save"), made.value.clone(), step.text("as"));
+        }
+        ended.push(made);
     }
+    for request in world.take_called_off() {
+        world.tasks.iter_mut().for_each(|task| task.call_off(request));
+    }
+    let_tasks_run(world).await;
     Ok(ended.into())
 }
 

@@ -4,7 +4,6 @@ use serde_json::Value;
 
 use super::case::{Case, Step};
 use super::invariant::counted;
-use super::run::ADAPTER_TEXT;
 use super::{call, host, tamper};
 
 /// What the listing says of an operation, an action or an invariant that has no meaning here.
@@ -29,7 +28,9 @@ fn step(step: &Step) -> Option<String> {
     let inner = step.inner();
     let calls_only = matches!(step.op.as_str(), "parallel" | "async");
     let beside = |inner: &&Step| {
-        calls_only && !call::is_call(&inner.op) && !matches!(inner.op.as_str(), "repeat" | "parallel")
+        calls_only
+            && !call::is_call(&inner.op)
+            && !matches!(inner.op.as_str(), "repeat" | "parallel" | "adapter")
     };
     if let Some(beside) = inner.iter().find(beside) {
         return operation(beside).or_else(|| Some(format!("`{}` beside other steps", beside.op)));
@@ -80,10 +81,8 @@ fn operation(step: &Step) -> Option<String> {
             return (!host::COMPOSE_ALL.contains(&mode) && !host::COMPOSE_EXTEND.contains(&mode))
                 .then(|| format!("{UNKNOWN_OPERATION} (compose `{}`)", step.text("mode")));
         }
-        "adapter" if step.text("kind").starts_with("openai") && step.first(&ADAPTER_TEXT).is_some() => {
-            return None;
-        }
-        "adapter" => "adapters for MCP and other messages",
+        "adapter" if crate::adapter::text_of(step).is_some() => return None,
+        "adapter" => "an adapter that is shown no message",
         "handler" => "signal handlers",
         "checkpoint" | "restore" => "checkpoints and diagnostics",
         "mode" if host::is_dry_run(step.text("value")).is_some() => return None,
@@ -153,6 +152,7 @@ fn invariant(name: &str) -> Option<String> {
         | "chain_valid"
         | "count_matches"
         | "one_line_per_record"
+        | "only_permitted_listed"
         | "tool_invoked_exactly_once"
         | "marked_simulated"
         | "advisory_only" => None,
