@@ -18,6 +18,7 @@ use serde::Deserialize;
 use crate::flow::Sources;
 use crate::policy::Decision;
 use crate::question::CallKind;
+use crate::signal::Notice;
 use crate::vfs::{Descriptor, OpenFlags, Version};
 
 pub use self::anthropic::tool_calls_from_anthropic;
@@ -250,7 +251,7 @@ pub enum Reply {
         call: u64,
     },
     /// A signal that was awaited.
-    Signal(Signal),
+    Signal(Notice),
     /// What the call in question would get.
     Decision(Decision),
     /// Done; there is nothing to say.

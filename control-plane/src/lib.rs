@@ -14,7 +14,9 @@ pub mod mode;
 pub mod policy;
 pub mod question;
 pub mod recorder;
-mod signal;
+pub mod signal;
+#[cfg(feature = "test-util")]
+pub mod testing;
 pub mod tree;
 pub mod vfs;
 #[cfg(feature = "watch")]

@@ -4,7 +4,6 @@ use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::Poll;
 
 use agent_primitives::json::{self, Value};
@@ -449,7 +448,7 @@ impl Inner {
     /// Refuses new agents when the kernel takes none.
     fn starting(&self) -> Result<(), CallError> {
         self.running()?;
-        if self.closing.load(Ordering::SeqCst) {
+        if self.closing.has_begun() {
             return Err(CallError::KernelDown { reason: "it is shutting down".to_owned() });
         }
         Ok(())

@@ -240,6 +240,18 @@ impl Judged {
         }
     }
 
+    /// The judgement on a call that is carried out elsewhere.
+    pub(crate) fn as_judged_alone<'a>(
+        &'a self,
+        caller: &Caller<'a>,
+        tenant: &'a str,
+        facts: &'a [u8],
+        past: Option<Vec<recorder::Deed<'a>>>,
+    ) -> Body<'a> {
+        let decision = self.decided(caller, self.reason().as_ref().map(Reason::code));
+        Body::Judged { request: self.request.as_event(), decision, facts, tenant, past }
+    }
+
     /// The decision on the call, or on the call in question, with what it was made on.
     fn decided<'a>(&'a self, caller: &Caller<'a>, reason: Option<&'static str>) -> Decided<'a> {
         let decision = self.answer.as_deref().unwrap_or(&self.decision);

@@ -67,8 +67,8 @@ pub enum VfsError {
     /// The value would carry more labels than one may, or than the storage can keep with it.
     #[error("too many labels")]
     TooManyLabels,
-    /// The storage has no place for the labels that the file would carry.
-    #[error("the storage keeps no labels")]
+    /// The storage cannot do this, or cannot keep what the file would carry.
+    #[error("the storage does not support this")]
     NotSupported,
     /// The message does not fit the schema of its topic.
     #[error("the message does not fit the schema of its topic")]

@@ -287,7 +287,7 @@ fn a_policy_that_names_an_unknown_tool_builds_no_kernel() {
 async fn after_shutdown_nothing_is_taken() {
     let host = Host::new();
     let agent = host.kernel.spawn(AgentSpec::new("a")).unwrap();
-    assert_eq!(host.kernel.shutdown(std::time::Duration::ZERO).await.unwrap(), 1);
+    assert_eq!(host.kernel.shutdown(std::time::Duration::ZERO).await.unwrap().killed, 1);
     assert_eq!(host.kernel.state(), KernelState::Shutdown);
     assert!(matches!(agent.exec("echo", json!({})).await, Err(CallError::KernelDown { .. })));
     assert!(matches!(host.kernel.spawn(AgentSpec::new("b")), Err(SpawnError::Kernel(_))));

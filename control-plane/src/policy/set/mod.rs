@@ -2,6 +2,7 @@
 
 mod builder;
 mod folder;
+mod recorded;
 mod scope;
 mod standing;
 
