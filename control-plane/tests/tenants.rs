@@ -100,6 +100,14 @@ fn call() -> impl Strategy<Value = Syscall> {
             "/agent/a1/mem/working/x",
             "/agent/b1/mem/working/x",
             "/agent",
+            "/tools/all.jsonl",
+            "/ipc",
+            "/ipc/inbox",
+            "/ipc/a1",
+            "/ipc/a2",
+            "/ipc/b1",
+            "/ipc/n1",
+            "/ipc/news",
         ])
     };
     let name = || prop::sample::select(vec!["a1", "a2", "b1", "n1", "nobody"]);
@@ -114,7 +122,7 @@ fn call() -> impl Strategy<Value = Syscall> {
         4 => prop::sample::select(vec!["one", "two"]).prop_map(move |text| exec("echo", text)),
         1 => Just(exec("fatal", "x")),
         4 => path().prop_map(|path| Syscall::Read {
-            file: FileRef::Path(path.to_owned()), offset: None, length: 1 << 20,
+            file: FileRef::Path(path.to_owned()), offset: None, length: 1 << 20, nonblock: false
         }),
         3 => (path(), change, name()).prop_map(|(path, change, text)| Syscall::Write {
             to: WriteTo::Path { path: path.to_owned(), change, expected: None },
@@ -161,7 +169,7 @@ fn seen_by(tenant: Option<&str>, steps: &[Step], chosen: impl Fn(&Step) -> bool)
             let labels = world.kernel.labels(&name.parse().unwrap());
             seen.push(format!("{name} {state:?} {labels:?}"));
             let audit = FileRef::Path("/audit/events.jsonl".to_owned());
-            let audit = Syscall::Read { file: audit, offset: None, length: 1 << 20 };
+            let audit = Syscall::Read { file: audit, offset: None, length: 1 << 20, nonblock: false };
             seen.push(at_once(world.take(&Step::Call(agent, audit))).await);
         }
         seen

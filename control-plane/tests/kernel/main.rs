@@ -21,5 +21,5 @@ mod reload;
 mod road;
 mod shadow;
 mod signals;
-mod tree;
 mod states;
+mod tree;
