@@ -18,4 +18,6 @@ mod recording;
 mod reload;
 mod road;
 mod shadow;
+mod signal_delivery;
+mod signal_handlers;
 mod signals;
