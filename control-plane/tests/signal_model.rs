@@ -224,7 +224,7 @@ impl Model {
             self.pending = self.pending.without(signal);
             self.handling = true;
             self.delivered[1] += 1;
-            match self.handlers.get(&signal).unwrap() {
+            match self.handlers.get(&signal).copied().unwrap_or(Handler::Works) {
                 Handler::Works => self.end_handling(signal, true),
                 Handler::Fails | Handler::Panics => self.end_handling(signal, false),
                 Handler::Hangs => {

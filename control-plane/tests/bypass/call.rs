@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use crate::case::Step;
 use crate::fixture::World;
+use crate::handler::Behaviour;
 use crate::host;
 use crate::run::Got;
 
@@ -36,6 +37,8 @@ pub(crate) enum What {
     Check(Syscall),
     /// A call that was held, or one that pretends to be.
     Resume(TicketId, Syscall),
+    /// A handler to be registered.
+    Handle(Signal, Behaviour),
 }
 
 /// What came of a call.
@@ -65,6 +68,7 @@ pub(crate) fn is_call(op: &str) -> bool {
             | "close"
             | "mask"
             | "unmask"
+            | "handler"
             | "signal"
             | "exit"
             | "checkpolicy"
@@ -120,6 +124,7 @@ impl Call {
         let question = match &what {
             What::Syscall(call) | What::Check(call) | What::Resume(_, call) => Some(call.clone()),
             What::Text(text, _) => Syscall::exec_from_json(text).ok(),
+            What::Handle(..) => None,
         };
         let allowed = question.is_some_and(|call| {
             // A stopped agent gets no answer.
@@ -178,6 +183,7 @@ impl What {
                 Some(Self::Text(rename_arguments(bytes), deadline(step)))
             }
             "resume" => resume(step, world),
+            "handler" => Some(Self::Handle(signal(step.value("signal"))?, Behaviour::of(step)?)),
             "checkpolicy" => {
                 let asked = step.first(&["call", "syscall"]).map_or("exec", |key| step.text(key));
                 let asked = Step { op: asked.to_owned(), fields: step.fields.clone() };
@@ -198,6 +204,7 @@ impl What {
                 _ => agent.exec_json(&text).await,
             },
             Self::Resume(ticket, call) => agent.resume(ticket, call).await,
+            Self::Handle(signal, behaviour) => behaviour.register(agent, signal).await,
             Self::Check(call) => {
                 return match agent.check(call).await {
                     Ok(decision) => {
