@@ -24,6 +24,8 @@ mod case;
 mod fixture;
 #[path = "bypass/group.rs"]
 mod group;
+#[path = "bypass/handler.rs"]
+mod handler;
 #[path = "bypass/host.rs"]
 mod host;
 #[path = "bypass/invariant.rs"]

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use crate::adapter::Shared;
 use crate::case::Step;
 use crate::fixture::World;
+use crate::handler::Behaviour;
 use crate::host;
 use crate::run::Got;
 
@@ -43,6 +44,8 @@ pub(crate) enum What {
     Unreadable(BadCall, Value),
     /// What was answered without a call.
     Answered(Value),
+    /// A handler to be registered.
+    Handle(Signal, Behaviour),
 }
 
 /// What came of a call.
@@ -72,6 +75,7 @@ pub(crate) fn is_call(op: &str) -> bool {
             | "close"
             | "mask"
             | "unmask"
+            | "handler"
             | "signal"
             | "exit"
             | "checkpolicy"
@@ -130,6 +134,7 @@ impl Call {
             }
             What::Text(text, _) => Syscall::exec_from_json(text).ok(),
             What::Unreadable(..) | What::Answered(_) => None,
+            What::Handle(..) => None,
         };
         let allowed = question.is_some_and(|call| {
             // A stopped agent gets no answer.
@@ -196,6 +201,7 @@ impl What {
                 Some(Self::Text(rename_arguments(bytes), deadline(step)))
             }
             "resume" => resume(step, world),
+            "handler" => Some(Self::Handle(signal(step.value("signal"))?, Behaviour::of(step)?)),
             "checkpolicy" => {
                 let asked = step.first(&["call", "syscall"]).map_or("exec", |key| step.text(key));
                 let asked = Step { op: asked.to_owned(), fields: step.fields.clone() };
@@ -227,6 +233,7 @@ impl What {
                 return Ended { got, value: answer, answer: None };
             }
             Self::Answered(answer) => return Ended { got: Got::Allowed, value: answer, answer: None },
+            Self::Handle(signal, behaviour) => behaviour.register(agent, signal).await,
             Self::Check(call) => {
                 return match agent.check(call).await {
                     Ok(decision) => {

@@ -56,6 +56,9 @@ pub(crate) async fn check(
             let advice = scan.op == "scan" && scan.records == 0 && scan.tool_runs == 0 && !scan.changed;
             holds(advice, format!("`{}` left {} records", scan.op, scan.records))
         }
+        "handler_refused" => {
+            holds(first("handler").got == Got::Denied, format!("{:?}", first("handler").got))
+        }
         "mask_refused" => holds(first("mask").got == Got::Denied, format!("{:?}", first("mask").got)),
         "delivery_reported_true" => {
             let signal = done[..=at].iter().rev().find(|done| done.op == "signal").unwrap_or(judged);

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::case::{Case, Step};
+use super::handler::Behaviour;
 use super::invariant::counted;
 use super::{call, host, tamper};
 
@@ -45,6 +46,10 @@ fn operation(step: &Step) -> Option<String> {
             return matches!(step.text("signal"), "SIGUSR1" | "SIGUSR2")
                 .then(|| "checkpoints and diagnostics".to_owned());
         }
+        "handler" => {
+            let known = Behaviour::of(step).is_some();
+            return (!known).then(|| format!("{UNKNOWN_OPERATION} (a handler that does something else)"));
+        }
         op if call::is_call(op) => return None,
         "mount" | "destroy" | "load_policy" | "parallel" | "repeat" | "interleave" | "async" | "await"
         | "join" | "crash" | "kernel_shutdown" | "agent_panic" | "forge_context" | "self_grant" | "reach" => {
@@ -83,7 +88,6 @@ fn operation(step: &Step) -> Option<String> {
         }
         "adapter" if crate::adapter::text_of(step).is_some() => return None,
         "adapter" => "an adapter that is shown no message",
-        "handler" => "signal handlers",
         "checkpoint" | "restore" => "checkpoints and diagnostics",
         "mode" if host::is_dry_run(step.text("value")).is_some() => return None,
         "mode" => return Some(format!("{UNKNOWN_OPERATION} (mode `{}`)", step.text("value"))),
@@ -143,6 +147,7 @@ fn invariant(name: &str) -> Option<String> {
         | "checkpolicy_answer_is_deny"
         | "sender_denied"
         | "mask_refused"
+        | "handler_refused"
         | "delivery_reported_true"
         | "memory_bounded"
         | "cancelled_before_limit_plus_grace"
