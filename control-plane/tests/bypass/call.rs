@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use agent_control_plane::approval::TicketId;
-use agent_control_plane::call::{BadCall, Change, FileRef, RawArguments, Reply, Syscall, WriteTo, mcp};
+use agent_control_plane::call::{
+    BadCall, Change, FileRef, MAX_TRANSFER, RawArguments, Reply, Syscall, WriteTo, mcp,
+};
 use agent_control_plane::primitives::{AgentId, Signal, SignalSet, Verdict};
 use agent_control_plane::vfs::{Descriptor, OpenFlags};
 use agent_control_plane::{AgentHandle, AgentState, CallError, Kernel};
@@ -83,6 +85,14 @@ pub(crate) fn is_call(op: &str) -> bool {
             | "approve"
             | "reject"
             | "revoke"
+            | "send"
+            | "publish"
+            | "recv"
+            | "subscribe"
+            | "list"
+            | "append"
+            | "remove"
+            | "await_signal"
     )
 }
 
@@ -150,7 +160,7 @@ impl Call {
     /// The call itself, if it is one that can be held.
     pub(crate) fn syscall(&self) -> Option<Syscall> {
         match self {
-            Self::Agent(_, What::Syscall(call)) => Some(call.clone()),
+            Self::Agent(_, What::Syscall(call) | What::Request(_, _, call)) => Some(call.clone()),
             Self::Agent(_, What::Text(text, _)) => Syscall::exec_from_json(text).ok(),
             _ => None,
         }
@@ -225,6 +235,9 @@ impl What {
             Self::Request(session, request, call) => {
                 let result = agent.syscall(call).await;
                 let answer = session.lock().unwrap().answer(request, &result).unwrap_or_default();
+                if let Err(CallError::Held { ticket, .. }) = result {
+                    return Ended { got: Got::Escalated, value: ticket.to_string().into(), answer: None };
+                }
                 let got = result.map_or_else(|error| refused(&error), |_| Got::Allowed);
                 return Ended { got, value: answer, answer: None };
             }
@@ -346,7 +359,43 @@ fn syscall(step: &Step, world: &World) -> Option<Syscall> {
                 None => FileRef::Path(path()?),
             };
             let length = number(step.first(&["length", "len", "n", "size"]), Some(1 << 20))?;
-            Syscall::Read { file, offset: offset()?, length: length.unwrap_or(1 << 20), nonblock: false }
+            let nonblock = step.value("nonblock").as_bool().unwrap_or(false);
+            Syscall::Read { file, offset: offset()?, length: length.unwrap_or(1 << 20), nonblock }
+        }
+        "list" => {
+            let file = FileRef::Path(path()?);
+            Syscall::Read { file, offset: None, length: MAX_TRANSFER, nonblock: true }
+        }
+        "recv" => {
+            let file = match descriptor() {
+                Some(descriptor) => FileRef::Descriptor(descriptor),
+                None => FileRef::Path("/ipc/inbox".to_owned()),
+            };
+            Syscall::Read {
+                file,
+                offset: None,
+                length: MAX_TRANSFER,
+                nonblock: step.value("wait") != &json!(true),
+            }
+        }
+        "subscribe" => {
+            let flags = OpenFlags { read: true, ..OpenFlags::default() };
+            Syscall::Open { path: format!("/ipc/{}", step.value("topic").as_str()?), flags }
+        }
+        "send" | "publish" => {
+            let to = step.value(step.first(&["to", "topic", "target"])?).as_str()?;
+            let data = step.bytes("data", &world.saved).ok()?.into();
+            let to = WriteTo::Path { path: format!("/ipc/{to}"), change: Change::Append, expected: None };
+            Syscall::Write { to, data }
+        }
+        "append" | "remove" => {
+            let change = if step.op == "append" { Change::Append } else { Change::Remove };
+            let data = step.bytes("data", &world.saved).ok()?.into();
+            Syscall::Write { to: WriteTo::Path { path: path()?, change, expected: None }, data }
+        }
+        "await_signal" => {
+            let deadline = deadline(step).unwrap_or(Duration::from_secs(1));
+            Syscall::Await { set: signals(step)?, deadline }
         }
         "write" => {
             let key = step.first(&["data", "content", "text"]).unwrap_or("data");

@@ -135,6 +135,14 @@ pub(crate) async fn let_run(tasks: &mut [Task]) {
     }
 }
 
+/// Whether a step is calls and nothing else.
+pub(crate) fn is_calls(step: &Step) -> bool {
+    match step.op.as_str() {
+        "parallel" | "repeat" => step.inner().iter().all(is_calls),
+        op => op == "adapter" || crate::call::is_call(op),
+    }
+}
+
 /// The calls of a step, in rows that run beside each other; `None` when one of them is no call.
 pub(crate) fn rows(step: &Step, world: &World) -> Option<Vec<Vec<Call>>> {
     let times = |step: &Step| usize::try_from(step.times()).unwrap_or(usize::MAX);

@@ -105,6 +105,11 @@ pub(crate) async fn check(
             holds(tally.intents == runs, format!("{} intents for {runs} runs", tally.intents))
         }
         "one_line_per_record" => one_line_per_record(world),
+        "policy_unchanged" => {
+            holds(world.kernel.generation() == 1, format!("{} generations", world.kernel.generation()))
+        }
+        "w_alive" | "v_alive" => holds(!has_ended(&name[..1], world), "it is gone".to_owned()),
+        "w_terminated" | "v_terminated" => holds(has_ended(&name[..1], world), "it is alive".to_owned()),
         "only_permitted_listed" => only_permitted_listed(world),
         name => match counted(name) {
             Some(Counted::Running(most)) => {
