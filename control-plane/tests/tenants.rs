@@ -108,6 +108,8 @@ fn call() -> impl Strategy<Value = Syscall> {
             "/ipc/b1",
             "/ipc/n1",
             "/ipc/news",
+            "/tools",
+            "/tools/echo.json",
         ])
     };
     let name = || prop::sample::select(vec!["a1", "a2", "b1", "n1", "nobody"]);
@@ -122,7 +124,7 @@ fn call() -> impl Strategy<Value = Syscall> {
         4 => prop::sample::select(vec!["one", "two"]).prop_map(move |text| exec("echo", text)),
         1 => Just(exec("fatal", "x")),
         4 => path().prop_map(|path| Syscall::Read {
-            file: FileRef::Path(path.to_owned()), offset: None, length: 1 << 20, nonblock: false
+            file: FileRef::Path(path.to_owned()), offset: None, length: 1 << 20, nonblock: true,
         }),
         3 => (path(), change, name()).prop_map(|(path, change, text)| Syscall::Write {
             to: WriteTo::Path { path: path.to_owned(), change, expected: None },
@@ -169,7 +171,7 @@ fn seen_by(tenant: Option<&str>, steps: &[Step], chosen: impl Fn(&Step) -> bool)
             let labels = world.kernel.labels(&name.parse().unwrap());
             seen.push(format!("{name} {state:?} {labels:?}"));
             let audit = FileRef::Path("/audit/events.jsonl".to_owned());
-            let audit = Syscall::Read { file: audit, offset: None, length: 1 << 20, nonblock: false };
+            let audit = Syscall::Read { file: audit, offset: None, length: 1 << 20, nonblock: true };
             seen.push(at_once(world.take(&Step::Call(agent, audit))).await);
         }
         seen
