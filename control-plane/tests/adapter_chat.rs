@@ -1,5 +1,5 @@
 //! Tool calls of a model in the form of Anthropic's Messages API.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may fail loudly")]
+#![expect(clippy::panic, reason = "a test may fail loudly")]
 
 use agent_control_plane::call::{BadCall, MAX_TOOL_CALLS, RawArguments, Syscall, tool_calls_from_anthropic};
 use serde_json::{Value, json};

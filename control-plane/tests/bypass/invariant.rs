@@ -108,8 +108,10 @@ pub(crate) async fn check(
         "policy_unchanged" => {
             holds(world.kernel.generation() == 1, format!("{} generations", world.kernel.generation()))
         }
-        "w_alive" | "v_alive" => holds(!has_ended(&name[..1], world), "it is gone".to_owned()),
-        "w_terminated" | "v_terminated" => holds(has_ended(&name[..1], world), "it is alive".to_owned()),
+        "w_alive" => holds(!has_ended("w", world), "it is gone".to_owned()),
+        "v_alive" => holds(!has_ended("v", world), "it is gone".to_owned()),
+        "w_terminated" => holds(has_ended("w", world), "it is alive".to_owned()),
+        "v_terminated" => holds(has_ended("v", world), "it is alive".to_owned()),
         "only_permitted_listed" => only_permitted_listed(world),
         name => match counted(name) {
             Some(Counted::Running(most)) => {
