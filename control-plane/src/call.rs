@@ -3,6 +3,8 @@
 //! A [`Syscall`] is what ring 3 sends: plain data, nothing in it is believed. The border turns it into a request that
 //! cannot hold a bad value before anything looks at it.
 
+mod anthropic;
+pub mod mcp;
 mod openai;
 
 use std::time::Duration;
@@ -19,6 +21,7 @@ use crate::question::CallKind;
 use crate::signal::Notice;
 use crate::vfs::{Descriptor, OpenFlags, Version};
 
+pub use self::anthropic::tool_calls_from_anthropic;
 pub use self::openai::{MAX_TOOL_CALLS, ToolCall, tool_calls_from_openai};
 pub use crate::vfs::MAX_TRANSFER;
 

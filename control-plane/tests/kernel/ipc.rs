@@ -401,7 +401,7 @@ fn messages_are_judged_and_recorded_as_files_are() {
                 seen.push(format!("read {path} {nonblock}"));
             }
             Body::Refused { request: Request::Write { path, .. }, .. } => {
-                seen.push(format!("refused {path}"))
+                seen.push(format!("refused {path}"));
             }
             _ => {}
         }
