@@ -385,13 +385,13 @@ fn syscall(step: &Step, world: &World) -> Option<Syscall> {
         "send" | "publish" => {
             let to = step.value(step.first(&["to", "topic", "target"])?).as_str()?;
             let data = step.bytes("data", &world.saved).ok()?.into();
-            let to = WriteTo::Path { path: format!("/ipc/{to}"), change: Change::Append, expected: None };
+            let to = WriteTo::Path { path: format!("/ipc/{to}"), change: Change::Append, expected: None, ttl: None };
             Syscall::Write { to, data }
         }
         "append" | "remove" => {
             let change = if step.op == "append" { Change::Append } else { Change::Remove };
             let data = step.bytes("data", &world.saved).ok()?.into();
-            Syscall::Write { to: WriteTo::Path { path: path()?, change, expected: None }, data }
+            Syscall::Write { to: WriteTo::Path { path: path()?, change, expected: None, ttl: None }, data }
         }
         "await_signal" => {
             let deadline = deadline(step).unwrap_or(Duration::from_secs(1));
