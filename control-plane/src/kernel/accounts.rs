@@ -34,12 +34,16 @@ impl AccountTable {
         &self,
         agent: &AgentId,
         tenant: Option<&TenantId>,
+        parent: Option<&Accounts>,
         now: Monotonic,
     ) -> Result<Accounts, TooManyAccounts> {
+        let own =
+            parent.map(|parent| [&parent.task, &parent.agent].into_iter().chain(&parent.above).cloned());
+        let above = own.into_iter().flatten().collect();
         let tenant = tenant.map(|tenant| self.open(AccountId::Tenant(tenant.clone()), now)).transpose()?;
         let task = Arc::new(Account::new(AccountId::Task(agent.clone())));
         let agent = self.open(AccountId::Agent(agent.clone()), now)?;
-        Ok(Accounts { task, agent, tenant, kernel: Arc::clone(&self.kernel) })
+        Ok(Accounts { task, agent, above, tenant, kernel: Arc::clone(&self.kernel) })
     }
 
     pub(super) fn open(&self, id: AccountId, now: Monotonic) -> Result<Arc<Account>, TooManyAccounts> {

@@ -1,7 +1,7 @@
 //! Building a kernel. The policy is a state of the builder, so a kernel without one does not compile.
 
 use std::sync::atomic::{AtomicBool, AtomicU64};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Duration;
 
 use agent_primitives::{TenantId, Timer, TooManyLabels, ToolId, json};
@@ -12,6 +12,7 @@ use super::accounts::AccountTable;
 use super::flow::ToolLabels;
 use super::own::{self, RESERVED};
 use super::policies::Policies;
+use super::programs::Programs;
 use super::table::Table;
 use super::{Inner, Kernel};
 use crate::approval::{Approvals, StoreError};
@@ -45,6 +46,7 @@ pub struct KernelBuilder<State> {
     approvals: Option<Approvals>,
     budgets: Vec<(AccountId, Budget)>,
     dry_run: bool,
+    programs: Option<Programs>,
 }
 
 /// Why a kernel could not be built.
@@ -88,15 +90,17 @@ impl KernelBuilder<NeedsPolicy> {
             approvals: None,
             budgets: Vec::new(),
             dry_run: false,
+            programs: None,
         }
     }
 
     /// The policy every call is judged by, or a set of them. [`Policy::deny_all`](crate::Policy::deny_all) is the least.
     pub fn policy(self, policy: impl Into<PolicySet>) -> KernelBuilder<Ready> {
         let policy = policy.into();
-        let Self { state: NeedsPolicy(()), tools, recorder, timer, grace, approvals, budgets, dry_run } =
-            self;
-        KernelBuilder { state: Ready { policy }, tools, recorder, timer, grace, approvals, budgets, dry_run }
+        let Self { state: NeedsPolicy(()), tools, recorder, timer, grace, approvals, .. } = self;
+        let Self { budgets, dry_run, programs, .. } = self;
+        let state = Ready { policy };
+        KernelBuilder { state, tools, recorder, timer, grace, approvals, budgets, dry_run, programs }
     }
 }
 
@@ -143,6 +147,12 @@ impl<State> KernelBuilder<State> {
         self
     }
 
+    /// What agents can start as their children by [`SPAWN`](super::SPAWN). Without it they can start none.
+    pub fn programs(mut self, programs: Programs) -> Self {
+        self.programs = Some(programs);
+        self
+    }
+
     /// Puts every agent on a dry run: see [`AgentSpec::dry_run`](super::AgentSpec::dry_run).
     pub fn dry_run(mut self, dry_run: bool) -> Self {
         self.dry_run = dry_run;
@@ -156,8 +166,8 @@ impl KernelBuilder<Ready> {
     /// # Errors
     /// A tool has a [reserved](RESERVED) name, a rule names a tool that is not registered, the start cannot be recorded, or the approvals kept cannot be read.
     pub fn build(self) -> Result<Kernel, BuildError> {
-        let Self { state: Ready { policy }, tools, recorder, timer, grace, approvals, budgets, dry_run } =
-            self;
+        let Self { state: Ready { policy }, tools, recorder, timer, grace, approvals, .. } = self;
+        let Self { budgets, dry_run, programs, .. } = self;
         if let Some(taken) = tools.iter().map(ToolContract::id).find(|id| own::is_reserved(id)) {
             return Err(BuildError::Reserved(taken.clone()));
         }
@@ -173,6 +183,8 @@ impl KernelBuilder<Ready> {
         let desk = approvals.map(|approvals| approvals.open(Arc::clone(&timer))).transpose()?;
         let numbers = AtomicU64::new(recorder.head().count + 1);
         let inner = Inner {
+            me: Weak::new(),
+            programs,
             policies: Arc::new(Policies::new(policy, timer.now())),
             shadow: ArcSwapOption::empty(),
             tool_labels: ToolLabels::of(&tools)?,
@@ -191,7 +203,7 @@ impl KernelBuilder<Ready> {
         };
         inner.append(Source::KERNEL, 0, Body::Boot { policy: digest, document: &document })?;
         inner.publish();
-        let kernel = Kernel { inner: Arc::new(inner) };
+        let kernel = Kernel { inner: Arc::new_cyclic(|me| Inner { me: Weak::clone(me), ..inner }) };
         for (account, budget) in budgets {
             kernel.set_budget(&account, &budget)?;
         }

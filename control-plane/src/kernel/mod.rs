@@ -6,6 +6,7 @@ mod approvals;
 mod border;
 mod builder;
 mod charge;
+mod children;
 mod consent;
 pub(crate) mod files;
 mod flow;
@@ -14,6 +15,7 @@ mod inspect;
 mod judge;
 pub(crate) mod own;
 mod policies;
+mod programs;
 mod record;
 mod refusals;
 mod running;
@@ -26,7 +28,7 @@ use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -37,15 +39,18 @@ use arc_swap::ArcSwapOption;
 pub use accounts::MAX_ACCOUNTS;
 pub use agents::{AgentInfo, AgentSpec, MAX_FACTS, SpawnError};
 pub use builder::{BuildError, DEFAULT_GRACE, KernelBuilder, NeedsPolicy, Ready};
+pub(crate) use children::descends;
+pub use children::{CHILD, Killed, MAX_CHILDREN, MAX_DEPTH};
 pub use consent::OnAsk;
-pub use own::{DECLASSIFY, MAX_DECLASSIFIED, MAX_DECLASSIFY_REASON, RESERVED};
+pub use own::{DECLASSIFY, MAX_CHILD_NAME, MAX_DECLASSIFIED, MAX_DECLASSIFY_REASON, RESERVED, SPAWN};
 pub(crate) use policies::Footing;
 pub use policies::{MAX_HISTORY, ReloadError, Widening};
+pub use programs::{Program, Programs, Run, Task};
 pub use refusals::{LOOP_AT, LOOP_WINDOW, MAX_REFUSALS};
 pub(crate) use running::panic_text;
 pub use service::{FILE_DEADLINE, MAX_AWAIT};
 pub use shadow::{Divergence, MAX_DIVERGENCES, ShadowReport};
-pub use table::{AgentState, ExitStatus, MAX_AGENTS, MAX_ZOMBIES};
+pub use table::{AgentState, ExitStatus, MAX_AGENTS, MAX_ZOMBIES, Was};
 
 use self::accounts::AccountTable;
 use self::flow::ToolLabels;
@@ -72,9 +77,13 @@ pub struct Kernel {
 
 /// What every call shares.
 pub(crate) struct Inner {
+    /// Itself, for the handles of the agents it starts.
+    me: Weak<Self>,
     policies: Arc<Policies>,
     /// The candidate that is judged beside them.
     shadow: ArcSwapOption<Shadow>,
+    /// What agents can start as their children.
+    programs: Option<Programs>,
     tools: Registry,
     tool_labels: ToolLabels,
     recorder: FlightRecorder,
@@ -164,8 +173,9 @@ impl Kernel {
     /// Raises a signal against an agent, as the host: no policy is asked. A maskable one that the agent masks only waits,
     /// `SIGSTOP` among them.
     ///
-    /// For the three unmaskable signals, when this returns the gate is closed and what was in flight has been dropped. A
-    /// step that another thread is taking at that very moment may finish there; none begins after.
+    /// For the three unmaskable signals, when this returns the gates of the agent and of all that descend from it are closed
+    /// and what was in flight has been dropped. A step that another thread is taking at that very moment may finish there;
+    /// none begins after. `SIGSTOP`, `SIGCONT` and `SIGTERM` go down the tree too: each descendant gets them in turn.
     ///
     /// # Errors
     /// No live agent of that name, or a signal that does nothing yet.
@@ -251,11 +261,8 @@ impl Inner {
         self.numbers.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Ends an agent: gate first, then everything in flight, then what it held. `true` if it was alive.
-    pub(crate) fn end(&self, agent: &Arc<Agent>, status: ExitStatus, from: Actor<'_>) -> bool {
-        if !agent.end(status.clone()) {
-            return false;
-        }
+    /// Drops what an agent whose gate has closed has in flight, and what it held.
+    fn clear_away(&self, agent: &Agent, status: ExitStatus, from: Actor<'_>) {
         let cancelled = agent.running.cancel();
         self.give_back_waiting(agent);
         agent.files.close_all();
@@ -269,7 +276,6 @@ impl Inner {
         }
         self.table.retire(agent, status);
         self.accounts.close(&agent.id, self.timer.monotonic());
-        true
     }
 
     /// Withdraws the approvals of an agent that ended. They stay when the whole host ends, for the next process, unless the
@@ -339,9 +345,10 @@ impl Inner {
     fn kill_all(&self, reason: &str, from: Actor<'_>) -> usize {
         let ended = |agent: &Arc<Agent>| {
             let status = ExitStatus::Signaled { signal: Signal::Kill, reason: reason.to_owned() };
-            self.end(agent, status, from)
+            // Those below it end with it.
+            self.end(agent, status, from).map_or(0, |killed| killed.agents.len())
         };
-        self.table.all_live().iter().filter(|agent| ended(agent)).count()
+        self.table.all_live().iter().map(ended).sum()
     }
 
     /// Waits for `event`, at most until `deadline`; `None` when that came first.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use agent_primitives::{LabelSet, Signal};
 use agent_tool_registry::{CallContext, Output};
 
-use super::own::{self, Declassify, KernelTool, Removed};
+use super::own::{self, Declassify, Removed};
 use super::running::Intent;
 use super::table::{Agent, ExitStatus};
 use super::{Inner, Raise};
@@ -80,8 +80,7 @@ impl Inner {
         intent: &Intent,
         permit: Permit<Consented>,
     ) -> Result<Reply, CallError> {
-        let Consented { tool: KernelTool::Declassify(Declassify { labels, reason }), consent } =
-            permit.redeem();
+        let Consented { tool: Declassify { labels, reason }, consent } = permit.redeem();
         let by = self.who_agreed(consent);
         let removed = self.take_off(agent, intent.call, &labels, &by, &reason)?;
         let output = Output::of(Removed { removed }, own::MAX_ANSWER)?;
@@ -146,6 +145,7 @@ impl Inner {
         agent.changed.notify_waiters();
         if stopped != Raised::Gone {
             self.record_signal(agent, Signal::Stop, Actor::Kernel, reason, stopped == Raised::Delivered);
+            self.pass_down(agent, Signal::Stop, Raise::Delivered, reason);
         }
     }
 
@@ -170,7 +170,7 @@ impl Inner {
             raised
         } else {
             let status = ExitStatus::Signaled { signal, reason: reason.to_owned() };
-            return if self.end(agent, status, from) {
+            return if self.end(agent, status, from).is_some() {
                 Ok(Raise::Delivered)
             } else {
                 Err(SignalError::NoSuchAgent(agent.id.to_string()))
@@ -183,6 +183,7 @@ impl Inner {
             Raised::Gone => return Err(SignalError::NoSuchAgent(agent.id.to_string())),
         };
         self.record_signal(agent, signal, from, reason, delivered);
+        self.pass_down(agent, signal, raise, reason);
         Ok(raise)
     }
 }

@@ -118,6 +118,7 @@ impl Inner {
             Permitted::Close(permit) => agent.files.close(permit),
             Permitted::Exec(permit) => self.exec(agent, intent, permit).await,
             Permitted::Own(permit) => self.own_tool(agent, intent, permit),
+            Permitted::Spawn(permit) => self.spawn_child(agent, intent, permit),
             Permitted::Signal(permit) => self.send_signal(agent, permit),
             Permitted::Mask(permit) => self.change_mask(agent, permit),
             Permitted::Await(permit) => self.await_signal(agent, permit).await,

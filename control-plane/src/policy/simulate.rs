@@ -140,8 +140,10 @@ struct Life {
     agent: AgentId,
     tenant: Option<TenantId>,
     facts: Map<String, Value>,
-    task: Option<Policy>,
+    tasks: Vec<Policy>,
     history: History,
+    /// The agents it descends from, its parent first.
+    above: Vec<(String, u64)>,
 }
 
 impl Lives {
@@ -150,6 +152,14 @@ impl Lives {
         let key = || (event.agent.to_owned(), event.generation);
         if let Some(life) = self.by_name.get_mut(&key()) {
             life.history.observe(event);
+            // What an agent does, those it descends from have done.
+            if matches!(event.body, Body::Intent { .. }) {
+                for above in life.above.clone() {
+                    if let Some(above) = self.by_name.get_mut(&above) {
+                        above.history.observe(event);
+                    }
+                }
+            }
         }
         match &event.body {
             // Agents of a kernel that was not shut down end with it.
@@ -161,9 +171,18 @@ impl Lives {
                     name => Some(name.parse().map_err(|_bad| "its tenant has no name")?),
                 };
                 let facts = serde_json::from_slice(facts).map_err(|_bad| "its facts are no object")?;
-                let history = History::default();
-                let life = Life { agent, tenant, facts, task: self::task(task)?, history };
+                let (history, tasks) = (History::default(), self::task(task)?.into_iter().collect());
+                let life = Life { agent, tenant, facts, tasks, history, above: Vec::new() };
                 self.by_name.insert(key(), life);
+            }
+            Body::Child { parent, parent_generation, .. } => {
+                let parent = ((*parent).to_owned(), *parent_generation);
+                let above = self.by_name.get(&parent).ok_or("its parent was never spawned")?;
+                let (mut tasks, further) = (above.tasks.clone(), above.above.clone());
+                let life = self.by_name.get_mut(&key()).ok_or("a child was never spawned")?;
+                tasks.append(&mut life.tasks);
+                life.tasks = tasks;
+                life.above = std::iter::once(parent).chain(further).collect();
             }
             Body::Exit { .. } => {
                 self.ended.push_back(key());
@@ -189,8 +208,11 @@ impl Lives {
         let Some(asked) = Asked::of(request)? else { return Ok(None) };
         let life = self.by_name.get(&(event.agent.to_owned(), event.generation));
         let life = life.ok_or("its agent was never spawned, or the record begins after that")?;
-        let standing = Standing::new(0, candidate, None, life.task.as_ref());
-        let caller = life.caller(decided, event.time);
+        let standing = Standing::new(0, candidate, None, &life.tasks);
+        let above = life.above.iter().filter_map(|above| self.by_name.get(above));
+        let above: Vec<Caller<'_>> =
+            above.map(|above| above.caller(decided, event.time).acting_through(&life.agent)).collect();
+        let caller = life.caller(decided, event.time).below(&above);
         let carried: Vec<Argument> = decided
             .arguments
             .iter()

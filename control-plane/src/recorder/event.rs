@@ -213,6 +213,15 @@ pub enum Body<'a> {
         /// Whether agents that were alive may do what it allows beyond the set before.
         forced: bool,
     },
+    /// The agent that was just created is the child of another.
+    Child {
+        /// Its parent.
+        parent: &'a str,
+        /// Which life of its parent.
+        parent_generation: u64,
+        /// The program that was started for it; empty when the host runs it.
+        program: &'a str,
+    },
 }
 
 /// What can happen to an approval.
@@ -486,6 +495,10 @@ impl Event<'_> {
                 json!({"kind": "reload", "policy_generation": generation, "policy": policy.to_string(),
                     "document": embedded(document), "forced": forced})
             }
+            Body::Child { parent, parent_generation, program } => {
+                json!({"kind": "child", "parent": parent, "parent_generation": parent_generation,
+                    "program": program})
+            }
         };
         extend(
             &mut line,
@@ -518,6 +531,7 @@ impl Event<'_> {
             Body::Budget { .. } => "budget",
             Body::Repeated { .. } => "repeated",
             Body::Reload { .. } => "reload",
+            Body::Child { .. } => "child",
         }
     }
 }

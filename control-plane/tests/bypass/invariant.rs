@@ -40,7 +40,7 @@ pub(crate) async fn check(
         "agent_alive" => holds(!ended(), "the agent is gone".to_owned()),
         "agent_stopped" => {
             let state = world.agent(&judged.agent).and_then(|agent| world.kernel.agent(agent.id()));
-            holds(state == Some(AgentState::Stopped), format!("{state:?}"))
+            holds(matches!(state, Some(AgentState::Stopped { .. })), format!("{state:?}"))
         }
         "sender_denied" => {
             let by_agent = |done: &&Done| done.op == "signal" && done.by != "op";

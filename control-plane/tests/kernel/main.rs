@@ -8,6 +8,7 @@
 )]
 
 mod approval;
+mod children;
 mod declassify;
 mod flow;
 mod host;
