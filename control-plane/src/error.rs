@@ -320,9 +320,6 @@ pub enum SignalError {
     /// No live agent of that name.
     #[error("there is no live agent `{0}`")]
     NoSuchAgent(String),
-    /// `SIGUSR1` and `SIGUSR2`: checkpoints and dumps are not built yet.
-    #[error("{0} does nothing yet")]
-    NotBuilt(agent_primitives::Signal),
 }
 
 impl SignalError {
@@ -331,7 +328,6 @@ impl SignalError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::NoSuchAgent(_) => "AK0910",
-            Self::NotBuilt(_) => "AK0911",
         }
     }
 }

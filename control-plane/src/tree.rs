@@ -1,4 +1,4 @@
-//! What every agent finds in its tree: working memory, the policy in force, its own latest events.
+//! What every agent finds in its tree: working memory, the policy in force, its own latest events, what was kept of it.
 
 use std::sync::Arc;
 
@@ -11,6 +11,13 @@ use crate::vfs::{Access, BadPath, Memory, Mount, Projection, Quota, VfsPath};
 
 /// How much an agent may keep under `/mem/working`.
 pub const WORKING_MEMORY: Quota = Quota { bytes: 16 << 20, files: 10_000 };
+
+/// Where an agent's working memory is.
+pub(crate) const WORKING: &str = "/mem/working";
+/// Where the checkpoints of an agent are kept, for it to read.
+pub const CHECKPOINTS: &str = "/state/checkpoints";
+/// Where the diagnostics of an agent are kept, for it to read.
+pub const DIAGNOSTICS: &str = "/state/diagnostics";
 
 /// Where an agent finds its own latest events.
 const AUDIT: &str = "/audit";
@@ -26,18 +33,17 @@ pub(crate) fn standard(
     tenant: Option<&TenantId>,
     footing: &Arc<Footing>,
     trail: &Arc<Trail>,
-) -> Result<[Mount; 3], BadPath> {
+) -> Result<[Mount; 5], BadPath> {
     let (agent, tenant, trail) = (agent.clone(), tenant.cloned(), Arc::clone(trail));
     let (now, past) = (Arc::clone(footing), Arc::clone(footing));
     let active = move || Ok(Bytes::from(now.active(&agent, tenant.as_ref()).to_string()));
     let history = move || Ok(Bytes::from(past.history().to_string()));
     let events = move || Ok(Bytes::from(trail.to_jsonl()));
+    let kept = |at| Ok(Mount::new(VfsPath::parse(at)?, Arc::new(Memory::new()), Access::ReadOnly));
     Ok([
-        Mount::new(
-            VfsPath::parse("/mem/working")?,
-            Arc::new(Memory::new()),
-            Access::ReadWrite(WORKING_MEMORY),
-        ),
+        kept(CHECKPOINTS)?,
+        kept(DIAGNOSTICS)?,
+        Mount::new(VfsPath::parse(WORKING)?, Arc::new(Memory::new()), Access::ReadWrite(WORKING_MEMORY)),
         Mount::new(
             VfsPath::parse("/policy")?,
             Arc::new(Projection::new().file("active.json", active)?.file("history.json", history)?),

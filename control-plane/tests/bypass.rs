@@ -26,6 +26,8 @@ mod group;
 mod host;
 #[path = "bypass/invariant.rs"]
 mod invariant;
+#[path = "bypass/life.rs"]
+mod life;
 #[path = "bypass/policy.rs"]
 mod policy;
 #[path = "bypass/record.rs"]

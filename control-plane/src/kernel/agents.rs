@@ -46,6 +46,7 @@ pub struct AgentSpec {
     task_budget: Budget,
     task: Option<Policy>,
     pub(super) dry_run: bool,
+    pub(super) stopped: bool,
 }
 
 impl AgentSpec {
@@ -65,6 +66,7 @@ impl AgentSpec {
             task_budget: Budget::new(),
             task: None,
             dry_run: false,
+            stopped: false,
         }
     }
 
@@ -271,15 +273,15 @@ impl Kernel {
     /// See [`SpawnError`]; nothing is left behind.
     pub fn spawn(&self, spec: AgentSpec) -> Result<AgentHandle, SpawnError> {
         let inner = &self.inner;
-        let parent = match &spec.parent {
-            Some(id) => {
-                let parent = inner.table.live(id.as_str());
-                Some(parent.ok_or_else(|| SpawnError::NoParent(id.clone()))?)
-            }
-            None => None,
-        };
+        let parent = self.parent_of(&spec)?;
         let agent = inner.start(spec, parent.as_ref(), "")?;
         Ok(AgentHandle::new(Arc::clone(inner), agent))
+    }
+
+    pub(super) fn parent_of(&self, spec: &AgentSpec) -> Result<Option<Arc<Agent>>, SpawnError> {
+        let Some(id) = &spec.parent else { return Ok(None) };
+        let parent = self.inner.table.live(id.as_str());
+        parent.map(Some).ok_or_else(|| SpawnError::NoParent(id.clone()))
     }
 
     /// Starts an agent, runs its program to the end and returns how it ended.
@@ -547,7 +549,11 @@ impl Inner {
             dry_run: spec.dry_run || self.dry_run,
             lineage: lineage.cloned().collect(),
         };
-        Ok(Agent::new(id, self.next_number(), files, trail, about))
+        let agent = Agent::new(id, self.next_number(), files, trail, about);
+        if spec.stopped {
+            let _first = agent.word.stop();
+        }
+        Ok(agent)
     }
 
     /// Refuses new agents when the kernel takes none.

@@ -9,6 +9,7 @@ use agent_tool_registry::{Registry, RegistryError, TokioTimer, ToolContract};
 use arc_swap::ArcSwapOption;
 
 use super::accounts::AccountTable;
+use super::checkpoint::Key;
 use super::flow::ToolLabels;
 use super::own::{self, RESERVED};
 use super::policies::Policies;
@@ -47,6 +48,7 @@ pub struct KernelBuilder<State> {
     budgets: Vec<(AccountId, Budget)>,
     dry_run: bool,
     programs: Option<Programs>,
+    checkpoint_key: Option<Key>,
 }
 
 /// Why a kernel could not be built.
@@ -91,6 +93,7 @@ impl KernelBuilder<NeedsPolicy> {
             budgets: Vec::new(),
             dry_run: false,
             programs: None,
+            checkpoint_key: None,
         }
     }
 
@@ -98,9 +101,20 @@ impl KernelBuilder<NeedsPolicy> {
     pub fn policy(self, policy: impl Into<PolicySet>) -> KernelBuilder<Ready> {
         let policy = policy.into();
         let Self { state: NeedsPolicy(()), tools, recorder, timer, grace, approvals, .. } = self;
-        let Self { budgets, dry_run, programs, .. } = self;
+        let Self { budgets, dry_run, programs, checkpoint_key, .. } = self;
         let state = Ready { policy };
-        KernelBuilder { state, tools, recorder, timer, grace, approvals, budgets, dry_run, programs }
+        KernelBuilder {
+            state,
+            tools,
+            recorder,
+            timer,
+            grace,
+            approvals,
+            budgets,
+            dry_run,
+            programs,
+            checkpoint_key,
+        }
     }
 }
 
@@ -153,6 +167,13 @@ impl<State> KernelBuilder<State> {
         self
     }
 
+    /// A secret that goes into the digest of each checkpoint, so that nobody without it can make one that is restored. Without
+    /// it the digest tells damage, and not an attacker who makes it anew.
+    pub fn checkpoint_key(mut self, key: [u8; 32]) -> Self {
+        self.checkpoint_key = Some(Key(key));
+        self
+    }
+
     /// Puts every agent on a dry run: see [`AgentSpec::dry_run`](super::AgentSpec::dry_run).
     pub fn dry_run(mut self, dry_run: bool) -> Self {
         self.dry_run = dry_run;
@@ -167,7 +188,7 @@ impl KernelBuilder<Ready> {
     /// A tool has a [reserved](RESERVED) name, a rule names a tool that is not registered, the start cannot be recorded, or the approvals kept cannot be read.
     pub fn build(self) -> Result<Kernel, BuildError> {
         let Self { state: Ready { policy }, tools, recorder, timer, grace, approvals, .. } = self;
-        let Self { budgets, dry_run, programs, .. } = self;
+        let Self { budgets, dry_run, programs, checkpoint_key, .. } = self;
         if let Some(taken) = tools.iter().map(ToolContract::id).find(|id| own::is_reserved(id)) {
             return Err(BuildError::Reserved(taken.clone()));
         }
@@ -184,6 +205,7 @@ impl KernelBuilder<Ready> {
         let numbers = AtomicU64::new(recorder.head().count + 1);
         let inner = Inner {
             me: Weak::new(),
+            checkpoint_key,
             programs,
             policies: Arc::new(Policies::new(policy, timer.now())),
             shadow: ArcSwapOption::empty(),

@@ -1,4 +1,5 @@
 //! The kernel: everything an agent does to the world passes through here.
+#![doc = include_str!("../docs/life.md")]
 
 mod accounts;
 mod agents;
@@ -6,8 +7,10 @@ mod approvals;
 mod border;
 mod builder;
 mod charge;
+mod checkpoint;
 mod children;
 mod consent;
+mod diagnostics;
 pub(crate) mod files;
 mod flow;
 mod gate;
@@ -39,9 +42,14 @@ use arc_swap::ArcSwapOption;
 pub use accounts::MAX_ACCOUNTS;
 pub use agents::{AgentInfo, AgentSpec, MAX_FACTS, SpawnError};
 pub use builder::{BuildError, DEFAULT_GRACE, KernelBuilder, NeedsPolicy, Ready};
+pub use checkpoint::{
+    BadCheckpoint, Checkpoint, MAX_CHECKPOINT_BYTES, MAX_SNAPSHOT_BYTES, MAX_SNAPSHOTS, Reopened,
+    RestoreError, Restored,
+};
 pub(crate) use children::descends;
 pub use children::{CHILD, Killed, MAX_CHILDREN, MAX_DEPTH};
 pub use consent::OnAsk;
+pub use diagnostics::{MAX_SHOWN, MAX_SHOWN_EVENTS};
 pub use own::{DECLASSIFY, MAX_CHILD_NAME, MAX_DECLASSIFIED, MAX_DECLASSIFY_REASON, RESERVED, SPAWN};
 pub(crate) use policies::Footing;
 pub use policies::{MAX_HISTORY, ReloadError, Widening};
@@ -93,6 +101,8 @@ pub(crate) struct Inner {
     desk: Option<Arc<Desk>>,
     /// Whether every agent is on a dry run.
     dry_run: bool,
+    /// What the digests of checkpoints are keyed with.
+    checkpoint_key: Option<checkpoint::Key>,
     table: Table,
     accounts: AccountTable,
     mode: Mutex<Mode>,

@@ -157,9 +157,6 @@ impl Inner {
         from: Actor<'_>,
         reason: &str,
     ) -> Result<Raise, SignalError> {
-        if matches!(signal, Signal::Usr1 | Signal::Usr2) {
-            return Err(SignalError::NotBuilt(signal));
-        }
         let raised = if signal.maskable() {
             if signal == Signal::Term {
                 // The grace period runs whether or not the signal is masked, so a mask cannot outwait it.
@@ -183,7 +180,7 @@ impl Inner {
             Raised::Gone => return Err(SignalError::NoSuchAgent(agent.id.to_string())),
         };
         self.record_signal(agent, signal, from, reason, delivered);
-        self.pass_down(agent, signal, raise, reason);
+        self.follow_up(agent, signal, raise, reason);
         Ok(raise)
     }
 }

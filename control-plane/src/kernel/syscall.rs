@@ -2,6 +2,7 @@
 //! services take a permit by value, and only a recorded decision yields one.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use agent_primitives::{Monotonic, TicketId, Timestamp};
 
@@ -46,6 +47,9 @@ impl Inner {
         // Gate: is this agent alive and running? Parked while it is stopped.
         let entered = self.enter(agent, call.kind()).await;
         let _in_flight = self.or_reject(passage, &call, entered)?;
+        if agent.snapshots_due.load(Ordering::Relaxed) != 0 {
+            Box::pin(self.take_due_snapshots(agent)).await;
+        }
 
         // Border: parse, do not validate. What comes out is what is judged, recorded and executed.
         let parsed = border::parse(self, agent, call);

@@ -6,7 +6,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use agent_primitives::{AgentId, LabelSet, Monotonic, Signal, TenantId, TicketId};
@@ -128,6 +128,10 @@ pub(crate) struct Agent {
     pub(crate) children: Children,
     /// Whether it is stopped because an agent above it is, and for nothing else.
     pub(crate) stopped_from_above: AtomicBool,
+    /// Snapshots that a signal asked for and that wait for the next call.
+    pub(crate) snapshots_due: AtomicU8,
+    /// The time in the name of the latest snapshot, in microseconds.
+    pub(crate) last_snapshot: AtomicI64,
     pub(crate) files: Files,
     pub(crate) turn: Turn,
     pub(crate) provenance: Provenance,
@@ -166,6 +170,8 @@ impl Agent {
             lineage,
             children: Children::default(),
             stopped_from_above: AtomicBool::new(false),
+            snapshots_due: AtomicU8::new(0),
+            last_snapshot: AtomicI64::new(0),
             running: Running::default(),
             on_ask,
             waiting: Waiting::default(),

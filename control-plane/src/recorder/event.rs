@@ -222,6 +222,40 @@ pub enum Body<'a> {
         /// The program that was started for it; empty when the host runs it.
         program: &'a str,
     },
+    /// A checkpoint of the agent was taken.
+    Checkpoint {
+        /// Where it is kept in the agent's tree; empty when it was handed to the host alone.
+        file: &'a str,
+        /// Its digest.
+        digest: Digest,
+        /// Its size in bytes.
+        bytes: u64,
+    },
+    /// The diagnostics of the agent were taken.
+    Diagnostics {
+        /// Where they are kept in the agent's tree.
+        file: &'a str,
+        /// Their size in bytes.
+        bytes: u64,
+    },
+    /// A checkpoint or diagnostics could not be taken.
+    NotTaken {
+        /// Number of the signal that asked for it.
+        signal: u8,
+        /// Why.
+        error: &'a str,
+    },
+    /// The agent was given back what a checkpoint holds.
+    Restored {
+        /// Digest of the checkpoint.
+        checkpoint: Digest,
+        /// The life it was taken of.
+        of_generation: u64,
+        /// How many files were put back.
+        files: u64,
+        /// How many files that were open could not be opened again.
+        lost: u64,
+    },
 }
 
 /// What can happen to an approval.
@@ -499,6 +533,19 @@ impl Event<'_> {
                 json!({"kind": "child", "parent": parent, "parent_generation": parent_generation,
                     "program": program})
             }
+            Body::Checkpoint { file, digest, bytes } => {
+                json!({"kind": "checkpoint", "file": file, "digest": digest.to_string(), "bytes": bytes})
+            }
+            Body::Diagnostics { file, bytes } => {
+                json!({"kind": "diagnostics", "file": file, "bytes": bytes})
+            }
+            Body::NotTaken { signal, error } => {
+                json!({"kind": "not_taken", "signal": signal_name(*signal), "error": error})
+            }
+            Body::Restored { checkpoint, of_generation, files, lost } => {
+                json!({"kind": "restored", "checkpoint": checkpoint.to_string(), "of_generation": of_generation,
+                    "files": files, "lost": lost})
+            }
         };
         extend(
             &mut line,
@@ -532,6 +579,10 @@ impl Event<'_> {
             Body::Repeated { .. } => "repeated",
             Body::Reload { .. } => "reload",
             Body::Child { .. } => "child",
+            Body::Checkpoint { .. } => "checkpoint",
+            Body::Diagnostics { .. } => "diagnostics",
+            Body::NotTaken { .. } => "not_taken",
+            Body::Restored { .. } => "restored",
         }
     }
 }

@@ -38,9 +38,17 @@ impl Trail {
 
     /// The events as JSON, one a line, oldest first.
     pub(crate) fn to_jsonl(&self) -> String {
-        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut text = String::new();
-        for (seq, bytes) in &kept.events {
+        for line in self.to_json() {
+            let _ = writeln!(text, "{line}");
+        }
+        text
+    }
+
+    /// The events as JSON, oldest first.
+    pub(crate) fn to_json(&self) -> Vec<serde_json::Value> {
+        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let line = |(seq, bytes): &(u64, Box<[u8]>)| {
             let mut line = match postcard::from_bytes::<Event<'_>>(bytes) {
                 Ok(event) => event.to_json(),
                 Err(_too_large) => serde_json::json!({"kind": "too large to show here"}),
@@ -48,8 +56,8 @@ impl Trail {
             if let serde_json::Value::Object(line) = &mut line {
                 line.insert("seq".to_owned(), (*seq).into());
             }
-            let _ = writeln!(text, "{line}");
-        }
-        text
+            line
+        };
+        kept.events.iter().map(line).collect()
     }
 }

@@ -192,7 +192,9 @@ fn act(word: u64, signal: Signal) -> (u64, Raised) {
         // Closing signals never come here, and the two user signals change nothing in the word.
         Signal::Kill | Signal::Policy | Signal::Trust | Signal::Usr1 | Signal::Usr2 => word,
     };
-    (next, if next == word { Raised::Unchanged } else { Raised::Delivered })
+    // The user signals always do something: see the kernel's checkpoints and diagnostics.
+    let unchanged = next == word && !matches!(signal, Signal::Usr1 | Signal::Usr2);
+    (next, if unchanged { Raised::Unchanged } else { Raised::Delivered })
 }
 
 fn set(word: u64, shift: u32) -> SignalSet {

@@ -136,11 +136,11 @@ pub struct PathError {
 }
 
 impl PathError {
-    pub(super) fn at(path: &VfsPath, error: VfsError) -> Self {
+    pub(crate) fn at(path: &VfsPath, error: VfsError) -> Self {
         Self { error, path: Some(path.clone()) }
     }
 
-    pub(super) const fn pathless(error: VfsError) -> Self {
+    pub(crate) const fn pathless(error: VfsError) -> Self {
         Self { error, path: None }
     }
 

@@ -12,15 +12,16 @@ use agent_control_plane::approval::{ApprovalStore, Request, StoreError, TicketId
 use agent_control_plane::atr::{CallContext, Effect, PathRoot, Registry, RegistryBuilder, ToolError};
 use agent_control_plane::budget::Budget;
 use agent_control_plane::call::Syscall;
-use agent_control_plane::kernel::{OnAsk, Widening};
+use agent_control_plane::kernel::{Checkpoint, OnAsk, Programs, Widening};
 use agent_control_plane::policy::PolicySet;
-use agent_control_plane::primitives::{AgentId, LabelSet, ManualClock, TenantId};
+use agent_control_plane::primitives::{AgentId, LabelSet, ManualClock, Signal, TenantId};
 use agent_control_plane::vfs::{Access, Memory, MemoryBackend, Mount, Page, Quota, RelPath, VfsPath};
 use agent_control_plane::{AgentHandle, AgentSpec, Approvals, CallError, FlightRecorder, Kernel, Policy};
 use serde_json::{Value, json};
 
 use crate::case::Step;
 use crate::group::Task;
+use crate::life::{self, Nursery};
 use crate::record::Breakable;
 use crate::run::Got;
 
@@ -132,6 +133,8 @@ pub(crate) struct World {
     /// Open descriptors by agent and number, with the position they were moved to.
     descriptors: BTreeMap<(String, u64), Option<u64>>,
     worker: Arc<OnceLock<AgentHandle>>,
+    /// The children that agents started.
+    pub(crate) nursery: Nursery,
 }
 
 impl World {
@@ -160,7 +163,9 @@ impl World {
         let tools = tools(&data, &counts, &worker);
         let recorder = Breakable::open(&recording, &recorder_fails).map_err(|error| error.to_string())?;
         let tickets = Tickets::default();
-        let kernel = boot(policy, tools, recorder, &clock, quotas, &tickets, false)?;
+        let nursery = Nursery::default();
+        let programs = life::programs(&nursery);
+        let kernel = boot(policy, tools, programs, recorder, &clock, quotas, &tickets, false)?;
         let mut world = Self {
             folder,
             clock,
@@ -184,6 +189,7 @@ impl World {
             quotas,
             descriptors: BTreeMap::new(),
             worker,
+            nursery,
         };
         world.spawn_all(&BTreeMap::new())?;
         Ok(world)
@@ -209,7 +215,10 @@ impl World {
         carried.extend(self.carried());
         let worker = Arc::new(OnceLock::new());
         let tools = tools(&self.data(), &self.counts, &worker);
-        self.kernel = boot(policy, tools, recorder, &self.clock, self.quotas, &self.tickets, self.dry_run)?;
+        self.nursery.lock().unwrap().clear();
+        let programs = life::programs(&self.nursery);
+        let (clock, tickets) = (&self.clock, &self.tickets);
+        self.kernel = boot(policy, tools, programs, recorder, clock, self.quotas, tickets, self.dry_run)?;
         (self.recording, self.worker, self.tampered) = (recording, worker, false);
         self.agents.clear();
         self.descriptors.clear();
@@ -245,25 +254,49 @@ impl World {
         role: &str,
         labels: LabelSet,
     ) -> Result<(), String> {
+        self.start(AgentSpec::new(name), known, role, labels)
+    }
+
+    /// The same, of an agent about which more is said.
+    pub(crate) fn start(
+        &mut self,
+        spec: AgentSpec,
+        known: &str,
+        role: &str,
+        labels: LabelSet,
+    ) -> Result<(), String> {
         let memory = Arc::new(Memory::new());
+        let spec = self.dressed(spec, role, &memory).labels(labels);
+        let agent = self.kernel.spawn(spec).map_err(|error| error.to_string())?;
+        self.settle_in(agent, known, memory);
+        Ok(())
+    }
+
+    /// Restores an agent, whose program goes on at once.
+    pub(crate) async fn restore(&mut self, name: &str, checkpoint: &Checkpoint) -> Result<(), String> {
+        let memory = Arc::new(Memory::new());
+        let spec = self.dressed(AgentSpec::new(name), "worker", &memory);
+        let restored = self.kernel.restore(spec, checkpoint).await.map_err(|error| error.to_string())?;
+        let agent = restored.agent;
+        self.kernel.signal(agent.id(), Signal::Cont, "restored").map_err(|error| error.to_string())?;
+        self.settle_in(agent, name, memory);
+        Ok(())
+    }
+
+    /// What every agent of the fixture has.
+    fn dressed(&self, spec: AgentSpec, role: &str, memory: &Arc<Memory>) -> AgentSpec {
         let quota = Quota { bytes: 1 << 20, files: 100 };
         let at = VfsPath::parse("/mem/working").unwrap();
-        let mount = Mount::new(at, Arc::<Memory>::clone(&memory), Access::ReadWrite(quota));
-        let mut spec = AgentSpec::new(name)
-            .tenant(owner_id())
-            .fact("role", role)
-            .labels(labels)
-            .mount(mount)
-            .on_ask(OnAsk::Return);
-        if self.quotas {
-            spec = spec.budget(Budget::new().concurrency(AT_ONCE));
-        }
-        let agent = self.kernel.spawn(spec).map_err(|error| error.to_string())?;
+        let mount = Mount::new(at, Arc::<Memory>::clone(memory), Access::ReadWrite(quota));
+        let spec = spec.tenant(owner_id()).fact("role", role).mount(mount).on_ask(OnAsk::Return);
+        if self.quotas { spec.budget(Budget::new().concurrency(AT_ONCE)) } else { spec }
+    }
+
+    fn settle_in(&mut self, agent: AgentHandle, known: &str, memory: Arc<Memory>) {
         self.agents.insert(known.to_owned(), agent);
         let life = self.lives.values().max().map_or(0, |latest| latest + 1);
         self.lives.insert(known.to_owned(), life);
         self.memory.insert(known.to_owned(), memory);
-        Ok(())
     }
 
     /// Keeps a value that a call of `agent` gave, and what the agent carries since.
@@ -420,6 +453,7 @@ fn owner_id() -> TenantId {
 fn boot(
     policy: impl Into<PolicySet>,
     tools: Registry,
+    programs: Programs,
     recorder: FlightRecorder,
     clock: &ManualClock,
     quotas: bool,
@@ -435,6 +469,7 @@ fn boot(
         .recorder(recorder)
         .timer(Arc::new(clock.clone()))
         .approvals(approvals)
+        .programs(programs)
         .dry_run(dry_run);
     kernel.build().map_err(|error| error.to_string())
 }

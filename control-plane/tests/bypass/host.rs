@@ -13,7 +13,7 @@ use crate::call::Call;
 use crate::case::Step;
 use crate::fixture::World;
 use crate::run::Got;
-use crate::{policy, record};
+use crate::{life, policy, record};
 
 /// By how much a clock moves.
 pub(crate) const CLOCK: [&str; 5] = ["advance_s", "advance_ms", "ms", "s", "seconds"];
@@ -25,7 +25,7 @@ pub(crate) async fn carry_out(world: &mut World, step: &Step) -> Result<Got, Str
         // Nothing in the types lets an agent do these; `tests/compile_fail` shows it.
         "forge_context" | "self_grant" | "reach" => Got::Denied,
         "load_policy" | "compose" | "parse" | "mode" | "destroy" | "mount" | "kernel_shutdown" | "audit"
-        | "unmount" | "clock" | "tell" | "declassify"
+        | "unmount" | "clock" | "tell" | "declassify" | "restore"
             if !by_host =>
         {
             Got::Denied
@@ -39,7 +39,9 @@ pub(crate) async fn carry_out(world: &mut World, step: &Step) -> Result<Got, Str
         },
         "tell" => tell(world, step)?,
         "declassify" => declassify(world, step),
-        "spawn" => spawn(world, step)?,
+        "spawn" => spawn(world, step).await?,
+        "checkpoint" => life::checkpoint(world, step).await?,
+        "restore" => life::restore(world, step).await?,
         "exec_as_fresh_child" => exec_as_fresh_child(world, step).await?,
         "destroy" => destroy(world, step).await,
         "mount" => mount(world, step)?,
@@ -234,15 +236,11 @@ pub(crate) fn labels(value: &Value) -> Option<LabelSet> {
     LabelSet::new(labels.ok()?).ok()
 }
 
-fn spawn(world: &mut World, step: &Step) -> Result<Got, String> {
+async fn spawn(world: &mut World, step: &Step) -> Result<Got, String> {
     let key = step.first(&["agent", "id", "name", "save"]).ok_or("a spawn names its agent")?;
     let Some(name) = step.value(key).as_str() else { return Ok(Got::Denied) };
-    let role = if step.text("role").is_empty() { "worker" } else { step.text("role") };
     let known = if step.text("save").is_empty() { name } else { step.text("save") };
-    Ok(match world.spawn(name, known, role, LabelSet::EMPTY) {
-        Ok(()) => Got::Allowed,
-        Err(_refused) => Got::Denied,
-    })
+    life::spawn(world, step, name, known).await
 }
 
 /// The host starts an agent for the same owner, under a name that was never used, and it makes one call.

@@ -64,6 +64,7 @@ pub(crate) async fn check(
             let answer = first("checkpolicy").answer;
             holds(answer == Some(Verdict::Deny), format!("{answer:?}"))
         }
+        "checkpoint_created" => crate::life::was_created(world, &judged.agent).await,
         "kernel_alive" => kernel_alive(world, case).await,
         "memory_bounded" => {
             let resident = resident_bytes();

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::case::{Case, Step};
 use super::invariant::counted;
 use super::run::ADAPTER_TEXT;
-use super::{call, host, tamper};
+use super::{call, host, life, tamper};
 
 /// What the listing says of an operation, an action or an invariant that has no meaning here.
 const UNKNOWN_OPERATION: &str = "an operation this harness does not know";
@@ -38,12 +38,7 @@ fn step(step: &Step) -> Option<String> {
 }
 
 fn operation(step: &Step) -> Option<String> {
-    let by_host = matches!(step.text("as"), "" | "op");
     let part = match step.op.as_str() {
-        "signal" => {
-            return matches!(step.text("signal"), "SIGUSR1" | "SIGUSR2")
-                .then(|| "checkpoints and diagnostics".to_owned());
-        }
         op if call::is_call(op) => return None,
         "mount" | "destroy" | "load_policy" | "parallel" | "repeat" | "interleave" | "async" | "await"
         | "join" | "crash" | "kernel_shutdown" | "agent_panic" | "forge_context" | "self_grant" | "reach" => {
@@ -59,16 +54,11 @@ fn operation(step: &Step) -> Option<String> {
         "unmount" => return None,
         "fs_setup" => return fs_setup(step),
         "audit" => return audit(step),
-        "spawn"
-            if by_host
-                && !["parent", "tools", "grants", "quota", "ring"]
-                    .iter()
-                    .any(|key| step.fields.contains_key(*key)) =>
-        {
-            return None;
-        }
         "exec_as_fresh_child" => return None,
-        "spawn" => "child agents",
+        "spawn" | "checkpoint" | "restore" => {
+            let unknown = life::unknown_field(step);
+            return unknown.map(|key| format!("{UNKNOWN_OPERATION} ({} `{key}`)", step.op));
+        }
         "scan" => return crate::scan::waits_for(step),
         "parse" => {
             let format = step.text("format");
@@ -85,7 +75,6 @@ fn operation(step: &Step) -> Option<String> {
         }
         "adapter" => "adapters for MCP and other messages",
         "handler" => "signal handlers",
-        "checkpoint" | "restore" => "checkpoints and diagnostics",
         "mode" if host::is_dry_run(step.text("value")).is_some() => return None,
         "mode" => return Some(format!("{UNKNOWN_OPERATION} (mode `{}`)", step.text("value"))),
         other => return Some(format!("{UNKNOWN_OPERATION} (`{other}`)")),
@@ -155,7 +144,8 @@ fn invariant(name: &str) -> Option<String> {
         | "one_line_per_record"
         | "tool_invoked_exactly_once"
         | "marked_simulated"
-        | "advisory_only" => None,
+        | "advisory_only"
+        | "checkpoint_created" => None,
         name if counted(name).is_some() => None,
         other => Some(format!("an invariant this harness does not know (`{other}`)")),
     }

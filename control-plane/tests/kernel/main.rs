@@ -8,6 +8,7 @@
 )]
 
 mod approval;
+mod checkpoint;
 mod children;
 mod declassify;
 mod flow;
