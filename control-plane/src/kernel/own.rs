@@ -40,7 +40,7 @@ pub(crate) fn needs_consent(tool: &ToolId) -> bool {
 #[derive(Debug)]
 pub(crate) enum KernelTool {
     Declassify(Declassify),
-    Spawn(Spawn),
+    Spawn(Box<Spawn>),
 }
 
 /// Labels to be taken off the agent, and why.
@@ -99,7 +99,7 @@ impl KernelTool {
                 .map(Self::Declassify)
                 .map_err(|error: serde_json::Error| ToolError::failed(error)),
             SPAWN => Spawn::deserialize(arguments)
-                .map(Self::Spawn)
+                .map(|spawn| Self::Spawn(Box::new(spawn)))
                 .map_err(|error: serde_json::Error| ToolError::failed(error)),
             other => Err(ToolError::failed(format!("the kernel has no tool `{other}`"))),
         }

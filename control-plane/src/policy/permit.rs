@@ -316,7 +316,7 @@ impl Judged {
                 Some(consent),
             ) => Permitted::Own(Permit { request: Consented { tool, consent } }),
             (Request::Exec(RunTool { job: Ok(Job::Kernel(KernelTool::Spawn(request))), .. }), _) => {
-                Permitted::Spawn(Permit { request })
+                Permitted::Spawn(Permit { request: *request })
             }
             (Request::Exec(request), _) => Permitted::Exec(Permit { request }),
             (Request::Signal(request), _) => Permitted::Signal(Permit { request }),

@@ -165,7 +165,7 @@ impl World {
         let tickets = Tickets::default();
         let nursery = Nursery::default();
         let programs = life::programs(&nursery);
-        let kernel = boot(policy, tools, programs, recorder, &clock, quotas, &tickets, false)?;
+        let kernel = boot(policy, (tools, programs), recorder, &clock, quotas, &tickets, false)?;
         let mut world = Self {
             folder,
             clock,
@@ -218,7 +218,7 @@ impl World {
         self.nursery.lock().unwrap().clear();
         let programs = life::programs(&self.nursery);
         let (clock, tickets) = (&self.clock, &self.tickets);
-        self.kernel = boot(policy, tools, programs, recorder, clock, self.quotas, tickets, self.dry_run)?;
+        self.kernel = boot(policy, (tools, programs), recorder, clock, self.quotas, tickets, self.dry_run)?;
         (self.recording, self.worker, self.tampered) = (recording, worker, false);
         self.agents.clear();
         self.descriptors.clear();
@@ -452,8 +452,7 @@ fn owner_id() -> TenantId {
 
 fn boot(
     policy: impl Into<PolicySet>,
-    tools: Registry,
-    programs: Programs,
+    (tools, programs): (Registry, Programs),
     recorder: FlightRecorder,
     clock: &ManualClock,
     quotas: bool,

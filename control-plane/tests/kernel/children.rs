@@ -197,7 +197,9 @@ fn a_spawn_that_races_with_a_kill_never_leaves_a_live_child() {
         let go = AtomicBool::new(false);
         let spawned = std::thread::scope(|scope| {
             let spawner = scope.spawn(|| {
-                while !go.load(Ordering::SeqCst) {}
+                while !go.load(Ordering::SeqCst) {
+                    std::hint::spin_loop();
+                }
                 let spawn = |number: usize| {
                     let spec = AgentSpec::new(format!("c{number}")).parent(kid.id().clone());
                     host.kernel.spawn(spec)
