@@ -119,7 +119,7 @@ impl History {
                     self.add(CallKind::Write, path, None, time);
                 }
             }
-            Request::Exec { tool, arguments, .. } => {
+            Request::Exec { tool, arguments, .. } | Request::ExecRedacted { tool, arguments, .. } => {
                 let arguments: Option<Value> = serde_json::from_slice(arguments).ok();
                 self.add(CallKind::Exec, tool, arguments.as_ref(), time);
             }
@@ -188,7 +188,8 @@ impl History {
         }
     }
 
-    fn add(&mut self, call: CallKind, object: &str, arguments: Option<&Value>, time: Timestamp) {
+    /// Takes in a deed as a recording has it.
+    pub(crate) fn add(&mut self, call: CallKind, object: &str, arguments: Option<&Value>, time: Timestamp) {
         let kept = self.kept.get_or_insert_default();
         let (object, shared) = kept.remember(call, object, time);
         let numbers = arguments.map(numbers).unwrap_or_default();

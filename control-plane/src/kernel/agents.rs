@@ -4,7 +4,6 @@ use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::Poll;
 
 use agent_primitives::json::{self, Value};
@@ -477,7 +476,7 @@ impl Inner {
             None => spec,
         };
         let agent = Arc::new(self.conceive(&spec, parent)?);
-        let facts = json::canonical(&Value::Object(agent.facts.clone())).map_err(SpawnError::Facts)?;
+        let facts = json::canonical(&Value::Object(spec.facts.clone())).map_err(SpawnError::Facts)?;
         let document = spec.task.as_ref().map(|task| json::canonical(&task.to_json())).transpose();
         let document = document.map_err(SpawnError::Facts)?.unwrap_or_default();
         self.table.add(&agent).map_err(|error| match error {
@@ -500,6 +499,7 @@ impl Inner {
         });
         let recorded = recorded.inspect_err(|_refused| self.table.forget(&agent))?;
         recorded.map_err(|error| self.recorder_failed(&error))?;
+        agent.files.open_inbox(spec.labels.clone());
         // After the name was taken, so that a spawn that is refused changes nobody's budget.
         self.tell(agent.accounts.agent.set(&spec.budget));
         self.tell(agent.accounts.task.set(&spec.task_budget));
@@ -516,8 +516,8 @@ impl Inner {
     fn conceive(&self, spec: &AgentSpec, parent: Option<&Arc<Agent>>) -> Result<Agent, SpawnError> {
         let id = spec.id.parse::<AgentId>();
         let id = id.map_err(|source| SpawnError::Name { name: spec.id.clone(), source })?;
-        let facts = json::canonical(&Value::Object(spec.facts.clone())).map_err(SpawnError::Facts)?;
-        if MAX_FACTS < facts.len() {
+        let canonical = json::canonical(&Value::Object(spec.facts.clone())).map_err(SpawnError::Facts)?;
+        if MAX_FACTS < canonical.len() {
             return Err(SpawnError::Facts(json::JsonError::TooLarge { limit: MAX_FACTS }));
         }
         if let Some(task) = &spec.task {
@@ -529,11 +529,21 @@ impl Inner {
             None => Footing::new(&self.policies, task),
         });
         let tenant = spec.tenant.clone();
-        let standard = tree::standard(&id, tenant.as_ref(), &footing, &trail).map_err(SpawnError::Tree)?;
+        let port = self.exchange.port(&id, tenant.as_ref(), &self.timer);
+        let facts = Arc::new(spec.facts.clone());
+        let standard = tree::standard(tree::Shown {
+            agent: &id,
+            tenant: tenant.as_ref(),
+            facts: &facts,
+            footing: &footing,
+            trail: &trail,
+            tools: &self.tools,
+            board: port.board(),
+        });
+        let standard = standard.map_err(SpawnError::Tree)?;
         let taken = |mount: &Mount| spec.mounts.iter().any(|own| own.point() == mount.point());
         let standard: Vec<Mount> = standard.into_iter().filter(|mount| !taken(mount)).collect();
-        let mounts = standard.into_iter().chain(spec.mounts.iter().cloned());
-        let files = Files::new(mounts).map_err(SpawnError::Mount)?;
+        let files = Files::new(standard, spec.mounts.iter().cloned(), port).map_err(SpawnError::Mount)?;
         let above = parent.map(|parent| &parent.accounts);
         let accounts = self.accounts.of(&id, tenant.as_ref(), above, self.timer.monotonic());
         let accounts = accounts.map_err(|_full| CallError::TooManyAccounts { limit: super::MAX_ACCOUNTS })?;
@@ -541,7 +551,7 @@ impl Inner {
         let about = About {
             accounts,
             tenant,
-            facts: spec.facts.clone(),
+            facts,
             labels: spec.labels.clone(),
             provenance: spec.provenance,
             on_ask: spec.on_ask,
@@ -558,8 +568,8 @@ impl Inner {
 
     /// Refuses new agents when the kernel takes none.
     fn starting(&self) -> Result<(), CallError> {
-        self.running()?;
-        if self.closing.load(Ordering::SeqCst) {
+        self.up()?;
+        if self.closing.has_begun() {
             return Err(CallError::KernelDown { reason: "it is shutting down".to_owned() });
         }
         Ok(())

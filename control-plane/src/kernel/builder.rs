@@ -1,6 +1,6 @@
 //! Building a kernel. The policy is a state of the builder, so a kernel without one does not compile.
 
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Duration;
 
@@ -11,14 +11,18 @@ use arc_swap::ArcSwapOption;
 use super::accounts::AccountTable;
 use super::checkpoint::Key;
 use super::flow::ToolLabels;
+use super::metrics::Counters;
 use super::own::{self, RESERVED};
 use super::policies::Policies;
 use super::programs::Programs;
+use super::shutdown::Closing;
+use super::state::Health;
 use super::table::Table;
 use super::{Inner, Kernel};
 use crate::approval::{Approvals, StoreError};
 use crate::budget::{AccountId, Budget};
 use crate::error::CallError;
+use crate::ipc::Exchange;
 use crate::policy::{PolicyErrors, PolicySet};
 use crate::recorder::{Body, FlightRecorder, RecorderError, Source};
 
@@ -47,6 +51,7 @@ pub struct KernelBuilder<State> {
     approvals: Option<Approvals>,
     budgets: Vec<(AccountId, Budget)>,
     dry_run: bool,
+    booting: bool,
     programs: Option<Programs>,
     checkpoint_key: Option<Key>,
 }
@@ -92,6 +97,7 @@ impl KernelBuilder<NeedsPolicy> {
             approvals: None,
             budgets: Vec::new(),
             dry_run: false,
+            booting: false,
             programs: None,
             checkpoint_key: None,
         }
@@ -99,10 +105,20 @@ impl KernelBuilder<NeedsPolicy> {
 
     /// The policy every call is judged by, or a set of them. [`Policy::deny_all`](crate::Policy::deny_all) is the least.
     pub fn policy(self, policy: impl Into<PolicySet>) -> KernelBuilder<Ready> {
-        let policy = policy.into();
-        let Self { state: NeedsPolicy(()), tools, recorder, timer, grace, approvals, .. } = self;
-        let Self { budgets, dry_run, programs, checkpoint_key, .. } = self;
-        let state = Ready { policy };
+        let Self {
+            state: NeedsPolicy(()),
+            tools,
+            recorder,
+            timer,
+            grace,
+            approvals,
+            budgets,
+            dry_run,
+            booting,
+            programs,
+            checkpoint_key,
+        } = self;
+        let state = Ready { policy: policy.into() };
         KernelBuilder {
             state,
             tools,
@@ -112,6 +128,7 @@ impl KernelBuilder<NeedsPolicy> {
             approvals,
             budgets,
             dry_run,
+            booting,
             programs,
             checkpoint_key,
         }
@@ -161,6 +178,13 @@ impl<State> KernelBuilder<State> {
         self
     }
 
+    /// Builds the kernel in the state `Booting`: the host can spawn agents, mount stores and give budgets, and calls are
+    /// refused until it says [`Kernel::ready`].
+    pub fn booting(mut self) -> Self {
+        self.booting = true;
+        self
+    }
+
     /// What agents can start as their children by [`SPAWN`](super::SPAWN). Without it they can start none.
     pub fn programs(mut self, programs: Programs) -> Self {
         self.programs = Some(programs);
@@ -187,8 +211,19 @@ impl KernelBuilder<Ready> {
     /// # Errors
     /// A tool has a [reserved](RESERVED) name, a rule names a tool that is not registered, the start cannot be recorded, or the approvals kept cannot be read.
     pub fn build(self) -> Result<Kernel, BuildError> {
-        let Self { state: Ready { policy }, tools, recorder, timer, grace, approvals, .. } = self;
-        let Self { budgets, dry_run, programs, checkpoint_key, .. } = self;
+        let Self {
+            state: Ready { policy },
+            tools,
+            recorder,
+            timer,
+            grace,
+            approvals,
+            budgets,
+            dry_run,
+            booting,
+            programs,
+            checkpoint_key,
+        } = self;
         if let Some(taken) = tools.iter().map(ToolContract::id).find(|id| own::is_reserved(id)) {
             return Err(BuildError::Reserved(taken.clone()));
         }
@@ -202,6 +237,7 @@ impl KernelBuilder<Ready> {
         };
         let timer = timer.unwrap_or_else(|| Arc::new(TokioTimer::new()));
         let desk = approvals.map(|approvals| approvals.open(Arc::clone(&timer))).transpose()?;
+        let health = Health::new(booting, recorder.dropped());
         let numbers = AtomicU64::new(recorder.head().count + 1);
         let inner = Inner {
             me: Weak::new(),
@@ -218,9 +254,12 @@ impl KernelBuilder<Ready> {
             grace,
             table: Table::default(),
             accounts: AccountTable::new(),
+            exchange: Exchange::default(),
             mode: Mutex::default(),
             numbers,
-            closing: AtomicBool::new(false),
+            closing: Closing::default(),
+            health,
+            counters: Counters::default(),
             down: OnceLock::new(),
         };
         inner.append(Source::KERNEL, 0, Body::Boot { policy: digest, document: &document })?;

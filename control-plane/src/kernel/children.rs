@@ -111,7 +111,7 @@ impl AgentSpec {
         self.dry_run = self.dry_run || parent.dry_run;
         let known = parent.turn.lock().labels.clone();
         self.labels = self.labels.join(&known).map_err(CallError::from)?;
-        for (key, value) in &parent.facts {
+        for (key, value) in parent.facts.iter() {
             self.facts.entry(key.clone()).or_insert_with(|| value.clone());
         }
         Ok(self)
@@ -149,26 +149,26 @@ impl Inner {
     /// Ends an agent and all that descend from it: every gate first, from the top down, then everything in flight, then
     /// what they held. `None` if it had ended already.
     pub(crate) fn end(&self, agent: &Arc<Agent>, status: ExitStatus, from: Actor<'_>) -> Option<Killed> {
-        if !agent.end(status.clone()) {
-            return None;
-        }
-        let below = close_below(agent);
-        let calls = |agent: &Agent| agent.word.load().in_flight();
+        let ended = close_tree(agent, status)?;
+        let calls = |(agent, _): &(Arc<Agent>, ExitStatus)| agent.word.load().in_flight();
         let killed = Killed {
-            agents: std::iter::once(agent)
-                .chain(below.iter().map(|(child, _)| child))
-                .map(|one| one.id.clone())
-                .collect(),
-            calls: calls(agent) + below.iter().map(|(child, _)| calls(child)).sum::<u64>(),
+            agents: ended.iter().map(|(agent, _)| agent.id.clone()).collect(),
+            calls: ended.iter().map(calls).sum(),
         };
-        self.clear_away(agent, status, from);
-        for (child, status) in below {
-            self.clear_away(&child, status, Actor::Kernel);
-        }
-        if let Some(parent) = agent.lineage.first() {
-            parent.children.remove(agent);
-        }
+        self.bury_all(ended, from);
         Some(killed)
+    }
+
+    /// Clears away what agents held whose gates are closed; `from` is whose doing the end of the first was.
+    pub(super) fn bury_all(&self, ended: Vec<(Arc<Agent>, ExitStatus)>, from: Actor<'_>) {
+        let mut from = from;
+        for (agent, status) in ended {
+            self.bury(&agent, status, from);
+            if let Some(parent) = agent.lineage.first() {
+                parent.children.remove(&agent);
+            }
+            from = Actor::Kernel;
+        }
     }
 
     /// Lets the children of an agent follow a signal that was raised against it.
@@ -205,9 +205,13 @@ impl Inner {
     }
 }
 
-/// Closes the gates of all that descend from an agent, and answers those whose end this is, from the top down.
-fn close_below(agent: &Agent) -> Vec<(Arc<Agent>, ExitStatus)> {
-    let mut ended = Vec::new();
+/// Closes the gates of an agent and of all that descend from it, and answers those whose end this is, from the top down.
+/// `None` if the agent had ended already.
+pub(super) fn close_tree(agent: &Arc<Agent>, status: ExitStatus) -> Option<Vec<(Arc<Agent>, ExitStatus)>> {
+    if !agent.end(status.clone()) {
+        return None;
+    }
+    let mut ended = vec![(Arc::clone(agent), status)];
     let mut left: VecDeque<Arc<Agent>> = agent.children.close().into();
     while let Some(child) = left.pop_front() {
         let reason = format!("`{}`, from which it descends, ended", agent.id);
@@ -218,5 +222,5 @@ fn close_below(agent: &Agent) -> Vec<(Arc<Agent>, ExitStatus)> {
             ended.push((child, status));
         }
     }
-    ended
+    Some(ended)
 }

@@ -1,11 +1,15 @@
 //! The kernel: everything an agent does to the world passes through here.
 #![doc = include_str!("../docs/life.md")]
+//!
+#![doc = include_str!("states.md")]
 
 mod accounts;
 mod agents;
 mod approvals;
 mod border;
 mod builder;
+#[cfg(feature = "control")]
+mod census;
 mod charge;
 mod checkpoint;
 mod children;
@@ -14,8 +18,11 @@ mod diagnostics;
 pub(crate) mod files;
 mod flow;
 mod gate;
+pub(crate) mod handlers;
 mod inspect;
+mod ipc;
 mod judge;
+mod metrics;
 pub(crate) mod own;
 mod policies;
 mod programs;
@@ -24,13 +31,16 @@ mod refusals;
 mod running;
 mod service;
 mod shadow;
+mod shutdown;
+mod state;
+mod stateless;
 mod syscall;
 pub(crate) mod table;
 
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::task::Poll;
 use std::time::Duration;
@@ -50,6 +60,8 @@ pub(crate) use children::descends;
 pub use children::{CHILD, Killed, MAX_CHILDREN, MAX_DEPTH};
 pub use consent::OnAsk;
 pub use diagnostics::{MAX_SHOWN, MAX_SHOWN_EVENTS};
+pub use handlers::HANDLER_DEADLINE;
+pub use metrics::{AgentCounts, Counted, Metrics};
 pub use own::{DECLASSIFY, MAX_CHILD_NAME, MAX_DECLASSIFIED, MAX_DECLASSIFY_REASON, RESERVED, SPAWN};
 pub(crate) use policies::Footing;
 pub use policies::{MAX_HISTORY, ReloadError, Widening};
@@ -58,15 +70,22 @@ pub use refusals::{LOOP_AT, LOOP_WINDOW, MAX_REFUSALS};
 pub(crate) use running::panic_text;
 pub use service::{FILE_DEADLINE, MAX_AWAIT};
 pub use shadow::{Divergence, MAX_DIVERGENCES, ShadowReport};
+pub use shutdown::ShutdownReport;
+pub use state::{Impairment, Part, State};
+pub use stateless::{Deed, JudgeContext, Judgement, MAX_PAST};
 pub use table::{AgentState, ExitStatus, MAX_AGENTS, MAX_ZOMBIES, Was};
 
 use self::accounts::AccountTable;
 use self::flow::ToolLabels;
+use self::metrics::Counters;
 use self::policies::Policies;
 use self::shadow::Shadow;
+use self::shutdown::Closing;
+use self::state::Health;
 use self::table::{Agent, Table};
 use crate::approval::Desk;
 use crate::error::{CallError, SignalError};
+use crate::ipc::Exchange;
 use crate::mode::Mode;
 use crate::recorder::{Actor, Body, FlightRecorder, Outcome, Recorded, Source};
 pub use crate::signal::MAX_IN_FLIGHT;
@@ -105,26 +124,21 @@ pub(crate) struct Inner {
     checkpoint_key: Option<checkpoint::Key>,
     table: Table,
     accounts: AccountTable,
+    exchange: Exchange,
     mode: Mutex<Mode>,
-    /// Numbers calls and lives of agents. Goes on from the record's length, so that numbers do not repeat in it.
+    /// Numbers the lives of agents. Goes on from the record's length, so that numbers do not repeat in it.
     numbers: AtomicU64,
-    /// Set when a shutdown begins: from then on no agent is started.
-    closing: AtomicBool,
+    /// Begins with a shutdown: from then on no agent is started.
+    closing: Closing,
+    /// What is impaired.
+    health: Health,
+    counters: Counters,
     /// Set once, when the kernel stops taking calls.
     down: OnceLock<State>,
 }
 
-/// Whether the kernel takes calls.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum State {
-    /// It does.
-    Running,
-    /// It was shut down in order.
-    Shutdown,
-    /// It could not keep a promise, and closed every gate rather than break it. The host process goes on.
-    Panicked(String),
-}
+/// How often it is noticed, without anybody asking, that the record has begun to forget: every so many events.
+const LOOK_EVERY: u64 = 1024;
 
 /// What raising a signal did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,7 +146,7 @@ pub enum State {
 pub enum Raise {
     /// Its default action has been taken.
     Delivered,
-    /// The agent masks it: it waits.
+    /// The agent masks it, or has a handler for it: it waits.
     Pending,
     /// It found nothing to do: the agent was already so, or the signal already waits.
     Unchanged,
@@ -142,12 +156,6 @@ impl Kernel {
     /// Starts building a kernel.
     pub fn builder() -> KernelBuilder<NeedsPolicy> {
         KernelBuilder::new()
-    }
-
-    /// Whether the kernel takes calls.
-    #[must_use]
-    pub fn state(&self) -> State {
-        self.inner.state()
     }
 
     /// The mode the kernel is in.
@@ -180,8 +188,8 @@ impl Kernel {
         &self.inner.recorder
     }
 
-    /// Raises a signal against an agent, as the host: no policy is asked. A maskable one that the agent masks only waits,
-    /// `SIGSTOP` among them.
+    /// Raises a signal against an agent, as the host: no policy is asked. A maskable one that the agent masks or handles
+    /// only waits, `SIGSTOP` among them. Of the reason [`MAX_REASON`](crate::signal::MAX_REASON) bytes are kept.
     ///
     /// For the three unmaskable signals, when this returns the gates of the agent and of all that descend from it are closed
     /// and what was in flight has been dropped. A step that another thread is taking at that very moment may finish there;
@@ -202,42 +210,23 @@ impl Kernel {
     pub fn kill_all(&self, reason: &str) -> usize {
         self.inner.kill_all(reason, Actor::Host)
     }
+}
 
-    /// Ends the kernel in order: starts no further agents, sends `SIGTERM` to every live one, waits until they have
-    /// ended or `grace` is over, kills the rest, and makes the record durable. Calls are refused from then on.
-    ///
-    /// Returns how many agents had to be killed. A second shutdown finds nothing to do.
-    ///
-    /// # Errors
-    /// The kernel had panicked before, or the recorder could not be flushed; the kernel is down all the same.
-    ///
-    /// # Cancel safety
-    /// Dropped while it waits, agents keep their grace period and the kernel takes their calls, but starts no agent.
-    pub async fn shutdown(&self, grace: Duration) -> Result<usize, CallError> {
-        let inner = &self.inner;
-        inner.closing.store(true, Ordering::SeqCst);
-        if let State::Panicked(reason) = inner.state() {
-            return Err(CallError::KernelDown { reason });
-        }
-        let deadline = inner.timer.monotonic().after(grace);
-        let agents = inner.table.all_live();
-        for agent in &agents {
-            agent.start_grace(deadline);
-            let _ = inner.raise(agent, Signal::Term, Actor::Host, "shutdown");
-        }
-        for agent in &agents {
-            let _ = inner.until(deadline, inner.changed(agent, |_| false)).await;
-        }
-        let first = inner.down.set(State::Shutdown).is_ok();
-        inner.kill_all("shutdown", Actor::Host);
-        if first {
-            let recorded = inner.append(Source::KERNEL, 0, Body::Shutdown)?;
-            inner.recorder.durable(&recorded).await.map_err(|error| inner.recorder_failed(&error))?;
-        }
-        let killed = |agent: &&Arc<Agent>| {
-            matches!(agent.ended(), Some(ExitStatus::Signaled { signal: Signal::Kill, .. }))
-        };
-        Ok(agents.iter().filter(killed).count())
+#[cfg(feature = "control")]
+impl Kernel {
+    pub(crate) fn inner(&self) -> &Inner {
+        &self.inner
+    }
+}
+
+#[cfg(feature = "control")]
+impl Inner {
+    pub(crate) fn monotonic(&self) -> Monotonic {
+        self.timer.monotonic()
+    }
+
+    pub(crate) fn sleep(&self, rest: Duration) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>> {
+        self.timer.sleep_until(self.timer.monotonic().after(rest))
     }
 }
 
@@ -262,26 +251,24 @@ impl Inner {
         self.mode.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    pub(crate) fn state(&self) -> State {
-        self.down.get().cloned().unwrap_or(State::Running)
-    }
-
-    /// The number of the next call, or of the next life of an agent.
+    /// The number of the next life of an agent.
     pub(crate) fn next_number(&self) -> u64 {
         self.numbers.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Drops what an agent whose gate has closed has in flight, and what it held.
-    fn clear_away(&self, agent: &Agent, status: ExitStatus, from: Actor<'_>) {
+    /// Everything after the gate of an agent was closed; for the one who closed it.
+    fn bury(&self, agent: &Arc<Agent>, status: ExitStatus, from: Actor<'_>) {
         let cancelled = agent.running.cancel();
         self.give_back_waiting(agent);
         agent.files.close_all();
+        agent.handlers.clear();
         self.withdraw(agent, &status);
         if let ExitStatus::Signaled { signal, reason } = &status {
             self.record_signal(agent, *signal, from, reason, true);
         }
         let _ = self.append(agent.source(), 0, Body::Exit { status: &status.to_string() });
         for intent in cancelled {
+            self.closing.count_cancelled();
             let _ = self.settle(agent, &intent, Outcome::Cancelled);
         }
         self.table.retire(agent, status);
@@ -337,7 +324,15 @@ impl Inner {
         call: u64,
         body: Body<'_>,
     ) -> Result<Recorded, CallError> {
-        self.recorder.append(time, source, call, body).map_err(|error| self.recorder_failed(&error))
+        // Counted first, because the recorder takes the body; if it fails nothing is counted any more.
+        self.counters.count(&body);
+        let recorded = self.recorder.append(time, source, call, body);
+        let recorded = recorded.map_err(|error| self.recorder_failed(&error))?;
+        self.counters.recorded(recorded.bytes());
+        if recorded.seq() % LOOK_EVERY == 0 {
+            self.look_at_record();
+        }
+        Ok(recorded)
     }
 
     /// Stops taking calls because a promise cannot be kept: every gate closes, everything in flight is dropped.
@@ -349,16 +344,21 @@ impl Inner {
         self.kill_all(&format!("the kernel panicked: {reason}"), Actor::Kernel);
         // The recorder may be what failed; then this does too, and the reason is in `state` only.
         let body = Body::Panic { reason };
+        self.counters.count(&body);
         let _ = self.recorder.append(self.timer.now(), Source::KERNEL, 0, body);
     }
 
+    /// Kills every live agent. All gates are closed before the first call is dropped, so nothing that one agent does meanwhile
+    /// is answered by what another still does.
     fn kill_all(&self, reason: &str, from: Actor<'_>) -> usize {
-        let ended = |agent: &Arc<Agent>| {
-            let status = ExitStatus::Signaled { signal: Signal::Kill, reason: reason.to_owned() };
-            // Those below it end with it.
-            self.end(agent, status, from).map_or(0, |killed| killed.agents.len())
-        };
-        self.table.all_live().iter().map(ended).sum()
+        let status = || ExitStatus::Signaled { signal: Signal::Kill, reason: reason.to_owned() };
+        let agents = self.table.all_live();
+        let trees: Vec<_> = agents.iter().filter_map(|agent| children::close_tree(agent, status())).collect();
+        let killed = trees.iter().map(Vec::len).sum();
+        for tree in trees {
+            self.bury_all(tree, from);
+        }
+        killed
     }
 
     /// Waits for `event`, at most until `deadline`; `None` when that came first.

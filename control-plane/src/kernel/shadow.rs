@@ -10,7 +10,9 @@ use agent_primitives::{AgentId, Digest, Verdict};
 use super::policies::{Footing, ReloadError, Widening};
 use super::running::panic_text;
 use super::{Inner, Kernel};
+use crate::error::CallError;
 use crate::policy::permit::Judged;
+use crate::policy::simulate::SHADOWS;
 use crate::policy::{Decision, Looks, PolicySet, Standing};
 use crate::question::Caller;
 use crate::recorder::{Body, Source};
@@ -153,9 +155,9 @@ impl Kernel {
     /// As for [`Kernel::reload`].
     pub fn shadow(&self, candidate: impl Into<PolicySet>) -> Result<(), ReloadError> {
         let (inner, candidate) = (&self.inner, candidate.into());
-        inner.running()?;
+        inner.up()?;
         inner.acceptable(&candidate).map_err(|error| inner.refused_policy(error))?;
-        inner.host_action(&format!("judges by the candidate {} too", candidate.digest()))?;
+        inner.host_action(&format!("{SHADOWS}{} too", candidate.digest()))?;
         inner.shadow.store(Some(Arc::new(Shadow::new(candidate))));
         Ok(())
     }
@@ -172,7 +174,7 @@ impl Kernel {
     /// The kernel could not record it.
     pub fn end_shadow(&self) -> Result<Option<ShadowReport>, ReloadError> {
         let Some(shadow) = self.inner.shadow.swap(None) else { return Ok(None) };
-        self.inner.host_action(&format!("judges by the candidate {} no more", shadow.set.digest()))?;
+        self.inner.host_action(&format!("{SHADOWS}{} no more", shadow.set.digest()))?;
         Ok(Some(shadow.report()))
     }
 
@@ -182,7 +184,7 @@ impl Kernel {
     /// There is no candidate, and as for [`Kernel::reload`]; the candidate is judged on then.
     pub fn promote(&self, widening: Widening) -> Result<u64, ReloadError> {
         let inner = &self.inner;
-        inner.running()?;
+        inner.up()?;
         let shadow = inner.shadow.load_full().ok_or(ReloadError::NoCandidate)?;
         let generation = inner.replace(shadow.set.clone(), widening)?;
         // A candidate that took its place meanwhile stays.
@@ -204,8 +206,8 @@ impl Inner {
         }
     }
 
-    fn host_action(&self, action: &str) -> Result<(), ReloadError> {
-        self.append(Source::KERNEL, 0, Body::Host { action })?;
-        Ok(())
+    /// Puts on record what the host does.
+    pub(crate) fn host_action(&self, action: &str) -> Result<(), CallError> {
+        self.append(Source::KERNEL, 0, Body::Host { action }).map(drop)
     }
 }

@@ -17,13 +17,14 @@ use super::charge::Charges;
 use super::children::Children;
 use super::consent::{OnAsk, Waiting};
 use super::files::Files;
+use super::handlers::Handlers;
 use super::judge::Turn;
 use super::policies::Footing;
 use super::running::Running;
 use crate::budget::Accounts;
 use crate::flow::Provenance;
 use crate::recorder::{Source, Trail};
-use crate::signal::Word;
+use crate::signal::{Letter, Mailbox, Word};
 
 /// Most live agents of one kernel.
 pub const MAX_AGENTS: usize = 1_000_000;
@@ -103,7 +104,7 @@ pub enum Was {
 pub(crate) struct About {
     pub(crate) accounts: Accounts,
     pub(crate) tenant: Option<TenantId>,
-    pub(crate) facts: Map<String, Value>,
+    pub(crate) facts: Arc<Map<String, Value>>,
     pub(crate) labels: LabelSet,
     pub(crate) provenance: Provenance,
     pub(crate) on_ask: OnAsk,
@@ -118,7 +119,7 @@ pub(crate) struct Agent {
     pub(crate) id: AgentId,
     pub(crate) generation: u64,
     pub(crate) tenant: Option<TenantId>,
-    pub(crate) facts: Map<String, Value>,
+    pub(crate) facts: Arc<Map<String, Value>>,
     /// What it is judged by.
     pub(crate) footing: Arc<Footing>,
     /// Whether what it may do is not done.
@@ -136,6 +137,10 @@ pub(crate) struct Agent {
     pub(crate) turn: Turn,
     pub(crate) provenance: Provenance,
     pub(crate) word: Word,
+    /// What the signals say that wait.
+    pub(crate) mailbox: Mailbox<Letter>,
+    /// What runs in place of their default actions.
+    pub(crate) handlers: Handlers,
     pub(crate) running: Running,
     pub(crate) on_ask: OnAsk,
     /// Calls that wait for a human.
@@ -156,6 +161,8 @@ pub(crate) struct Agent {
     pub(crate) failing: AtomicBool,
     /// Calls made after the end that were still written down.
     postmortem: AtomicU32,
+    /// How many calls it has made. A count of its own: from a common one it could tell what others do.
+    calls: AtomicU64,
 }
 
 impl Agent {
@@ -184,12 +191,20 @@ impl Agent {
             facts,
             files,
             word: Word::default(),
+            mailbox: Mailbox::default(),
+            handlers: Handlers::default(),
             changed: Notify::new(),
             grace_ends: AtomicU64::new(0),
             status: OnceLock::new(),
             failing: AtomicBool::new(false),
             postmortem: AtomicU32::new(0),
+            calls: AtomicU64::new(0),
         }
+    }
+
+    /// The number of its next call, from 1.
+    pub(crate) fn next_call(&self) -> u64 {
+        self.calls.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     pub(crate) fn source(&self) -> Source<'_> {
@@ -344,6 +359,20 @@ impl Table {
     /// The exit status of an ended agent, left in place.
     pub(crate) fn zombie(&self, id: &str) -> Option<ExitStatus> {
         self.lock().zombies.get(id).map(|zombie| zombie.status.clone())
+    }
+
+    /// Whether something has panicked while it changed the table, which nothing should.
+    pub(crate) fn is_poisoned(&self) -> bool {
+        self.agents.is_poisoned()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn poison(&self) {
+        let poisoned = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            let _held = self.lock();
+            panic!("a test");
+        }));
+        assert!(poisoned.is_err() && self.is_poisoned());
     }
 
     fn lock(&self) -> MutexGuard<'_, Agents> {
