@@ -65,11 +65,7 @@ pub(crate) fn standard(shown: Shown<'_>) -> Result<Vec<Mount>, BadPath> {
     Ok(vec![
         kept(CHECKPOINTS)?,
         kept(DIAGNOSTICS)?,
-        Mount::new(
-            VfsPath::parse(WORKING)?,
-            Arc::new(Memory::new()),
-            Access::ReadWrite(WORKING_MEMORY),
-        ),
+        Mount::new(VfsPath::parse(WORKING)?, Arc::new(Memory::new()), Access::ReadWrite(WORKING_MEMORY)),
         Mount::new(
             VfsPath::parse("/policy")?,
             Arc::new(Projection::new().file("active.json", active)?.file("history.json", history)?),

@@ -387,7 +387,7 @@ impl Inner {
             descriptors.push(Reopened { before: open.descriptor, now });
         }
         let masked: SignalSet = content.masked.iter().copied().collect();
-        let _nothing_is_due = agent.word.mask(masked, SignalSet::EMPTY);
+        let _nothing_is_due = agent.mailbox.mask(&agent.word, masked, SignalSet::EMPTY);
         Ok(descriptors)
     }
 }

@@ -15,14 +15,14 @@ use std::time::Duration;
 
 use agent_primitives::{LabelSet, Monotonic, Signal, SignalSet};
 
-use super::Inner;
 use super::border::Refused;
 use super::running::{discard, panic_text};
 use super::service::Raiser;
 use super::table::Agent;
-use crate::error::{CallError, InvalidCall, SignalError};
+use super::{Inner, Raise};
+use crate::error::{CallError, InvalidCall};
 use crate::question::CallKind;
-use crate::recorder::{Actor, Body, Delivery, HandlerStep};
+use crate::recorder::{Body, Delivery, HandlerStep};
 use crate::signal::{Due, Letter, Notice, Sender, cut};
 
 /// Longest a handler may run.

@@ -90,13 +90,11 @@ impl Seen {
         due_to_awaiting(self.0, wanted) != 0
     }
 
-    #[cfg(test)]
-    fn pending(self) -> SignalSet {
+    pub(crate) fn pending(self) -> SignalSet {
         set(self.0)
     }
 
-    #[cfg(test)]
-    fn masked(self) -> SignalSet {
+    pub(crate) fn masked(self) -> SignalSet {
         set(self.0 >> MASKED_SHIFT)
     }
 }

@@ -59,7 +59,7 @@ async fn busy(kernel: &Kernel) -> AgentHandle {
     agent.write("/mem/working/deep/er/notes", vec![0_u8, 255, 7]).await.unwrap();
     let flags = OpenFlags { read: true, write: true, ..OpenFlags::default() };
     let open = agent.open("/mem/working/plan", flags).await.unwrap();
-    let read = Syscall::Read { file: FileRef::Descriptor(open), offset: None, length: 6 };
+    let read = Syscall::Read { file: FileRef::Descriptor(open), offset: None, length: 6, nonblock: false };
     agent.syscall(read).await.unwrap();
     agent.mask(SignalSet::EMPTY.with(Signal::Int), SignalSet::EMPTY).await.unwrap();
     agent
@@ -88,8 +88,12 @@ async fn what_a_checkpoint_holds_comes_back_in_another_kernel() {
     let both = labels("secret").join(&labels("pii")).unwrap();
     assert_eq!(after.labels(&id("a")), Some(both));
     let [open] = &restored.descriptors[..] else { panic!("one was open") };
-    let read =
-        Syscall::Read { file: FileRef::Descriptor(*open.now.as_ref().unwrap()), offset: None, length: 9 };
+    let read = Syscall::Read {
+        file: FileRef::Descriptor(*open.now.as_ref().unwrap()),
+        offset: None,
+        length: 9,
+        nonblock: false,
+    };
     let agent_control_plane::call::Reply::Data { data, labels: carried, .. } =
         agent.syscall(read).await.unwrap()
     else {
@@ -205,7 +209,8 @@ async fn sigusr1_keeps_a_checkpoint_where_the_agent_can_only_read_it() {
     let name = first["name"].as_str().unwrap();
     assert_eq!(name, "1970-01-01T000000.000001Z.json");
     let path = format!("/state/checkpoints/{name}");
-    let call = Syscall::Read { file: FileRef::Path(path.clone()), offset: None, length: 1 << 20 };
+    let call =
+        Syscall::Read { file: FileRef::Path(path.clone()), offset: None, length: 1 << 20, nonblock: false };
     let agent_control_plane::call::Reply::Data { data, labels: carried, .. } =
         agent.syscall(call).await.unwrap()
     else {
