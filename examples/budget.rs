@@ -73,7 +73,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
 async fn search(kernel: &Kernel, account: &AccountId, agent: &AgentHandle) -> std::io::Result<()> {
     let name = agent.id();
-    if kernel.agent(name) == Some(AgentState::Stopped) {
+    if matches!(kernel.agent(name), Some(AgentState::Stopped { .. })) {
         return say(format_args!("{name} is stopped"));
     }
     match agent.exec("search", json!({})).await {

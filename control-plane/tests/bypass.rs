@@ -32,6 +32,8 @@ mod handler;
 mod host;
 #[path = "bypass/invariant.rs"]
 mod invariant;
+#[path = "bypass/life.rs"]
+mod life;
 #[path = "bypass/policy.rs"]
 mod policy;
 #[path = "bypass/record.rs"]

@@ -21,7 +21,7 @@ use crate::mode::Mode;
 use crate::policy::Standing;
 use crate::policy::permit::Judged;
 use crate::policy::request::Request;
-use crate::question::Caller;
+use crate::question::{Caller, Question};
 use crate::recorder::{Body, Recorded};
 
 /// What decisions about one agent depend on and change.
@@ -57,23 +57,34 @@ impl Turn {
 
 impl State {
     /// What a decision that is on record changes for the next one.
-    fn take_in(&mut self, passage: Passage<'_>, standing: &Standing<'_>, judged: &Judged, looks_back: bool) {
+    fn take_in(
+        &mut self,
+        above: &mut [MutexGuard<'_, Self>],
+        passage: Passage<'_>,
+        standing: &Standing<'_>,
+        judged: &Judged,
+        looks_back: bool,
+    ) {
         let request = judged.request();
         let questions = || request.question().into_iter().chain(request.second_question());
         match judged.denial() {
-            None if looks_back => {
-                for deed in questions() {
-                    self.history.note(&deed, passage.now);
-                }
-            }
+            // What an agent does, those it descends from have done.
             None => {
-                if request.question().is_some() {
-                    self.history.pass_over(passage.now);
+                let above = above.iter_mut().map(|state| &mut state.history);
+                for history in std::iter::once(&mut self.history).chain(above) {
+                    if looks_back {
+                        questions().for_each(|deed| history.note(&deed, passage.now));
+                    } else if request.question().is_some() {
+                        history.pass_over(passage.now);
+                    }
                 }
             }
             Some(denial) => {
                 let agent = passage.agent;
-                let timeless = |question| standing.is_timeless(&agent.id, agent.tenant.as_ref(), &question);
+                let timeless = |question: Question<'_>| {
+                    let ids = std::iter::once(&agent.id).chain(agent.lineage.iter().map(|above| &above.id));
+                    ids.into_iter().all(|id| standing.is_timeless(id, agent.tenant.as_ref(), &question))
+                };
                 if questions().all(timeless) {
                     let policy = judged.decision().policy_digest();
                     self.refusals.remember(policy, request, &denial, passage.number);
@@ -131,14 +142,17 @@ impl Inner {
         hold: Option<Hold<'a>>,
     ) -> Result<Ruled<'a>, CallError> {
         let agent = passage.agent;
+        // From the agent upwards, so that nobody waits in a circle.
         let mut turn = agent.turn.lock();
+        let mut turns_above: Vec<MutexGuard<'_, State>> =
+            agent.lineage.iter().map(|above| above.turn.lock()).collect();
         let state = &mut *turn;
         // One and the same: what is looked up below is what the policy that judges asks for.
         let era = agent.footing.era();
         let standing = agent.footing.standing(&era);
         if let Some(recalled) = state.refusals.recall(standing.digest(), &request) {
             let repeated = self.repeated(passage, &request, &recalled);
-            drop(turn);
+            drop((turn, turns_above));
             repeated?;
             return Err(self.deny(passage, recalled.denial));
         }
@@ -146,6 +160,10 @@ impl Inner {
         self.find_out(agent, state, &mut request, looks.at_arguments);
         let mode = looks.at_mode.then(|| self.mode());
         let budgets = if looks.at_budgets { agent.accounts.states() } else { Vec::new() };
+        let above_budgets: Vec<_> = match looks.at_budgets {
+            true => agent.lineage.iter().map(|above| above.accounts.states()).collect(),
+            false => Vec::new(),
+        };
         let caller = Caller {
             agent: &agent.id,
             tenant: agent.tenant.as_ref(),
@@ -155,7 +173,24 @@ impl Inner {
             now: passage.now,
             mode: mode.as_ref().map_or("", Mode::as_str),
             budgets: &budgets,
+            above: &[],
+            acting: None,
         };
+        let above: Vec<Caller<'_>> = agent
+            .lineage
+            .iter()
+            .zip(&turns_above)
+            .enumerate()
+            .map(|(at, (above, turn))| Caller {
+                agent: &above.id,
+                facts: &above.facts,
+                history: &turn.history,
+                budgets: above_budgets.get(at).map_or(&[], Vec::as_slice),
+                acting: Some(&agent.id),
+                ..caller
+            })
+            .collect();
+        let caller = caller.below(&above);
         let mut judged = Judged::by(&standing, &caller, request);
         self.compare(&agent.footing, passage.number, &caller, &judged);
         // An agent that does not wait holds nothing meanwhile: its call is counted once it can be let through.
@@ -185,7 +220,7 @@ impl Inner {
         }
         judged.consent(consent);
         let recorded = self.record(passage, judged.as_event(&caller))?;
-        state.take_in(passage, &standing, &judged, looks.back);
+        state.take_in(&mut turns_above, passage, &standing, &judged, looks.back);
         Ok(Ruled::Decided(Decided { judged, recorded, consent, hold }))
     }
 

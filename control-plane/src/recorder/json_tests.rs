@@ -99,7 +99,7 @@ fn bodies() -> Vec<Body<'static>> {
         Body::Held { request: one(), decision: decision.clone(), ticket },
         Body::Approval { ticket, step: ApprovalStep::Asked, by: NASTY, binding: Digest::ZERO, reason: NASTY },
         Body::Budget { account: NASTY, resource: NASTY, used: 1, limit: 2, exhausted: false },
-        Body::Repeated { syscall: 5, what: NASTY, of: 3, code: "AK0101" },
+        Body::Repeated { syscall: 5, what: NASTY, of: 3, code: NASTY },
         Body::Reload { generation: 2, policy: Digest::ZERO, document: b"{}", forced: true },
         Body::Delivered {
             signal: 15,
@@ -110,6 +110,13 @@ fn bodies() -> Vec<Body<'static>> {
             labels,
         },
         Body::Handler { signal: 15, step: HandlerStep::Failed, reason: NASTY },
+        Body::Impaired { part: NASTY, reason: NASTY },
+        Body::Mended { part: NASTY },
+        Body::Child { parent: NASTY, parent_generation: 1, program: NASTY },
+        Body::Checkpoint { file: NASTY, digest: Digest::ZERO, bytes: 1 },
+        Body::Diagnostics { file: NASTY, bytes: 1 },
+        Body::NotTaken { signal: 6, error: NASTY },
+        Body::Restored { checkpoint: Digest::ZERO, of_generation: 1, files: 2, lost: 3 },
         Body::Judged {
             request: one(),
             decision: decision.clone(),
