@@ -59,6 +59,7 @@ fn every_case_the_road_covers_holds() {
     let report = run_file(&path);
     println!("{report}");
     report.assert_held();
+    assert!(report.waiting.is_empty(), "a case waits");
 }
 
 #[test]
