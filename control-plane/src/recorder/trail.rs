@@ -41,9 +41,17 @@ impl Trail {
 
     /// The events as JSON, one a line, oldest first.
     pub(crate) fn to_jsonl(&self) -> String {
-        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut text = String::new();
-        for bytes in &kept.events {
+        for line in self.to_json() {
+            let _ = writeln!(text, "{line}");
+        }
+        text
+    }
+
+    /// The events as JSON, oldest first.
+    pub(crate) fn to_json(&self) -> Vec<serde_json::Value> {
+        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let line = |bytes: &Box<[u8]>| {
             let mut line = match postcard::from_bytes::<Event<'_>>(bytes) {
                 Ok(event) => event.to_json(),
                 Err(_too_large) => serde_json::json!({"kind": "too large to show here"}),
@@ -51,8 +59,8 @@ impl Trail {
             if let serde_json::Value::Object(line) = &mut line {
                 line.remove("generation");
             }
-            let _ = writeln!(text, "{line}");
-        }
-        text
+            line
+        };
+        kept.events.iter().map(line).collect()
     }
 }

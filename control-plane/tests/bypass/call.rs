@@ -385,7 +385,12 @@ fn syscall(step: &Step, world: &World) -> Option<Syscall> {
         "send" | "publish" => {
             let to = step.value(step.first(&["to", "topic", "target"])?).as_str()?;
             let data = step.bytes("data", &world.saved).ok()?.into();
-            let to = WriteTo::Path { path: format!("/ipc/{to}"), change: Change::Append, expected: None, ttl: None };
+            let to = WriteTo::Path {
+                path: format!("/ipc/{to}"),
+                change: Change::Append,
+                expected: None,
+                ttl: None,
+            };
             Syscall::Write { to, data }
         }
         "append" | "remove" => {
