@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
 use agent_control_plane::atr::{Effect, Registry, ToolError};
-use agent_control_plane::kernel::{DECLASSIFY, Widening};
+use agent_control_plane::kernel::{DECLASSIFY, SPAWN, Widening};
 use agent_control_plane::{AgentHandle, AgentSpec, CallError, Kernel, Policy};
 use serde_json::{Value, json};
 
