@@ -51,7 +51,7 @@ impl Trail {
     /// The events as JSON, oldest first.
     pub(crate) fn to_json(&self) -> Vec<serde_json::Value> {
         let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let line = |bytes: &Box<[u8]>| {
+        let line = |bytes: &[u8]| {
             let mut line = match postcard::from_bytes::<Event<'_>>(bytes) {
                 Ok(event) => event.to_json(),
                 Err(_too_large) => serde_json::json!({"kind": "too large to show here"}),
@@ -61,6 +61,6 @@ impl Trail {
             }
             line
         };
-        kept.events.iter().map(line).collect()
+        kept.events.iter().map(|event| line(event)).collect()
     }
 }
