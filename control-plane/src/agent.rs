@@ -9,14 +9,15 @@ use agent_primitives::json::Value;
 use agent_primitives::{AgentId, Signal, SignalSet, TicketId};
 use bytes::Bytes;
 
-use crate::call::{Change, FileRef, MAX_TRANSFER, RawArguments, Reply, Syscall, WriteTo};
+use crate::call::{BadCall, Change, FileRef, MAX_TRANSFER, RawArguments, Reply, Syscall, WriteTo};
 use crate::error::{CallError, InvalidCall};
+use crate::ipc::{self, Message};
 use crate::kernel::Inner;
 use crate::kernel::handlers::Run;
 use crate::kernel::table::Agent;
 use crate::policy::Decision;
 use crate::signal::Notice;
-use crate::vfs::{Descriptor, OpenFlags};
+use crate::vfs::{Descriptor, OpenFlags, VfsError};
 
 /// An agent's way to the world. Each method is one system call and nothing more, but for the handlers of signals, which no
 /// call can carry.
@@ -71,7 +72,12 @@ impl AgentHandle {
     /// # Errors
     /// See [`CallError`].
     pub async fn read(&self, path: &str) -> Result<Bytes, CallError> {
-        let call = Syscall::Read { file: FileRef::Path(path.to_owned()), offset: None, length: MAX_TRANSFER };
+        let call = Syscall::Read {
+            file: FileRef::Path(path.to_owned()),
+            offset: None,
+            length: MAX_TRANSFER,
+            nonblock: false,
+        };
         Ok(match self.syscall(call).await? {
             Reply::Data { data, .. } => data,
             _ => Bytes::new(),
@@ -148,6 +154,53 @@ impl AgentHandle {
             Ok(call) => self.syscall(call).await,
             Err(error) => Err(self.kernel.refuse_unreadable(&self.agent, error).await),
         }
+    }
+
+    /// Sends a message to an agent of the same tenant, or to all who have subscribed to a topic of that name: a write of
+    /// `/ipc/<to>`.
+    ///
+    /// # Errors
+    /// See [`CallError`]; nobody of that name is `ENOENT`, a receiver whose queue is full `EAGAIN`, and then nobody has it.
+    pub async fn send(&self, to: &str, body: impl Into<Bytes>) -> Result<(), CallError> {
+        self.change(&format!("{}/{to}", ipc::POINT), Change::Append, body.into()).await
+    }
+
+    /// The next message of the own inbox: a read of `/ipc/inbox`. Waits for one as long as a file operation may take.
+    ///
+    /// # Errors
+    /// See [`CallError`]; `ETIMEDOUT` when none came.
+    ///
+    /// # Cancel safety
+    /// Dropped before it answers, it has taken no message.
+    pub async fn recv(&self) -> Result<Message, CallError> {
+        self.next_message(false).await
+    }
+
+    /// The next message of the own inbox, or `None` when there is none now.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub async fn try_recv(&self) -> Result<Option<Message>, CallError> {
+        match self.next_message(true).await {
+            Err(CallError::File(error)) if error.error() == VfsError::WouldBlock => Ok(None),
+            message => message.map(Some),
+        }
+    }
+
+    async fn next_message(&self, nonblock: bool) -> Result<Message, CallError> {
+        let file = FileRef::Path(format!("{}/{}", ipc::POINT, ipc::INBOX));
+        let message =
+            match self.syscall(Syscall::Read { file, offset: None, length: MAX_TRANSFER, nonblock }).await? {
+                Reply::Data { data, .. } => Message::from_line(&data),
+                _ => None,
+            };
+        message.ok_or_else(|| CallError::Crashed { panic: "a read of the inbox was no message".to_owned() })
+    }
+
+    /// Puts on record that something which was to be a call is none, as a refused call of this agent: for hosts that read
+    /// calls from texts with an adapter of their own or with one of [`crate::call`].
+    pub async fn refuse(&self, error: BadCall) -> CallError {
+        self.kernel.refuse_unreadable(&self.agent, error).await
     }
 
     /// Raises a signal against an agent, if policy allows.

@@ -106,6 +106,8 @@ pub enum Syscall {
         offset: Option<u64>,
         /// Most bytes to return, at most [`MAX_TRANSFER`].
         length: u64,
+        /// Whether a read of messages answers `EAGAIN` where it would have to wait. No other read waits for anything.
+        nonblock: bool,
     },
     /// Change a file.
     Write {
@@ -222,7 +224,7 @@ pub enum Reply {
     Data {
         /// The bytes; empty at the end of the file.
         data: Bytes,
-        /// The version of the file; a directory has none.
+        /// The version of the file; a directory and a message have none.
         version: Option<Version>,
         /// What the bytes carry.
         labels: LabelSet,
@@ -231,7 +233,7 @@ pub enum Reply {
     Written {
         /// How many bytes.
         bytes: u64,
-        /// The version it has now; `None` when it is gone.
+        /// The version it has now; `None` when it is gone, or was a message.
         version: Option<Version>,
     },
     /// A descriptor was opened.

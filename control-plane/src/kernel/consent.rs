@@ -6,11 +6,11 @@ use std::time::Duration;
 use agent_primitives::ticket::{Terms, TicketState};
 use agent_primitives::{Digest, LabelSet, Monotonic, TicketId, Timestamp, Verdict};
 
+use super::Inner;
 use super::charge::Hold;
 use super::judge::{Decided, Ruled};
 use super::syscall::Passage;
 use super::table::Agent;
-use super::{Inner, State};
 use crate::approval::{
     Answer, ApprovalError, Ask, Claim, Consent, Desk, MAX_SHOWN, Principal, Word, printable,
 };
@@ -236,8 +236,7 @@ impl Inner {
 
     /// Whether the end of an agent is its own, and not that of the whole host.
     pub(crate) fn withdraws(&self) -> bool {
-        let closing = self.closing.load(std::sync::atomic::Ordering::SeqCst);
-        !closing && self.state() == State::Running
+        !self.closing.has_begun() && self.running().is_ok()
     }
 
     /// Looks for answers before a ticket is presented.

@@ -94,7 +94,8 @@ impl Inner {
         permit: Permit<SendSignal>,
     ) -> Result<Reply, CallError> {
         let SendSignal { to, signal, reason } = permit.redeem();
-        let receiver = self.table.live(to.as_str());
+        // Another tenant's agent is like one that does not exist.
+        let receiver = self.table.live(to.as_str()).filter(|receiver| receiver.tenant == sender.tenant);
         let receiver = receiver.ok_or_else(|| SignalError::NoSuchAgent(to.to_string()))?;
         self.raise_from(&receiver, signal, Raiser::Agent(sender), &reason)?;
         Ok(Reply::Done)

@@ -90,7 +90,7 @@ pub enum AgentState {
 pub(crate) struct About {
     pub(crate) accounts: Accounts,
     pub(crate) tenant: Option<TenantId>,
-    pub(crate) facts: Map<String, Value>,
+    pub(crate) facts: Arc<Map<String, Value>>,
     pub(crate) labels: LabelSet,
     pub(crate) provenance: Provenance,
     pub(crate) on_ask: OnAsk,
@@ -104,7 +104,7 @@ pub(crate) struct Agent {
     pub(crate) id: AgentId,
     pub(crate) generation: u64,
     pub(crate) tenant: Option<TenantId>,
-    pub(crate) facts: Map<String, Value>,
+    pub(crate) facts: Arc<Map<String, Value>>,
     /// What it is judged by.
     pub(crate) footing: Arc<Footing>,
     /// Whether what it may do is not done.
@@ -137,6 +137,8 @@ pub(crate) struct Agent {
     pub(crate) failing: AtomicBool,
     /// Calls made after the end that were still written down.
     postmortem: AtomicU32,
+    /// How many calls it has made. A count of its own: from a common one it could tell what others do.
+    calls: AtomicU64,
 }
 
 impl Agent {
@@ -167,7 +169,13 @@ impl Agent {
             status: OnceLock::new(),
             failing: AtomicBool::new(false),
             postmortem: AtomicU32::new(0),
+            calls: AtomicU64::new(0),
         }
+    }
+
+    /// The number of its next call, from 1.
+    pub(crate) fn next_call(&self) -> u64 {
+        self.calls.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     pub(crate) fn source(&self) -> Source<'_> {

@@ -8,7 +8,9 @@
 
 mod delivery;
 mod event;
+mod json;
 mod recording;
+pub mod replay;
 mod trail;
 
 use std::path::Path;
@@ -17,10 +19,12 @@ use agent_primitives::{Clock, SystemClock, Timestamp};
 use emk::{EntryKind, Ledger, LedgerId, LedgerOptions, MemoryLimits, MemoryStore, SegmentOptions};
 use emk::{SegmentStore, WhenFull};
 
+pub use agent_primitives::redact::REDACTED;
 pub use delivery::{Delivery, HandlerStep};
 pub use emk::{Head, LedgerError, VerifyError, VerifyReport};
-pub use event::{Actor, ApprovalStep, Body, Decided, EVENT_VERSION, Event, Outcome, Request};
+pub use event::{Actor, ApprovalStep, Body, Decided, Deed, EVENT_VERSION, Event, Outcome, Request};
 pub use recording::{Recording, RecordingError, Stored};
+pub use replay::{Replay, replay, replay_recorded};
 pub(crate) use trail::Trail;
 pub use trail::{TRAIL_BYTES, TRAIL_EVENTS};
 
@@ -149,6 +153,13 @@ pub(crate) struct Recorded {
     seq: u64,
 }
 
+impl Recorded {
+    /// Sequence number of the event.
+    pub(crate) fn seq(&self) -> u64 {
+        self.seq
+    }
+}
+
 /// Where an event comes from: which agent, which of its lives.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Source<'a> {
@@ -186,7 +197,7 @@ impl FlightRecorder {
             other => other?,
         };
         if let Some(trail) = trail {
-            trail.push(appended.seq, &bytes);
+            trail.push(&bytes);
         }
         Ok(Recorded { seq: appended.seq })
     }
