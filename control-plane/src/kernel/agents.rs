@@ -447,7 +447,7 @@ impl Drop for Owned<'_> {
 impl Inner {
     /// Refuses new agents when the kernel takes none.
     fn starting(&self) -> Result<(), CallError> {
-        self.running()?;
+        self.up()?;
         if self.closing.has_begun() {
             return Err(CallError::KernelDown { reason: "it is shutting down".to_owned() });
         }

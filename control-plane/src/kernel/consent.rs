@@ -236,7 +236,7 @@ impl Inner {
 
     /// Whether the end of an agent is its own, and not that of the whole host.
     pub(crate) fn withdraws(&self) -> bool {
-        !self.closing.has_begun() && self.running().is_ok()
+        !self.closing.has_begun() && self.down.get().is_none()
     }
 
     /// Looks for answers before a ticket is presented.
@@ -311,6 +311,7 @@ impl Inner {
             }
         }
         drop(publishing);
+        self.look_at_approvals();
         if let Some(error) = failed {
             self.recorder_failed(&error);
         }

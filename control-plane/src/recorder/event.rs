@@ -253,6 +253,18 @@ pub enum Body<'a> {
         #[serde(borrow)]
         past: Option<Vec<Deed<'a>>>,
     },
+    /// Something that no promise rests on is impaired.
+    Impaired {
+        /// What: a word of [`crate::kernel::Part`].
+        part: &'a str,
+        /// Why.
+        reason: &'a str,
+    },
+    /// What was impaired no longer is.
+    Mended {
+        /// What.
+        part: &'a str,
+    },
 }
 
 /// Something that a host says an agent has done.
@@ -515,6 +527,8 @@ impl<'a> Event<'a> {
             Body::Delivered { .. } => "delivered",
             Body::Handler { .. } => "handler",
             Body::Judged { .. } => "judged",
+            Body::Impaired { .. } => "impaired",
+            Body::Mended { .. } => "mended",
         }
     }
 

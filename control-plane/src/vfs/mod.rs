@@ -27,6 +27,8 @@ pub use backend::{
 pub use backend::{Directory, DirectoryError};
 #[cfg(any(feature = "redis", feature = "postgres", feature = "chroma"))]
 pub use backend::{MAX_CONNECTIONS, MAX_STORE_NAME, StoreError};
+#[cfg(feature = "postgres")]
+pub use backend::{MAX_POSTGRES_FILE, MAX_POSTGRES_SEARCHED, Postgres};
 #[cfg(feature = "redis")]
 pub use backend::{MAX_REDIS_FILE, Redis};
 pub use descriptor::{Descriptor, MAX_OPEN, OpenFlags};

@@ -11,6 +11,14 @@ mod faulty_fs;
 mod group_commit;
 mod kill;
 mod memory;
+#[cfg(all(feature = "postgres", unix))]
+mod postgres;
+#[cfg(all(feature = "postgres", unix))]
+#[path = "../servers/process.rs"]
+mod process;
+#[cfg(all(feature = "postgres", unix))]
+#[path = "../servers/postgres.rs"]
+mod server;
 mod tamper;
 
 use std::path::Path;

@@ -9,24 +9,24 @@ use super::process::{Server, Start};
 const PROGRAM: &str = "AGENT_OS_CHROMA";
 
 /// A running server, and the folder it lives in.
-pub struct Chroma {
+pub(crate) struct Chroma {
     _server: Server,
     folder: tempfile::TempDir,
     port: u16,
 }
 
 impl Chroma {
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self::start_in(tempfile::tempdir().unwrap())
     }
 
     /// Kills the server.
-    pub fn stop(self) -> tempfile::TempDir {
+    pub(crate) fn stop(self) -> tempfile::TempDir {
         self.folder
     }
 
     /// Starts a server on what another one left.
-    pub fn start_in(folder: tempfile::TempDir) -> Self {
+    pub(crate) fn start_in(folder: tempfile::TempDir) -> Self {
         // Bound to learn of a free one, and let go for the server. Should another program be faster, the test fails.
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let arguments = ["run", "--path", "data", "--host", "127.0.0.1", "--port", &port.to_string()];
@@ -36,13 +36,12 @@ impl Chroma {
             folder: folder.path(),
             user: None,
             ready: "listening on address",
-            signal: "KILL",
         };
         let server = start.run().unwrap_or_else(|said| panic!("the Chroma server {said}"));
         Self { _server: server, folder, port }
     }
 
-    pub fn address(&self) -> String {
+    pub(crate) fn address(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
 }

@@ -4,6 +4,8 @@
 mod directory;
 mod ends;
 mod memory;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod projection;
 mod quota;
 #[cfg(feature = "redis")]
@@ -23,6 +25,8 @@ use super::{RelPath, VfsError};
 #[cfg(unix)]
 pub use directory::{Directory, DirectoryError};
 pub use memory::Memory;
+#[cfg(feature = "postgres")]
+pub use postgres::{MAX_POSTGRES_FILE, MAX_POSTGRES_SEARCHED, Postgres};
 pub use projection::Projection;
 pub use quota::{Quota, Usage};
 #[cfg(feature = "redis")]
