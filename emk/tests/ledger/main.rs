@@ -11,6 +11,8 @@ mod faulty_fs;
 mod group_commit;
 mod kill;
 mod memory;
+#[cfg(feature = "sign")]
+mod seals;
 mod tamper;
 
 use std::path::Path;
