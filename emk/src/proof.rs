@@ -4,7 +4,7 @@ use agent_primitives::Digest;
 use serde::{Deserialize, Serialize};
 
 use crate::merkle::{Blake3, ProofError, verify_consistency, verify_inclusion};
-use crate::{Checkpoint, EntryKind, chain, hex};
+use crate::{Checkpoint, EntryKind, Record, chain, hex};
 
 /// That one record is among those a checkpoint stands for. Says nothing about the checkpoint: check its signature first.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +29,19 @@ pub struct InclusionProof {
 }
 
 impl InclusionProof {
+    /// The proof that `path` makes for a record and the one before it, in the tree of `size` leaves.
+    #[must_use]
+    pub const fn new(record: &Record<'_>, previous: Digest, size: u64, path: Vec<Digest>) -> Self {
+        Self {
+            seq: record.seq,
+            kind: record.kind.number(),
+            content_id: record.content_id,
+            previous,
+            size,
+            path,
+        }
+    }
+
     /// Whether a record with this body is among those that `checkpoint` stands for.
     ///
     /// # Errors
@@ -61,6 +74,12 @@ pub struct ConsistencyProof {
 }
 
 impl ConsistencyProof {
+    /// The proof that `path` makes for trees of `old` and `new` leaves.
+    #[must_use]
+    pub const fn new(old: u64, new: u64, path: Vec<Digest>) -> Self {
+        Self { old, new, path }
+    }
+
     /// Whether `new` continues `old`.
     ///
     /// # Errors

@@ -25,6 +25,27 @@ pub struct Trust {
 }
 
 impl Trust {
+    /// Also this head.
+    #[must_use]
+    pub fn head(self, head: Head) -> Self {
+        Self { head: Some(head), ..self }
+    }
+
+    /// Also these checkpoints, in any order.
+    #[must_use]
+    pub fn anchored(mut self, checkpoints: impl IntoIterator<Item = Checkpoint>) -> Self {
+        self.anchored.extend(checkpoints);
+        self
+    }
+
+    /// Only what is sealed with this key, or another one that was named.
+    #[cfg(feature = "sign")]
+    #[must_use]
+    pub fn key(mut self, key: PublicKey) -> Self {
+        self.keys.push(key);
+        self
+    }
+
     /// Whether it takes all records of a ledger to check.
     pub(crate) fn needs_all(&self) -> bool {
         #[cfg(feature = "sign")]

@@ -16,7 +16,7 @@ use crate::question::CallKind;
 use crate::vfs::OpenFlags;
 
 /// Version of the encoding; the first byte of every event.
-pub const EVENT_VERSION: u8 = 2;
+pub const EVENT_VERSION: u8 = 3;
 
 /// One event. Borrows from the request when written and from the record when read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,6 +32,8 @@ pub struct Event<'a> {
     pub generation: u64,
     /// Number of the call this belongs to; 0 when it belongs to none. Intent and outcome share it.
     pub call: u64,
+    /// Digest of the event before it on the same chain, zero for the first: see the module `chain`.
+    pub prev: Digest,
     /// What happened.
     #[serde(borrow)]
     pub body: Body<'a>,
@@ -597,6 +599,9 @@ fn extend(line: &mut Value, more: Value) {
 }
 
 #[cfg(test)]
+mod pinned;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
@@ -608,6 +613,7 @@ mod tests {
             agent: "w",
             generation: 3,
             call: 7,
+            prev: Digest::ZERO,
             body: Body::Intent {
                 request: Request::Exec {
                     tool: "echo",

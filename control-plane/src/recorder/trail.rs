@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::sync::{Mutex, PoisonError};
 
 use super::Event;
+use super::chain::Chain;
 
 /// Most events `/audit/events.jsonl` shows: the latest.
 pub const TRAIL_EVENTS: usize = 256;
@@ -15,7 +16,11 @@ const MAX_EVENT: usize = 16 << 10;
 
 /// The latest events of one agent, as they were recorded. The record itself has all of them.
 #[derive(Debug, Default)]
-pub(crate) struct Trail(Mutex<Kept>);
+pub(crate) struct Trail {
+    kept: Mutex<Kept>,
+    /// Where the chain of this life ends.
+    pub(super) chain: Chain,
+}
 
 #[derive(Debug, Default)]
 struct Kept {
@@ -27,7 +32,7 @@ impl Trail {
     /// Remembers an event that was appended under `seq`.
     pub(super) fn push(&self, seq: u64, event: &[u8]) {
         let event: Box<[u8]> = if event.len() <= MAX_EVENT { event.into() } else { Box::default() };
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.bytes += event.len();
         kept.events.push_back((seq, event));
         while TRAIL_EVENTS < kept.events.len() || TRAIL_BYTES < kept.bytes {
@@ -38,7 +43,7 @@ impl Trail {
 
     /// The events as JSON, one a line, oldest first.
     pub(crate) fn to_jsonl(&self) -> String {
-        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let mut text = String::new();
         for (seq, bytes) in &kept.events {
             let mut line = match postcard::from_bytes::<Event<'_>>(bytes) {
