@@ -1,6 +1,7 @@
 //! What ring 3 holds: a handle with the eight calls, and nothing else.
 
 use std::fmt;
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,14 +9,18 @@ use agent_primitives::json::Value;
 use agent_primitives::{AgentId, Signal, SignalSet, TicketId};
 use bytes::Bytes;
 
-use crate::call::{Change, FileRef, MAX_TRANSFER, RawArguments, Reply, Syscall, WriteTo};
+use crate::call::{BadCall, Change, FileRef, MAX_TRANSFER, RawArguments, Reply, Syscall, WriteTo};
 use crate::error::{CallError, InvalidCall};
+use crate::ipc::{self, Message};
 use crate::kernel::Inner;
+use crate::kernel::handlers::Run;
 use crate::kernel::table::Agent;
 use crate::policy::Decision;
-use crate::vfs::{Descriptor, OpenFlags};
+use crate::signal::Notice;
+use crate::vfs::{Descriptor, OpenFlags, VfsError};
 
-/// An agent's way to the world. Each method is one system call and nothing more.
+/// An agent's way to the world. Each method is one system call and nothing more, but for the handlers of signals, which no
+/// call can carry.
 ///
 /// Cloning it gives another handle to the same life of the same agent. Once that life is over every call answers
 /// [`CallError::Dead`], also when a new agent of the same name is alive. No method gives out the kernel, the tools or
@@ -67,7 +72,12 @@ impl AgentHandle {
     /// # Errors
     /// See [`CallError`].
     pub async fn read(&self, path: &str) -> Result<Bytes, CallError> {
-        let call = Syscall::Read { file: FileRef::Path(path.to_owned()), offset: None, length: MAX_TRANSFER };
+        let call = Syscall::Read {
+            file: FileRef::Path(path.to_owned()),
+            offset: None,
+            length: MAX_TRANSFER,
+            nonblock: false,
+        };
         Ok(match self.syscall(call).await? {
             Reply::Data { data, .. } => data,
             _ => Bytes::new(),
@@ -146,6 +156,53 @@ impl AgentHandle {
         }
     }
 
+    /// Sends a message to an agent of the same tenant, or to all who have subscribed to a topic of that name: a write of
+    /// `/ipc/<to>`.
+    ///
+    /// # Errors
+    /// See [`CallError`]; nobody of that name is `ENOENT`, a receiver whose queue is full `EAGAIN`, and then nobody has it.
+    pub async fn send(&self, to: &str, body: impl Into<Bytes>) -> Result<(), CallError> {
+        self.change(&format!("{}/{to}", ipc::POINT), Change::Append, body.into()).await
+    }
+
+    /// The next message of the own inbox: a read of `/ipc/inbox`. Waits for one as long as a file operation may take.
+    ///
+    /// # Errors
+    /// See [`CallError`]; `ETIMEDOUT` when none came.
+    ///
+    /// # Cancel safety
+    /// Dropped before it answers, it has taken no message.
+    pub async fn recv(&self) -> Result<Message, CallError> {
+        self.next_message(false).await
+    }
+
+    /// The next message of the own inbox, or `None` when there is none now.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub async fn try_recv(&self) -> Result<Option<Message>, CallError> {
+        match self.next_message(true).await {
+            Err(CallError::File(error)) if error.error() == VfsError::WouldBlock => Ok(None),
+            message => message.map(Some),
+        }
+    }
+
+    async fn next_message(&self, nonblock: bool) -> Result<Message, CallError> {
+        let file = FileRef::Path(format!("{}/{}", ipc::POINT, ipc::INBOX));
+        let message =
+            match self.syscall(Syscall::Read { file, offset: None, length: MAX_TRANSFER, nonblock }).await? {
+                Reply::Data { data, .. } => Message::from_line(&data),
+                _ => None,
+            };
+        message.ok_or_else(|| CallError::Crashed { panic: "a read of the inbox was no message".to_owned() })
+    }
+
+    /// Puts on record that something which was to be a call is none, as a refused call of this agent: for hosts that read
+    /// calls from texts with an adapter of their own or with one of [`crate::call`].
+    pub async fn refuse(&self, error: BadCall) -> CallError {
+        self.kernel.refuse_unreadable(&self.agent, error).await
+    }
+
     /// Raises a signal against an agent, if policy allows.
     ///
     /// # Errors
@@ -162,16 +219,47 @@ impl AgentHandle {
         self.syscall(Syscall::Mask { block, unblock }).await.map(drop)
     }
 
-    /// Waits until one of these signals is pending and takes it. A `SIGTERM` can be awaited whether or not it is
-    /// masked; any other only while it is.
+    /// Waits until one of these signals is pending and takes it, with who raised it, why and when. A `SIGTERM` can be awaited
+    /// whether or not it is masked; any other only while it is. One that is not masked and has a handler is the handler's.
+    ///
+    /// What the sender carried is joined to what this agent carries, as the reason may say what the sender has read.
     ///
     /// # Errors
     /// See [`CallError`]; [`CallError::Timeout`] when none came.
-    pub async fn await_signal(&self, set: SignalSet, deadline: Duration) -> Result<Signal, CallError> {
+    pub async fn await_signal(&self, set: SignalSet, deadline: Duration) -> Result<Notice, CallError> {
         match self.syscall(Syscall::Await { set, deadline }).await? {
-            Reply::Signal(signal) => Ok(signal),
+            Reply::Signal(notice) => Ok(notice),
             _ => Err(CallError::Timeout),
         }
+    }
+
+    /// Registers what is to run in place of a signal's default action, and in place of any handler before: see
+    /// [`signal`](crate::signal) for when it runs and what happens when it fails. No system call: it passes the gate and is
+    /// recorded, and is the agent's own business as its mask is.
+    ///
+    /// A handler that holds a handle keeps the agent's cell in memory until the agent ends, not longer.
+    ///
+    /// # Errors
+    /// See [`CallError`]; a signal that cannot be handled is [`CallError::Invalid`].
+    pub async fn on_signal<H, R, E>(&self, signal: Signal, handler: H) -> Result<(), CallError>
+    where
+        H: Fn(Notice) -> R + Send + Sync + 'static,
+        R: Future<Output = Result<(), E>> + Send + 'static,
+        E: fmt::Display,
+    {
+        let run = move |notice| -> Run {
+            let run = handler(notice);
+            Box::pin(async move { run.await.map_err(|error| error.to_string()) })
+        };
+        self.kernel.set_handler(&self.agent, signal, Some(Arc::new(run))).await
+    }
+
+    /// Takes the handler of a signal away. If the signal waits for it, its default action is taken.
+    ///
+    /// # Errors
+    /// As for [`AgentHandle::on_signal`].
+    pub async fn reset_signal(&self, signal: Signal) -> Result<(), CallError> {
+        self.kernel.set_handler(&self.agent, signal, None).await
     }
 
     /// Asks what a call would get, without making it. Costs nothing and harms nobody.

@@ -16,6 +16,7 @@ use serde::Deserialize;
 use crate::flow::Sources;
 use crate::policy::Decision;
 use crate::question::CallKind;
+use crate::signal::Notice;
 use crate::vfs::{Descriptor, OpenFlags, Version};
 
 pub use self::openai::{MAX_TOOL_CALLS, ToolCall, tool_calls_from_openai};
@@ -105,6 +106,8 @@ pub enum Syscall {
         offset: Option<u64>,
         /// Most bytes to return, at most [`MAX_TRANSFER`].
         length: u64,
+        /// Whether a read of messages answers `EAGAIN` where it would have to wait. No other read waits for anything.
+        nonblock: bool,
     },
     /// Change a file.
     Write {
@@ -221,7 +224,7 @@ pub enum Reply {
     Data {
         /// The bytes; empty at the end of the file.
         data: Bytes,
-        /// The version of the file; a directory has none.
+        /// The version of the file; a directory and a message have none.
         version: Option<Version>,
         /// What the bytes carry.
         labels: LabelSet,
@@ -230,7 +233,7 @@ pub enum Reply {
     Written {
         /// How many bytes.
         bytes: u64,
-        /// The version it has now; `None` when it is gone.
+        /// The version it has now; `None` when it is gone, or was a message.
         version: Option<Version>,
     },
     /// A descriptor was opened.
@@ -245,7 +248,7 @@ pub enum Reply {
         call: u64,
     },
     /// A signal that was awaited.
-    Signal(Signal),
+    Signal(Notice),
     /// What the call in question would get.
     Decision(Decision),
     /// Done; there is nothing to say.

@@ -252,7 +252,7 @@ pub enum InvalidCall {
         limit: u64,
     },
     /// A signal that cannot be held back.
-    #[error("{signal} cannot be masked or awaited")]
+    #[error("{signal} cannot be masked, awaited or handled")]
     Unmaskable {
         /// The signal.
         signal: agent_primitives::Signal,
@@ -266,6 +266,15 @@ pub enum InvalidCall {
     /// Arguments that say twice what they were made from.
     #[error("the arguments say twice what they were made from")]
     SourcedTwice,
+    /// A call that only an agent of this kernel can make: on a descriptor, on its own signals, or its end.
+    #[error("only calls on paths, tools and signals to others can be judged without their agent")]
+    NeedsAgent,
+    /// What a host says of an agent that this kernel does not hold is no context to judge in.
+    #[error("the context cannot be judged in: {reason}")]
+    Context {
+        /// What is wrong with it.
+        reason: String,
+    },
     /// A question about a question, or about an exit.
     #[error("only calls 1 to 6 can be asked about")]
     NotAQuestion,
@@ -288,6 +297,8 @@ impl InvalidCall {
             Self::TooMany { .. } => "AK0908",
             Self::NotAQuestion => "AK0909",
             Self::SourcedTwice => "AK0917",
+            Self::NeedsAgent => "AK0940",
+            Self::Context { .. } => "AK0941",
         }
     }
 }

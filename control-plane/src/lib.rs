@@ -8,12 +8,15 @@ pub mod denial;
 pub mod error;
 pub mod flow;
 pub mod history;
+pub mod ipc;
 pub mod kernel;
 pub mod mode;
 pub mod policy;
 pub mod question;
 pub mod recorder;
-mod signal;
+pub mod signal;
+#[cfg(feature = "test-util")]
+pub mod testing;
 pub mod tree;
 pub mod vfs;
 #[cfg(feature = "watch")]

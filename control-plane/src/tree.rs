@@ -1,10 +1,16 @@
-//! What every agent finds in its tree: working memory, the policy in force, its own latest events.
+#![doc = include_str!("docs/tree.md")]
+
+mod tools;
 
 use std::sync::Arc;
 
 use agent_primitives::{AgentId, TenantId};
+use agent_tool_registry::Registry;
 use bytes::Bytes;
+use serde_json::{Map, Value};
 
+use self::tools::Shelf;
+use crate::ipc::{self, Board};
 use crate::kernel::Footing;
 use crate::recorder::Trail;
 use crate::vfs::{Access, BadPath, Memory, Mount, Projection, Quota, VfsPath};
@@ -20,19 +26,35 @@ pub(crate) fn tells_own_past(path: &VfsPath) -> bool {
     path.segments().next() == AUDIT.strip_prefix('/')
 }
 
+/// What the standard mounts show.
+pub(crate) struct Shown<'a> {
+    pub(crate) agent: &'a AgentId,
+    pub(crate) tenant: Option<&'a TenantId>,
+    pub(crate) facts: &'a Arc<Map<String, Value>>,
+    pub(crate) footing: &'a Arc<Footing>,
+    pub(crate) trail: &'a Arc<Trail>,
+    pub(crate) tools: &'a Registry,
+    pub(crate) board: Board,
+}
+
 /// The standard mounts.
-pub(crate) fn standard(
-    agent: &AgentId,
-    tenant: Option<&TenantId>,
-    footing: &Arc<Footing>,
-    trail: &Arc<Trail>,
-) -> Result<[Mount; 3], BadPath> {
+pub(crate) fn standard(shown: Shown<'_>) -> Result<Vec<Mount>, BadPath> {
+    let Shown { agent, tenant, facts, footing, trail, tools, board } = shown;
+    let shelf = Shelf {
+        tools: tools.clone(),
+        footing: Arc::clone(footing),
+        agent: agent.clone(),
+        tenant: tenant.cloned(),
+        facts: Arc::clone(facts),
+    };
     let (agent, tenant, trail) = (agent.clone(), tenant.cloned(), Arc::clone(trail));
     let (now, past) = (Arc::clone(footing), Arc::clone(footing));
     let active = move || Ok(Bytes::from(now.active(&agent, tenant.as_ref()).to_string()));
     let history = move || Ok(Bytes::from(past.history().to_string()));
     let events = move || Ok(Bytes::from(trail.to_jsonl()));
-    Ok([
+    // What is sent is held by the receivers' bounds, not by a store's.
+    let messages = Access::ReadWrite(Quota { bytes: 0, files: 0 });
+    Ok(vec![
         Mount::new(
             VfsPath::parse("/mem/working")?,
             Arc::new(Memory::new()),
@@ -48,5 +70,7 @@ pub(crate) fn standard(
             Arc::new(Projection::new().file("events.jsonl", events)?),
             Access::ReadOnly,
         ),
+        Mount::new(VfsPath::parse("/tools")?, Arc::new(shelf), Access::ReadOnly),
+        Mount::new(VfsPath::parse(ipc::POINT)?, Arc::new(board), messages),
     ])
 }

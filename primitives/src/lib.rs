@@ -30,7 +30,7 @@ pub use digest::Digest;
 pub use failure::{AgentFailure, FailureClass, FailureError, FailureId, FailureType};
 pub use id::{AgentId, BadId, SessionId, TenantId, ToolId};
 pub use id_source::{IdSource, NoRandomness, SeededIds, SystemIds};
-pub use label::{BadLabel, Label, LabelSet, TooManyLabels};
+pub use label::{BadLabel, Label, LabelSet, MAX_LABELS, TooManyLabels};
 pub use rate::{BadRate, Gcra, Period, Rate, RetryAfter};
 pub use resource::{BadAmount, Currency, Money, Resource};
 pub use severity::{Severity, UnknownSeverity};

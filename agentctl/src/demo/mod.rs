@@ -55,9 +55,9 @@ pub(crate) async fn run(out: Option<PathBuf>) -> anyhow::Result<ExitCode> {
         })
         .await?;
     shown.print_new(kernel.recorder(), &mut stdout)?;
-    let killed = kernel.shutdown(std::time::Duration::ZERO).await?;
+    let down = kernel.shutdown(std::time::Duration::ZERO).await?;
     shown.print_new(kernel.recorder(), &mut stdout)?;
-    anyhow::ensure!(killed == 0, "an agent outlived its program");
+    anyhow::ensure!(down.killed == 0, "an agent outlived its program");
     drop(kernel);
 
     writeln!(stdout, "\nthe reviewer {status}")?;

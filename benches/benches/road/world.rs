@@ -105,7 +105,12 @@ fn exec(request: &Request, arguments: RawArguments) -> Syscall {
 
 /// A read of [`FILE`].
 pub(crate) fn read() -> Syscall {
-    Syscall::Read { file: FileRef::Path(FILE.to_owned()), offset: None, length: FILE_BYTES as u64 }
+    Syscall::Read {
+        file: FileRef::Path(FILE.to_owned()),
+        offset: None,
+        length: FILE_BYTES as u64,
+        nonblock: false,
+    }
 }
 
 /// A write of [`FILE`].

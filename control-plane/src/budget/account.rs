@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use agent_primitives::{AgentId, Monotonic, Resource, TenantId};
@@ -53,6 +53,8 @@ pub(crate) struct Account {
     pub(crate) id: AccountId,
     /// Whether it limits anything of its own; otherwise only rules count here.
     limited: AtomicBool,
+    /// Whose agent's account it is, from the first on that was started.
+    owner: OnceLock<Option<TenantId>>,
     books: Mutex<Books>,
 }
 
@@ -87,7 +89,26 @@ pub(crate) type News = SmallVec<[Reached; 2]>;
 
 impl Account {
     pub(crate) fn new(id: AccountId) -> Self {
-        Self { id, limited: AtomicBool::new(false), books: Mutex::default() }
+        Self { id, limited: AtomicBool::new(false), owner: OnceLock::new(), books: Mutex::default() }
+    }
+
+    /// Whether it is the account of an agent of this tenant, which it is from now on if it was nobody's.
+    pub(crate) fn belongs_to(&self, tenant: Option<&TenantId>) -> bool {
+        self.owner.get_or_init(|| tenant.cloned()).as_ref() == tenant
+    }
+
+    /// The same limits, of which nothing is used, and nobody's yet.
+    pub(crate) fn anew(&self) -> Self {
+        let books = self.lock();
+        let lines = books.lines.iter().map(|line| Line::new(line.resource, line.limit)).collect();
+        let own = books.own.as_ref();
+        let own = own.map(|own| Box::new(Own { limit: own.limit, meter: Meter::default() }));
+        Self {
+            id: self.id.clone(),
+            limited: AtomicBool::new(self.is_limited()),
+            owner: OnceLock::new(),
+            books: Mutex::new(Books { lines, own, meters: HashMap::new() }),
+        }
     }
 
     /// Sets the limits that `budget` names, and leaves the others.

@@ -119,7 +119,7 @@ impl History {
                     self.add(CallKind::Write, path, None, time);
                 }
             }
-            Request::Exec { tool, arguments, .. } => {
+            Request::Exec { tool, arguments, .. } | Request::ExecRedacted { tool, arguments, .. } => {
                 let arguments: Option<Value> = serde_json::from_slice(arguments).ok();
                 self.add(CallKind::Exec, tool, arguments.as_ref(), time);
             }

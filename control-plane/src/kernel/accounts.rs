@@ -36,10 +36,30 @@ impl AccountTable {
         tenant: Option<&TenantId>,
         now: Monotonic,
     ) -> Result<Accounts, TooManyAccounts> {
+        let owner = tenant;
         let tenant = tenant.map(|tenant| self.open(AccountId::Tenant(tenant.clone()), now)).transpose()?;
         let task = Arc::new(Account::new(AccountId::Task(agent.clone())));
-        let agent = self.open(AccountId::Agent(agent.clone()), now)?;
+        let agent = self.of_agent(agent, owner, now)?;
         Ok(Accounts { task, agent, tenant, kernel: Arc::clone(&self.kernel) })
+    }
+
+    /// What an agent of this name has used counts for the next one, unless that is another tenant's: it has the same limits
+    /// and begins anew.
+    fn of_agent(
+        &self,
+        agent: &AgentId,
+        owner: Option<&TenantId>,
+        now: Monotonic,
+    ) -> Result<Arc<Account>, TooManyAccounts> {
+        let id = AccountId::Agent(agent.clone());
+        let account = self.open(id.clone(), now)?;
+        if account.belongs_to(owner) {
+            return Ok(account);
+        }
+        let account = Arc::new(account.anew());
+        let _ = account.belongs_to(owner);
+        self.lock().insert(id, Arc::clone(&account));
+        Ok(account)
     }
 
     pub(super) fn open(&self, id: AccountId, now: Monotonic) -> Result<Arc<Account>, TooManyAccounts> {
@@ -66,6 +86,11 @@ impl AccountTable {
             AccountId::Kernel => Some(Arc::clone(&self.kernel)),
             _ => self.lock().get(id).cloned(),
         }
+    }
+
+    /// Whether an account limits something of its own.
+    pub(super) fn limits(&self, id: &AccountId) -> bool {
+        self.find(id).is_some_and(|account| account.is_limited())
     }
 
     /// Forgets the account of an agent that has ended, if nothing is to be remembered.

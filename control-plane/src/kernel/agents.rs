@@ -4,7 +4,6 @@ use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::Poll;
 
 use agent_primitives::json::{self, Value};
@@ -227,10 +226,21 @@ impl Kernel {
             task.check_tools(inner.tools.iter().map(ToolContract::id))?;
         }
         let (trail, footing) = (Arc::new(Trail::default()), Arc::new(Footing::new(&inner.policies, task)));
-        let standard = tree::standard(&id, tenant.as_ref(), &footing, &trail).map_err(SpawnError::Tree)?;
+        let port = inner.exchange.port(&id, tenant.as_ref(), &inner.timer);
+        let facts = Arc::new(facts);
+        let standard = tree::standard(tree::Shown {
+            agent: &id,
+            tenant: tenant.as_ref(),
+            facts: &facts,
+            footing: &footing,
+            trail: &trail,
+            tools: &inner.tools,
+            board: port.board(),
+        });
+        let standard = standard.map_err(SpawnError::Tree)?;
         let taken = |mount: &Mount| mounts.iter().any(|own| own.point() == mount.point());
         let standard: Vec<Mount> = standard.into_iter().filter(|mount| !taken(mount)).collect();
-        let files = Files::new(standard.into_iter().chain(mounts)).map_err(SpawnError::Mount)?;
+        let files = Files::new(standard, mounts, port).map_err(SpawnError::Mount)?;
         let (shown, starts_with) = (tenant.clone(), labels.clone());
         let accounts = inner.accounts.of(&id, tenant.as_ref(), inner.timer.monotonic());
         let accounts = accounts.map_err(|_full| CallError::TooManyAccounts { limit: super::MAX_ACCOUNTS })?;
@@ -247,12 +257,13 @@ impl Kernel {
             Body::Spawn {
                 facts: &canonical,
                 tenant: shown.as_ref().map_or("", |tenant| tenant.as_str()),
-                labels: starts_with,
+                labels: starts_with.clone(),
                 under: agent.footing.generation(),
                 task: &document,
                 dry_run: agent.dry_run,
             },
         )?;
+        agent.files.open_inbox(starts_with);
         // After the name was taken, so that a spawn that is refused changes nobody's budget.
         inner.tell(agent.accounts.agent.set(&budget));
         inner.tell(agent.accounts.task.set(&task_budget));
@@ -437,7 +448,7 @@ impl Inner {
     /// Refuses new agents when the kernel takes none.
     fn starting(&self) -> Result<(), CallError> {
         self.running()?;
-        if self.closing.load(Ordering::SeqCst) {
+        if self.closing.has_begun() {
             return Err(CallError::KernelDown { reason: "it is shutting down".to_owned() });
         }
         Ok(())

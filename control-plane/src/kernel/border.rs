@@ -12,6 +12,7 @@ use agent_tool_registry::Arguments;
 use bytes::Bytes;
 
 use super::Inner;
+use super::files::Files;
 use super::table::Agent;
 use crate::call::{Change, FileRef, MAX_MESSAGE, MAX_TRANSFER, RawArguments, Syscall, WriteTo};
 use crate::error::{CallError, InvalidCall};
@@ -33,23 +34,49 @@ pub(crate) struct Refused {
 
 /// Parses a call.
 pub(crate) fn parse(kernel: &Inner, agent: &Agent, mut call: Syscall) -> Result<Request, Refused> {
-    request(kernel, agent, &mut call).map_err(|error| Refused {
+    let speaker = Speaker { id: &agent.id, files: Some(&agent.files) };
+    parse_for(kernel, speaker, &mut call).map_err(|error| Refused {
         syscall: call.kind(),
         what: describe(&call),
         error: error.into(),
     })
 }
 
+/// Who makes a call.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Speaker<'a> {
+    pub(crate) id: &'a AgentId,
+    /// `None` for a call that is carried out elsewhere: then it can be on no descriptor, and about nothing but the world.
+    pub(crate) files: Option<&'a Files>,
+}
+
+/// Parses a call of an agent that this kernel does not hold.
+pub(crate) fn request(
+    kernel: &Inner,
+    speaker: Speaker<'_>,
+    mut call: Syscall,
+) -> Result<Request, InvalidCall> {
+    match call.kind() {
+        CallKind::Close | CallKind::CheckPolicy | CallKind::Exit => return Err(InvalidCall::NeedsAgent),
+        CallKind::Read | CallKind::Write | CallKind::Open | CallKind::Exec | CallKind::Signal => {}
+    }
+    if matches!(call, Syscall::Mask { .. } | Syscall::Await { .. }) {
+        return Err(InvalidCall::NeedsAgent);
+    }
+    parse_for(kernel, speaker, &mut call)
+}
+
 /// Takes what is large out of the call; names and paths stay, so that a refusal can still say what it was about.
-fn request(kernel: &Inner, agent: &Agent, call: &mut Syscall) -> Result<Request, InvalidCall> {
+fn parse_for(kernel: &Inner, agent: Speaker<'_>, call: &mut Syscall) -> Result<Request, InvalidCall> {
     Ok(match call {
-        Syscall::Read { file, offset, length } => {
+        Syscall::Read { file, offset, length, nonblock } => {
             bounded("length", *length, MAX_TRANSFER)?;
             let (path, descriptor) = match file {
                 FileRef::Path(text) => (own_path(agent, text)?, None),
                 FileRef::Descriptor(descriptor) => (path_of(agent, *descriptor)?, Some(*descriptor)),
             };
-            Request::Read(ReadFile { path, descriptor, offset: *offset, length: *length })
+            let (offset, length, nonblock) = (*offset, *length, *nonblock);
+            Request::Read(ReadFile { path, descriptor, offset, length, nonblock })
         }
         Syscall::Write { to, data } => {
             bounded("data", data.len() as u64, MAX_TRANSFER)?;
@@ -79,7 +106,7 @@ fn request(kernel: &Inner, agent: &Agent, call: &mut Syscall) -> Result<Request,
         }
         Syscall::CheckPolicy(asked) => match &mut **asked {
             Syscall::CheckPolicy(_) | Syscall::Exit { .. } => return Err(InvalidCall::NotAQuestion),
-            asked => Request::CheckPolicy(Box::new(request(kernel, agent, asked)?)),
+            asked => Request::CheckPolicy(Box::new(parse_for(kernel, agent, asked)?)),
         },
         Syscall::Exit { code, message } => {
             bounded("message", message.len() as u64, MAX_MESSAGE)?;
@@ -88,7 +115,7 @@ fn request(kernel: &Inner, agent: &Agent, call: &mut Syscall) -> Result<Request,
     })
 }
 
-fn write_to(agent: &Agent, to: &WriteTo, data: &Bytes) -> Result<(VfsPath, How), InvalidCall> {
+fn write_to(agent: Speaker<'_>, to: &WriteTo, data: &Bytes) -> Result<(VfsPath, How), InvalidCall> {
     match to {
         WriteTo::Path { change: Change::Remove, .. } if !data.is_empty() => {
             Err(InvalidCall::TooLarge { field: "data", limit: 0 })
@@ -125,13 +152,14 @@ fn exec(
 }
 
 /// The path a call on a descriptor is judged on: the one it was opened with.
-fn path_of(agent: &Agent, descriptor: Descriptor) -> Result<VfsPath, InvalidCall> {
-    agent.files.path_of(descriptor).map_err(InvalidCall::File)
+fn path_of(agent: Speaker<'_>, descriptor: Descriptor) -> Result<VfsPath, InvalidCall> {
+    let files = agent.files.ok_or(InvalidCall::NeedsAgent)?;
+    files.path_of(descriptor).map_err(InvalidCall::File)
 }
 
-fn own_path(agent: &Agent, text: &str) -> Result<VfsPath, InvalidCall> {
+fn own_path(agent: Speaker<'_>, text: &str) -> Result<VfsPath, InvalidCall> {
     let path = VfsPath::parse(text).map_err(|source| InvalidCall::Path { path: excerpt(text), source })?;
-    path.seen_by(&agent.id).map_err(|_other| InvalidCall::OtherTree { path: excerpt(text) })
+    path.seen_by(agent.id).map_err(|_other| InvalidCall::OtherTree { path: excerpt(text) })
 }
 
 fn maskable(set: SignalSet) -> Result<(), InvalidCall> {

@@ -1,6 +1,6 @@
 //! Building a kernel. The policy is a state of the builder, so a kernel without one does not compile.
 
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
@@ -12,11 +12,13 @@ use super::accounts::AccountTable;
 use super::flow::ToolLabels;
 use super::own::{self, RESERVED};
 use super::policies::Policies;
+use super::shutdown::Closing;
 use super::table::Table;
 use super::{Inner, Kernel};
 use crate::approval::{Approvals, StoreError};
 use crate::budget::{AccountId, Budget};
 use crate::error::CallError;
+use crate::ipc::Exchange;
 use crate::policy::{PolicyErrors, PolicySet};
 use crate::recorder::{Body, FlightRecorder, RecorderError, Source};
 
@@ -184,9 +186,10 @@ impl KernelBuilder<Ready> {
             grace,
             table: Table::default(),
             accounts: AccountTable::new(),
+            exchange: Exchange::default(),
             mode: Mutex::default(),
             numbers,
-            closing: AtomicBool::new(false),
+            closing: Closing::default(),
             down: OnceLock::new(),
         };
         inner.append(Source::KERNEL, 0, Body::Boot { policy: digest, document: &document })?;

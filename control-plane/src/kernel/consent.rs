@@ -6,11 +6,11 @@ use std::time::Duration;
 use agent_primitives::ticket::{Terms, TicketState};
 use agent_primitives::{Digest, LabelSet, Monotonic, TicketId, Timestamp, Verdict};
 
+use super::Inner;
 use super::charge::Hold;
 use super::judge::{Decided, Ruled};
 use super::syscall::Passage;
 use super::table::Agent;
-use super::{Inner, State};
 use crate::approval::{
     Answer, ApprovalError, Ask, Claim, Consent, Desk, MAX_SHOWN, Principal, Word, printable,
 };
@@ -208,9 +208,14 @@ impl Inner {
             let look = desk.interval().map(|interval| self.timer.monotonic().after(interval));
             let wake: Option<Monotonic> =
                 [Some(desk.monotonic_at(expires)), deadline, look].into_iter().flatten().min();
-            let answered = self.changed(agent, |_| desk.state(ticket) != Some(TicketState::Pending));
+            let answered = self.changed(agent, |agent| {
+                desk.state(ticket) != Some(TicketState::Pending) || agent.word.load().handler_due()
+            });
             if let Some(wake) = wake {
                 let _woken = self.until(wake, answered).await;
+            }
+            if agent.word.load().handler_due() {
+                Box::pin(self.run_handlers(agent)).await;
             }
             self.outlives(desk, agent)?;
             self.running()?;
@@ -231,8 +236,7 @@ impl Inner {
 
     /// Whether the end of an agent is its own, and not that of the whole host.
     pub(crate) fn withdraws(&self) -> bool {
-        let closing = self.closing.load(std::sync::atomic::Ordering::SeqCst);
-        !closing && self.state() == State::Running
+        !self.closing.has_begun() && self.running().is_ok()
     }
 
     /// Looks for answers before a ticket is presented.

@@ -50,22 +50,33 @@ impl Drop for Parked<'_> {
 }
 
 impl Inner {
-    /// Lets a call in, or parks it while the agent is stopped. Cancel safe. An exit enters however many are in flight.
+    /// Lets a call in, or parks it while the agent is stopped; handlers that are due run before. Cancel safe. An exit enters
+    /// however many are in flight.
     pub(crate) async fn enter<'a>(
         &self,
         agent: &'a Arc<Agent>,
         kind: CallKind,
     ) -> Result<InFlight<'a>, CallError> {
         let mut parked = None;
+        let mut handled = false;
         loop {
             self.running()?;
             self.enforce_grace(agent);
-            if parked.is_none() && agent.word.load().stopped() {
+            let seen = agent.word.load();
+            if parked.is_none() && seen.stopped() {
                 parked = Some(Parked::one_more(agent)?);
+            }
+            if seen.handler_due() && !handled {
+                Box::pin(self.run_handlers(agent)).await;
+                handled = true;
+                continue;
             }
             match agent.word.enter(kind == CallKind::Exit) {
                 Entry::Entered => return Ok(InFlight(agent)),
-                Entry::Stopped => self.changed(agent, |agent| !agent.word.load().stopped()).await,
+                Entry::Stopped => {
+                    self.changed(agent, |agent| !agent.word.load().stopped()).await;
+                    handled = false;
+                }
                 Entry::Interrupted => return Err(CallError::Interrupted),
                 Entry::Full => return Err(InvalidCall::TooMany { limit: MAX_IN_FLIGHT }.into()),
                 Entry::Closed => return Err(self.dead(agent)),
@@ -73,8 +84,10 @@ impl Inner {
         }
     }
 
-    /// Between decision and effect: parks a call whose agent was stopped meanwhile, refuses one whose agent was ended.
+    /// Between decision and effect: parks a call whose agent was stopped meanwhile, refuses one whose agent was ended, and
+    /// runs the handlers that are due.
     pub(crate) async fn checkpoint(&self, agent: &Arc<Agent>) -> Result<(), CallError> {
+        let mut handled = false;
         loop {
             self.running()?;
             self.enforce_grace(agent);
@@ -82,10 +95,15 @@ impl Inner {
             if seen.closed() {
                 return Err(self.dead(agent));
             }
-            if !seen.stopped() {
+            if seen.stopped() {
+                self.changed(agent, |agent| !agent.word.load().stopped()).await;
+                handled = false;
+            } else if seen.handler_due() && !handled {
+                Box::pin(self.run_handlers(agent)).await;
+                handled = true;
+            } else {
                 return Ok(());
             }
-            self.changed(agent, |agent| !agent.word.load().stopped()).await;
         }
     }
 

@@ -23,12 +23,14 @@ pub(crate) fn reply(result: Result<Reply, CallError>) -> Inspected {
         Ok(Reply::Data { data, .. }) => (Digest::of(CONTENT_DOMAIN, data), data.len() as u64),
         Ok(Reply::Output { output, .. }) => (output.digest(), output.canonical().len() as u64),
         Ok(Reply::Written { bytes, .. }) => (Digest::ZERO, *bytes),
-        Ok(Reply::Opened(_) | Reply::Signal(_) | Reply::Decision(_) | Reply::Done) | Err(_) => {
-            (Digest::ZERO, 0)
+        Ok(Reply::Signal(notice)) => {
+            (Digest::of(CONTENT_DOMAIN, notice.reason.as_bytes()), notice.reason.len() as u64)
         }
+        Ok(Reply::Opened(_) | Reply::Decision(_) | Reply::Done) | Err(_) => (Digest::ZERO, 0),
     };
     let labels = match &result {
         Ok(Reply::Output { labels, .. } | Reply::Data { labels, .. }) => labels.clone(),
+        Ok(Reply::Signal(notice)) => notice.labels.clone(),
         _ => LabelSet::EMPTY,
     };
     Inspected { result, digest, bytes, labels }

@@ -10,7 +10,9 @@ mod consent;
 pub(crate) mod files;
 mod flow;
 mod gate;
+pub(crate) mod handlers;
 mod inspect;
+mod ipc;
 mod judge;
 pub(crate) mod own;
 mod policies;
@@ -19,13 +21,15 @@ mod refusals;
 mod running;
 mod service;
 mod shadow;
+mod shutdown;
+mod stateless;
 mod syscall;
 pub(crate) mod table;
 
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
@@ -38,6 +42,7 @@ pub use accounts::MAX_ACCOUNTS;
 pub use agents::{AgentInfo, AgentSpec, MAX_FACTS, SpawnError};
 pub use builder::{BuildError, DEFAULT_GRACE, KernelBuilder, NeedsPolicy, Ready};
 pub use consent::OnAsk;
+pub use handlers::HANDLER_DEADLINE;
 pub use own::{DECLASSIFY, MAX_DECLASSIFIED, MAX_DECLASSIFY_REASON, RESERVED};
 pub(crate) use policies::Footing;
 pub use policies::{MAX_HISTORY, ReloadError, Widening};
@@ -45,15 +50,19 @@ pub use refusals::{LOOP_AT, LOOP_WINDOW, MAX_REFUSALS};
 pub(crate) use running::panic_text;
 pub use service::{FILE_DEADLINE, MAX_AWAIT};
 pub use shadow::{Divergence, MAX_DIVERGENCES, ShadowReport};
+pub use shutdown::ShutdownReport;
+pub use stateless::{Deed, JudgeContext, Judgement, MAX_PAST};
 pub use table::{AgentState, ExitStatus, MAX_AGENTS, MAX_ZOMBIES};
 
 use self::accounts::AccountTable;
 use self::flow::ToolLabels;
 use self::policies::Policies;
 use self::shadow::Shadow;
+use self::shutdown::Closing;
 use self::table::{Agent, Table};
 use crate::approval::Desk;
 use crate::error::{CallError, SignalError};
+use crate::ipc::Exchange;
 use crate::mode::Mode;
 use crate::recorder::{Actor, Body, FlightRecorder, Outcome, Recorded, Source};
 pub use crate::signal::MAX_IN_FLIGHT;
@@ -86,11 +95,12 @@ pub(crate) struct Inner {
     dry_run: bool,
     table: Table,
     accounts: AccountTable,
+    exchange: Exchange,
     mode: Mutex<Mode>,
-    /// Numbers calls and lives of agents. Goes on from the record's length, so that numbers do not repeat in it.
+    /// Numbers the lives of agents. Goes on from the record's length, so that numbers do not repeat in it.
     numbers: AtomicU64,
-    /// Set when a shutdown begins: from then on no agent is started.
-    closing: AtomicBool,
+    /// Begins with a shutdown: from then on no agent is started.
+    closing: Closing,
     /// Set once, when the kernel stops taking calls.
     down: OnceLock<State>,
 }
@@ -113,7 +123,7 @@ pub enum State {
 pub enum Raise {
     /// Its default action has been taken.
     Delivered,
-    /// The agent masks it: it waits.
+    /// The agent masks it, or has a handler for it: it waits.
     Pending,
     /// It found nothing to do: the agent was already so, or the signal already waits.
     Unchanged,
@@ -161,8 +171,8 @@ impl Kernel {
         &self.inner.recorder
     }
 
-    /// Raises a signal against an agent, as the host: no policy is asked. A maskable one that the agent masks only waits,
-    /// `SIGSTOP` among them.
+    /// Raises a signal against an agent, as the host: no policy is asked. A maskable one that the agent masks or handles
+    /// only waits, `SIGSTOP` among them. Of the reason [`MAX_REASON`](crate::signal::MAX_REASON) bytes are kept.
     ///
     /// For the three unmaskable signals, when this returns the gate is closed and what was in flight has been dropped. A
     /// step that another thread is taking at that very moment may finish there; none begins after.
@@ -181,43 +191,6 @@ impl Kernel {
     #[expect(clippy::must_use_candidate, reason = "called for its effect; the count is news")]
     pub fn kill_all(&self, reason: &str) -> usize {
         self.inner.kill_all(reason, Actor::Host)
-    }
-
-    /// Ends the kernel in order: starts no further agents, sends `SIGTERM` to every live one, waits until they have
-    /// ended or `grace` is over, kills the rest, and makes the record durable. Calls are refused from then on.
-    ///
-    /// Returns how many agents had to be killed. A second shutdown finds nothing to do.
-    ///
-    /// # Errors
-    /// The kernel had panicked before, or the recorder could not be flushed; the kernel is down all the same.
-    ///
-    /// # Cancel safety
-    /// Dropped while it waits, agents keep their grace period and the kernel takes their calls, but starts no agent.
-    pub async fn shutdown(&self, grace: Duration) -> Result<usize, CallError> {
-        let inner = &self.inner;
-        inner.closing.store(true, Ordering::SeqCst);
-        if let State::Panicked(reason) = inner.state() {
-            return Err(CallError::KernelDown { reason });
-        }
-        let deadline = inner.timer.monotonic().after(grace);
-        let agents = inner.table.all_live();
-        for agent in &agents {
-            agent.start_grace(deadline);
-            let _ = inner.raise(agent, Signal::Term, Actor::Host, "shutdown");
-        }
-        for agent in &agents {
-            let _ = inner.until(deadline, inner.changed(agent, |_| false)).await;
-        }
-        let first = inner.down.set(State::Shutdown).is_ok();
-        inner.kill_all("shutdown", Actor::Host);
-        if first {
-            let recorded = inner.append(Source::KERNEL, 0, Body::Shutdown)?;
-            inner.recorder.durable(&recorded).await.map_err(|error| inner.recorder_failed(&error))?;
-        }
-        let killed = |agent: &&Arc<Agent>| {
-            matches!(agent.ended(), Some(ExitStatus::Signaled { signal: Signal::Kill, .. }))
-        };
-        Ok(agents.iter().filter(killed).count())
     }
 }
 
@@ -246,30 +219,37 @@ impl Inner {
         self.down.get().cloned().unwrap_or(State::Running)
     }
 
-    /// The number of the next call, or of the next life of an agent.
+    /// The number of the next life of an agent.
     pub(crate) fn next_number(&self) -> u64 {
         self.numbers.fetch_add(1, Ordering::Relaxed)
     }
 
     /// Ends an agent: gate first, then everything in flight, then what it held. `true` if it was alive.
     pub(crate) fn end(&self, agent: &Arc<Agent>, status: ExitStatus, from: Actor<'_>) -> bool {
-        if !agent.end(status.clone()) {
-            return false;
+        let alive = agent.end(status.clone());
+        if alive {
+            self.bury(agent, status, from);
         }
+        alive
+    }
+
+    /// Everything after the gate of an agent was closed; for the one who closed it.
+    fn bury(&self, agent: &Arc<Agent>, status: ExitStatus, from: Actor<'_>) {
         let cancelled = agent.running.cancel();
         self.give_back_waiting(agent);
         agent.files.close_all();
+        agent.handlers.clear();
         self.withdraw(agent, &status);
         if let ExitStatus::Signaled { signal, reason } = &status {
             self.record_signal(agent, *signal, from, reason, true);
         }
         let _ = self.append(agent.source(), 0, Body::Exit { status: &status.to_string() });
         for intent in cancelled {
+            self.closing.count_cancelled();
             let _ = self.settle(agent, &intent, Outcome::Cancelled);
         }
         self.table.retire(agent, status);
         self.accounts.close(&agent.id, self.timer.monotonic());
-        true
     }
 
     /// Withdraws the approvals of an agent that ended. They stay when the whole host ends, for the next process, unless the
@@ -336,12 +316,16 @@ impl Inner {
         let _ = self.recorder.append(self.timer.now(), Source::KERNEL, 0, body);
     }
 
+    /// Kills every live agent. All gates are closed before the first call is dropped, so nothing that one agent does meanwhile
+    /// is answered by what another still does.
     fn kill_all(&self, reason: &str, from: Actor<'_>) -> usize {
-        let ended = |agent: &Arc<Agent>| {
-            let status = ExitStatus::Signaled { signal: Signal::Kill, reason: reason.to_owned() };
-            self.end(agent, status, from)
-        };
-        self.table.all_live().iter().filter(|agent| ended(agent)).count()
+        let status = || ExitStatus::Signaled { signal: Signal::Kill, reason: reason.to_owned() };
+        let mut agents = self.table.all_live();
+        agents.retain(|agent| agent.end(status()));
+        for agent in &agents {
+            self.bury(agent, status(), from);
+        }
+        agents.len()
     }
 
     /// Waits for `event`, at most until `deadline`; `None` when that came first.

@@ -197,7 +197,7 @@ impl Inner {
         self.append_at(passage.now, passage.agent.source(), passage.number, body)
     }
 
-    async fn durable(&self, recorded: &Recorded) -> Result<(), CallError> {
+    pub(crate) async fn durable(&self, recorded: &Recorded) -> Result<(), CallError> {
         match self.recorder.durable(recorded).await {
             Ok(()) => Ok(()),
             Err(error) => Err(self.recorder_failed(&error)),

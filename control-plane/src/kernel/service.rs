@@ -16,8 +16,8 @@ use crate::error::{CallError, SignalError};
 use crate::policy::Decision;
 use crate::policy::permit::{Consented, Permit};
 use crate::policy::request::{AwaitSignal, ChangeMask, ExitWith, RunTool, SendSignal};
-use crate::recorder::Actor;
-use crate::signal::Raised;
+use crate::recorder::{Actor, Delivery};
+use crate::signal::{Raised, cut};
 
 /// Longest a file operation may take: stores may be remote.
 pub const FILE_DEADLINE: Duration = Duration::from_secs(30);
@@ -88,49 +88,55 @@ impl Inner {
         Ok(Reply::Output { output, labels: LabelSet::EMPTY, call: intent.call })
     }
 
-    pub(crate) fn send_signal(&self, sender: &Agent, permit: Permit<SendSignal>) -> Result<Reply, CallError> {
+    pub(crate) fn send_signal(
+        &self,
+        sender: &Arc<Agent>,
+        permit: Permit<SendSignal>,
+    ) -> Result<Reply, CallError> {
         let SendSignal { to, signal, reason } = permit.redeem();
-        let receiver = self.table.live(to.as_str());
+        // Another tenant's agent is like one that does not exist.
+        let receiver = self.table.live(to.as_str()).filter(|receiver| receiver.tenant == sender.tenant);
         let receiver = receiver.ok_or_else(|| SignalError::NoSuchAgent(to.to_string()))?;
-        self.raise(&receiver, signal, Actor::Agent(sender.id.as_str()), &reason)?;
+        self.raise_from(&receiver, signal, Raiser::Agent(sender), &reason)?;
         Ok(Reply::Done)
     }
 
     pub(crate) fn change_mask(
         &self,
         agent: &Arc<Agent>,
+        call: u64,
         permit: Permit<ChangeMask>,
     ) -> Result<Reply, CallError> {
         let ChangeMask { block, unblock } = permit.redeem();
-        for due in agent.word.mask(block, unblock).iter() {
-            self.raise(agent, due, Actor::Kernel, "unmasked")?;
-        }
+        let due = agent.mailbox.mask(&agent.word, block, unblock);
+        self.delivered(agent, call, due)?;
         Ok(Reply::Done)
     }
 
+    /// Waits for a signal, at the gate all the while: it parks while the agent is stopped, and runs the handlers that are due.
     pub(crate) async fn await_signal(
         &self,
         agent: &Arc<Agent>,
+        call: u64,
         permit: Permit<AwaitSignal>,
     ) -> Result<Reply, CallError> {
         let AwaitSignal { set, deadline } = permit.redeem();
         let deadline = self.timer.monotonic().after(deadline.min(MAX_AWAIT));
-        let arrival = async {
-            loop {
-                if let Some(signal) = agent.word.take(set) {
-                    return Ok(Reply::Signal(signal));
-                }
-                let arrived =
-                    |agent: &Agent| agent.word.load().pending().iter().any(|signal| set.contains(signal));
-                self.changed(agent, arrived).await;
-                if agent.word.load().closed() {
-                    return Err(self.dead(agent));
-                }
+        loop {
+            self.checkpoint(agent).await?;
+            if let Some((signal, letter)) = agent.mailbox.take(&agent.word, set) {
+                let letter = letter.unwrap_or_else(|| self.lost_letter());
+                self.record_delivery(agent, call, signal, Delivery::Awaited, &letter)?;
+                return Ok(Reply::Signal(self.notice(agent, signal, letter)));
             }
-        };
-        match self.until(deadline, arrival).await {
-            Some(reply) => reply,
-            None => Err(CallError::Timeout),
+            if deadline <= self.timer.monotonic() {
+                return Err(CallError::Timeout);
+            }
+            let arrived = self.changed(agent, |agent| {
+                let seen = agent.word.load();
+                seen.awaited(set) || seen.stopped() || seen.handler_due()
+            });
+            let _woken = self.until(deadline, arrived).await;
         }
     }
 
@@ -140,16 +146,17 @@ impl Inner {
         Ok(Reply::Done)
     }
 
-    /// Stops an agent because a rule says so, whatever it masks.
+    /// Stops an agent because a rule says so, whatever it masks or handles.
     pub(crate) fn force_stop(&self, agent: &Arc<Agent>, reason: &str) {
         let stopped = agent.word.stop();
         agent.changed.notify_waiters();
         if stopped != Raised::Gone {
-            self.record_signal(agent, Signal::Stop, Actor::Kernel, reason, stopped == Raised::Delivered);
+            let delivered = stopped == Raised::Delivered;
+            self.record_signal(agent, Signal::Stop, Actor::Kernel, cut(reason), delivered);
         }
     }
 
-    /// Raises a signal: takes its default action, or leaves it pending when it is masked.
+    /// Raises a signal as the host or the kernel: see [`Inner::raise_from`].
     pub(crate) fn raise(
         &self,
         agent: &Arc<Agent>,
@@ -157,32 +164,67 @@ impl Inner {
         from: Actor<'_>,
         reason: &str,
     ) -> Result<Raise, SignalError> {
-        if matches!(signal, Signal::Usr1 | Signal::Usr2) {
-            return Err(SignalError::NotBuilt(signal));
-        }
-        let raised = if signal.maskable() {
-            if signal == Signal::Term {
-                // The grace period runs whether or not the signal is masked, so a mask cannot outwait it.
-                agent.start_grace(self.timer.monotonic().after(self.grace));
-            }
-            let raised = agent.word.raise(signal);
-            agent.changed.notify_waiters();
-            raised
-        } else {
+        let from = if from == Actor::Host { Raiser::Host } else { Raiser::Kernel };
+        self.raise_from(agent, signal, from, reason)
+    }
+
+    /// Raises a signal: takes its default action, or leaves it in the mailbox when it is masked or has a handler.
+    pub(crate) fn raise_from(
+        &self,
+        agent: &Arc<Agent>,
+        signal: Signal,
+        from: Raiser<'_>,
+        reason: &str,
+    ) -> Result<Raise, SignalError> {
+        let reason = cut(reason);
+        if !signal.maskable() {
             let status = ExitStatus::Signaled { signal, reason: reason.to_owned() };
-            return if self.end(agent, status, from) {
-                Ok(Raise::Delivered)
-            } else {
-                Err(SignalError::NoSuchAgent(agent.id.to_string()))
-            };
+            let ended = self.end(agent, status, from.as_actor());
+            return if ended { Ok(Raise::Delivered) } else { Err(gone(agent)) };
+        }
+        if signal == Signal::Term {
+            // The grace period runs whether the signal is masked or handled, so that neither outwaits it.
+            agent.start_grace(self.timer.monotonic().after(self.grace));
+        }
+        let letter = || self.letter(from, reason);
+        let raised = agent.mailbox.raise(&agent.word, signal, from.is(agent), letter);
+        agent.changed.notify_waiters();
+        let raise = match raised {
+            Raised::Delivered => Raise::Delivered,
+            Raised::Pending => Raise::Pending,
+            Raised::Unchanged => Raise::Unchanged,
+            Raised::Gone => return Err(gone(agent)),
         };
-        let (raise, delivered) = match raised {
-            Raised::Delivered => (Raise::Delivered, true),
-            Raised::Pending => (Raise::Pending, false),
-            Raised::Unchanged => (Raise::Unchanged, false),
-            Raised::Gone => return Err(SignalError::NoSuchAgent(agent.id.to_string())),
-        };
-        self.record_signal(agent, signal, from, reason, delivered);
+        if raised == Raised::Delivered && matches!(signal, Signal::Usr1 | Signal::Usr2) {
+            self.take_user_signal(agent, signal, from.as_actor(), reason)?;
+        }
+        self.record_signal(agent, signal, from.as_actor(), reason, raised == Raised::Delivered);
         Ok(raise)
     }
+}
+
+/// Who raises a signal.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Raiser<'a> {
+    Host,
+    Kernel,
+    Agent(&'a Arc<Agent>),
+}
+
+impl<'a> Raiser<'a> {
+    pub(crate) fn as_actor(self) -> Actor<'a> {
+        match self {
+            Self::Host => Actor::Host,
+            Self::Kernel => Actor::Kernel,
+            Self::Agent(agent) => Actor::Agent(agent.id.as_str()),
+        }
+    }
+
+    fn is(self, agent: &Arc<Agent>) -> bool {
+        matches!(self, Self::Agent(raiser) if Arc::ptr_eq(raiser, agent))
+    }
+}
+
+fn gone(agent: &Agent) -> SignalError {
+    SignalError::NoSuchAgent(agent.id.to_string())
 }

@@ -11,6 +11,7 @@ use super::policies::{Footing, ReloadError, Widening};
 use super::running::panic_text;
 use super::{Inner, Kernel};
 use crate::policy::permit::Judged;
+use crate::policy::simulate::SHADOWS;
 use crate::policy::{Decision, Looks, PolicySet, Standing};
 use crate::question::Caller;
 use crate::recorder::{Body, Source};
@@ -155,7 +156,7 @@ impl Kernel {
         let (inner, candidate) = (&self.inner, candidate.into());
         inner.running()?;
         inner.acceptable(&candidate).map_err(|error| inner.refused_policy(error))?;
-        inner.host_action(&format!("judges by the candidate {} too", candidate.digest()))?;
+        inner.host_action(&format!("{SHADOWS}{} too", candidate.digest()))?;
         inner.shadow.store(Some(Arc::new(Shadow::new(candidate))));
         Ok(())
     }
@@ -172,7 +173,7 @@ impl Kernel {
     /// The kernel could not record it.
     pub fn end_shadow(&self) -> Result<Option<ShadowReport>, ReloadError> {
         let Some(shadow) = self.inner.shadow.swap(None) else { return Ok(None) };
-        self.inner.host_action(&format!("judges by the candidate {} no more", shadow.set.digest()))?;
+        self.inner.host_action(&format!("{SHADOWS}{} no more", shadow.set.digest()))?;
         Ok(Some(shadow.report()))
     }
 

@@ -18,7 +18,7 @@ use crate::question::CallKind;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Passage<'a> {
     pub(crate) agent: &'a Arc<Agent>,
-    /// Number of the call: intent and outcome share it.
+    /// Number of the call in this life of its agent: intent and outcome share it.
     pub(crate) number: u64,
     /// When the call was made. The caller's own deadline counts from here.
     pub(crate) called: Monotonic,
@@ -76,9 +76,9 @@ impl Inner {
     }
 
     /// A call that sets out now.
-    fn passage<'a>(&self, agent: &'a Arc<Agent>) -> Passage<'a> {
+    pub(super) fn passage<'a>(&self, agent: &'a Arc<Agent>) -> Passage<'a> {
         let (started, now) = (self.timer.monotonic(), self.timer.now());
-        Passage { agent, number: self.next_number(), called: started, started, now }
+        Passage { agent, number: agent.next_call(), called: started, started, now }
     }
 
     /// What ring 3 sent is no call at all. It passes the gate and is recorded like any other refusal.
@@ -101,9 +101,8 @@ impl Inner {
         match permitted {
             Permitted::Read(permit) => {
                 let own_past = permit.is_of_own_past();
-                let read =
-                    self.on_files(agent, intent, |owner| async move { owner.files.read(permit).await });
-                self.join_content(agent, own_past, read.await)
+                let read = self.read(agent, intent, permit).await;
+                self.join_content(agent, own_past, read)
             }
             Permitted::Write(permit) => {
                 let labels = self.carried_by(agent);
@@ -119,8 +118,8 @@ impl Inner {
             Permitted::Exec(permit) => self.exec(agent, intent, permit).await,
             Permitted::Own(permit) => self.own_tool(agent, intent, permit),
             Permitted::Signal(permit) => self.send_signal(agent, permit),
-            Permitted::Mask(permit) => self.change_mask(agent, permit),
-            Permitted::Await(permit) => self.await_signal(agent, permit).await,
+            Permitted::Mask(permit) => self.change_mask(agent, intent.call, permit),
+            Permitted::Await(permit) => self.await_signal(agent, intent.call, permit).await,
             Permitted::CheckPolicy(permit) => Ok(service::answer(permit)),
             Permitted::Exit(permit) => self.exit(agent, permit),
         }

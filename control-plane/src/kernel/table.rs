@@ -16,13 +16,14 @@ use tokio::sync::Notify;
 use super::charge::Charges;
 use super::consent::{OnAsk, Waiting};
 use super::files::Files;
+use super::handlers::Handlers;
 use super::judge::Turn;
 use super::policies::Footing;
 use super::running::Running;
 use crate::budget::Accounts;
 use crate::flow::Provenance;
 use crate::recorder::{Source, Trail};
-use crate::signal::Word;
+use crate::signal::{Letter, Mailbox, Word};
 
 /// Most live agents of one kernel.
 pub const MAX_AGENTS: usize = 1_000_000;
@@ -89,7 +90,7 @@ pub enum AgentState {
 pub(crate) struct About {
     pub(crate) accounts: Accounts,
     pub(crate) tenant: Option<TenantId>,
-    pub(crate) facts: Map<String, Value>,
+    pub(crate) facts: Arc<Map<String, Value>>,
     pub(crate) labels: LabelSet,
     pub(crate) provenance: Provenance,
     pub(crate) on_ask: OnAsk,
@@ -103,7 +104,7 @@ pub(crate) struct Agent {
     pub(crate) id: AgentId,
     pub(crate) generation: u64,
     pub(crate) tenant: Option<TenantId>,
-    pub(crate) facts: Map<String, Value>,
+    pub(crate) facts: Arc<Map<String, Value>>,
     /// What it is judged by.
     pub(crate) footing: Arc<Footing>,
     /// Whether what it may do is not done.
@@ -112,6 +113,10 @@ pub(crate) struct Agent {
     pub(crate) turn: Turn,
     pub(crate) provenance: Provenance,
     pub(crate) word: Word,
+    /// What the signals say that wait.
+    pub(crate) mailbox: Mailbox<Letter>,
+    /// What runs in place of their default actions.
+    pub(crate) handlers: Handlers,
     pub(crate) running: Running,
     pub(crate) on_ask: OnAsk,
     /// Calls that wait for a human.
@@ -132,6 +137,8 @@ pub(crate) struct Agent {
     pub(crate) failing: AtomicBool,
     /// Calls made after the end that were still written down.
     postmortem: AtomicU32,
+    /// How many calls it has made. A count of its own: from a common one it could tell what others do.
+    calls: AtomicU64,
 }
 
 impl Agent {
@@ -155,12 +162,20 @@ impl Agent {
             facts,
             files,
             word: Word::default(),
+            mailbox: Mailbox::default(),
+            handlers: Handlers::default(),
             changed: Notify::new(),
             grace_ends: AtomicU64::new(0),
             status: OnceLock::new(),
             failing: AtomicBool::new(false),
             postmortem: AtomicU32::new(0),
+            calls: AtomicU64::new(0),
         }
+    }
+
+    /// The number of its next call, from 1.
+    pub(crate) fn next_call(&self) -> u64 {
+        self.calls.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     pub(crate) fn source(&self) -> Source<'_> {

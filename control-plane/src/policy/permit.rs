@@ -51,6 +51,11 @@ impl<R> Permit<R> {
     pub(crate) fn redeem(self) -> R {
         self.request
     }
+
+    /// What is permitted, for whoever finds the service for it.
+    pub(crate) const fn request(&self) -> &R {
+        &self.request
+    }
 }
 
 impl Permit<ReadFile> {
@@ -233,6 +238,18 @@ impl Judged {
             (None, None) => Body::Intent { request, decision, ticket },
             (None, Some(_)) => Body::Refused { request, decision },
         }
+    }
+
+    /// The judgement on a call that is carried out elsewhere.
+    pub(crate) fn as_judged_alone<'a>(
+        &'a self,
+        caller: &Caller<'a>,
+        tenant: &'a str,
+        facts: &'a [u8],
+        past: Option<Vec<recorder::Deed<'a>>>,
+    ) -> Body<'a> {
+        let decision = self.decided(caller, self.reason().as_ref().map(Reason::code));
+        Body::Judged { request: self.request.as_event(), decision, facts, tenant, past }
     }
 
     /// The decision on the call, or on the call in question, with what it was made on.

@@ -39,6 +39,7 @@ pub(crate) struct ReadFile {
     pub(crate) descriptor: Option<Descriptor>,
     pub(crate) offset: Option<u64>,
     pub(crate) length: u64,
+    pub(crate) nonblock: bool,
 }
 
 #[derive(Debug)]
@@ -334,6 +335,7 @@ impl Request {
                 descriptor: read.descriptor.map(Descriptor::as_raw),
                 offset: read.offset,
                 length: read.length,
+                nonblock: read.nonblock,
             },
             Self::Write(write) => recorder::Request::Write {
                 path: write.path.as_str(),

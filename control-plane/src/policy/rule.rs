@@ -34,8 +34,8 @@ impl Rule {
         !self.limits.is_empty() || self.ask.is_some()
     }
 
-    /// Whether the rule speaks about this question.
-    pub(super) fn matches(&self, caller: &Caller<'_>, question: &Question<'_>) -> bool {
+    /// Whether the rule is about such callers and questions, whatever its conditions say.
+    pub(super) fn is_about(&self, caller: &Caller<'_>, question: &Question<'_>) -> bool {
         if self.agents.as_ref().is_some_and(|agents| !agents.matches(caller.agent.as_str())) {
             return false;
         }
@@ -44,9 +44,15 @@ impl Rule {
         if !self.tenants.as_ref().is_none_or(of_tenant) {
             return false;
         }
-        if let (Some(signals), Object::Agent { signal, .. }) = (self.signals, question.object)
-            && !signals.contains(signal)
-        {
+        let (Some(signals), Object::Agent { signal, .. }) = (self.signals, question.object) else {
+            return true;
+        };
+        signals.contains(signal)
+    }
+
+    /// Whether the rule speaks about this question.
+    pub(super) fn matches(&self, caller: &Caller<'_>, question: &Question<'_>) -> bool {
+        if !self.is_about(caller, question) {
             return false;
         }
         match self.holds(caller, question) {

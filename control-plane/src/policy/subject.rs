@@ -88,6 +88,10 @@ impl Subject {
         Some(subject)
     }
 
+    pub(super) const fn root(&self) -> Root {
+        self.root
+    }
+
     /// The value the question has there, if it has one.
     pub(super) fn find<'q>(&self, caller: &Caller<'q>, question: &Question<'q>) -> Option<Operand<'q>> {
         let (start, steps) = match (self.root, &question.object) {

@@ -2,7 +2,8 @@
 //!
 //! Every event names the digest of the event before it in the same life, so the history of one agent can be shown whole
 //! without those of the others. What the kernel and the host do, and every step of an approval, is on a chain of the kernel's own,
-//! which begins anew with each process. The digest is a field of the event, so no hash is computed for it.
+//! which begins anew with each process. What is judged for a host that carries it out elsewhere is of no life and on no chain.
+//! The digest is a field of the event, so no hash is computed for it.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -10,7 +11,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use agent_primitives::{Digest, Timestamp};
 use emk::{EntryKind, Finding, Record};
 
-use super::{Body, EVENT_VERSION};
+use super::EVENT_VERSION;
 
 /// Most lives of one process that a verification follows. An agent has one for each time it is spawned.
 pub const MAX_LIVES: usize = 1 << 20;
@@ -35,9 +36,25 @@ impl Chain {
     }
 }
 
-/// Whether an event is on the kernel's own chain.
-pub(super) fn is_kernels(agent: &str, body: &Body<'_>) -> bool {
-    agent.is_empty() || matches!(body, Body::Approval { .. })
+/// Which chain an event is on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Whose {
+    /// The kernel's own.
+    Kernel,
+    /// That of a life.
+    Life,
+    /// None.
+    Nobody,
+}
+
+impl Whose {
+    pub(super) const fn of(agent: &str, generation: u64, is_approval: bool) -> Self {
+        match generation {
+            _ if agent.is_empty() || is_approval => Self::Kernel,
+            0 => Self::Nobody,
+            _ => Self::Life,
+        }
+    }
 }
 
 /// Checks the chains of a recording as its records stream by, from the fields before the body.
@@ -77,10 +94,11 @@ impl Lives {
             return Err(not("the record is an event of another version"));
         }
         let kind = *body.first().ok_or_else(|| not("the record is no event"))?;
-        if agent.is_empty() || kind == APPROVAL {
-            self.check_kernel(kind, previous, record.content_id)
-        } else {
-            self.check_life(kind, agent, generation, previous, record.content_id)
+        match Whose::of(agent, generation, kind == APPROVAL) {
+            Whose::Kernel => self.check_kernel(kind, previous, record.content_id),
+            Whose::Life => self.check_life(kind, agent, generation, previous, record.content_id),
+            Whose::Nobody if previous == Digest::ZERO => Ok(()),
+            Whose::Nobody => Err(broken(agent)),
         }
     }
 

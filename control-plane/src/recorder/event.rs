@@ -4,13 +4,11 @@
 //! events never share bytes. These bytes are what is hashed and stored; JSON is for export. Requests are kept whole
 //! where policy read them (path, tool, arguments), so a decision can be recomputed; file contents are kept as digest.
 
-use std::collections::BTreeMap;
-
-use agent_primitives::{Digest, LabelSet, Signal, TicketId, Timestamp, Verdict};
-use agent_tool_registry::{ArgumentRole, Effect, EffectSet};
+use agent_primitives::{Digest, LabelSet, TicketId, Timestamp, Verdict};
+use agent_tool_registry::{ArgumentRole, EffectSet};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 
+use super::delivery::{Delivery, HandlerStep};
 use crate::budget::BudgetState;
 use crate::question::CallKind;
 use crate::vfs::OpenFlags;
@@ -30,7 +28,8 @@ pub struct Event<'a> {
     pub agent: &'a str,
     /// Which life of that name.
     pub generation: u64,
-    /// Number of the call this belongs to; 0 when it belongs to none. Intent and outcome share it.
+    /// Number of the call this belongs to, among those of this life of its agent; 0 when it belongs to none. Intent and
+    /// outcome share it.
     pub call: u64,
     /// Digest of the event before it on the same chain, zero for the first: see the module `chain`.
     pub prev: Digest,
@@ -113,7 +112,7 @@ pub enum Body<'a> {
         /// How long it took, in microseconds of the monotonic clock.
         micros: u64,
     },
-    /// A signal was raised.
+    /// A signal was raised. One that waits and is delivered later is a [`Body::Delivered`] then.
     Signal {
         /// Its number.
         signal: u8,
@@ -215,6 +214,61 @@ pub enum Body<'a> {
         /// Whether agents that were alive may do what it allows beyond the set before.
         forced: bool,
     },
+    /// A signal that waited was delivered; that it was raised is a [`Body::Signal`] before.
+    Delivered {
+        /// Its number.
+        signal: u8,
+        /// To whom.
+        to: Delivery,
+        /// Who raised it.
+        from: Actor<'a>,
+        /// Why.
+        reason: &'a str,
+        /// When it was raised.
+        raised: Timestamp,
+        /// What the reason carries; joined to what the agent carries when it was told the reason.
+        labels: LabelSet,
+    },
+    /// Something happened to the handler of a signal.
+    Handler {
+        /// The signal's number.
+        signal: u8,
+        /// What happened.
+        step: HandlerStep,
+        /// Why it failed; empty when there is nothing to say.
+        reason: &'a str,
+    },
+    /// A call was judged for a host that carries it out elsewhere; nothing was done here. Everything the decision depends on
+    /// besides the policy set is in here.
+    Judged {
+        /// The call.
+        #[serde(borrow)]
+        request: Request<'a>,
+        /// The decision. The call may be made only if it allows and has no reason against it.
+        #[serde(borrow)]
+        decision: Decided<'a>,
+        /// What the host said about the agent, as canonical JSON.
+        facts: &'a [u8],
+        /// Whose agent it is; empty when nobody said.
+        tenant: &'a str,
+        /// What the agent has done, in order; `None` when nobody said, and then it was not known to the decision.
+        #[serde(borrow)]
+        past: Option<Vec<Deed<'a>>>,
+    },
+}
+
+/// Something that a host says an agent has done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Deed<'a> {
+    /// When.
+    pub time: Timestamp,
+    /// ABI number of the call.
+    pub call: u8,
+    /// The path, the tool or the receiver.
+    pub object: &'a str,
+    /// The arguments of a tool, as canonical JSON; empty for other calls.
+    pub arguments: &'a [u8],
 }
 
 /// What can happen to an approval.
@@ -286,6 +340,8 @@ pub enum Request<'a> {
         offset: Option<u64>,
         /// Most bytes.
         length: u64,
+        /// Whether it does not wait for a message.
+        nonblock: bool,
     },
     /// Write.
     Write {
@@ -359,6 +415,25 @@ pub enum Request<'a> {
         /// Last word.
         message: &'a str,
     },
+    /// Exec, with arguments of which not all may be kept: see [`super::Redaction`].
+    ExecRedacted {
+        /// The tool.
+        tool: &'a str,
+        /// Digest of the tool's contract.
+        contract: Digest,
+        /// What the contract says it may do to the world.
+        effects: EffectSet,
+        /// The arguments in canonical form, with [`super::REDACTED`] where something was taken out.
+        arguments: &'a [u8],
+        /// Digest of the arguments that were judged and that the tool gets, as
+        /// [`Arguments::digest`](agent_tool_registry::Arguments::digest) takes it.
+        digest: Digest,
+        /// Where something was taken out: JSON pointers, in ascending order.
+        #[serde(borrow)]
+        redacted: Vec<&'a str>,
+        /// The caller's own limit, in microseconds, if it set one.
+        deadline: Option<u64>,
+    },
 }
 
 /// A decision, as it was made.
@@ -415,88 +490,7 @@ pub enum Outcome<'a> {
     Simulated,
 }
 
-impl Event<'_> {
-    /// The event as one JSON object, for people and other programs. Not what is hashed.
-    #[must_use]
-    pub fn to_json(&self) -> Value {
-        let mut line = match &self.body {
-            Body::Boot { policy, document } => {
-                json!({"kind": "boot", "policy": policy.to_string(), "document": embedded(document)})
-            }
-            Body::Spawn { facts, tenant, labels, under, task, dry_run } => {
-                let task = if task.is_empty() { Value::Null } else { embedded(task) };
-                json!({"kind": "spawn", "facts": embedded(facts), "tenant": tenant, "labels": labels,
-                    "policy_generation": under, "task_policy": task, "dry_run": dry_run})
-            }
-            Body::Intent { request, decision, ticket } => {
-                let mut line = judged("intent", request, decision);
-                if let Some(ticket) = ticket {
-                    extend(&mut line, json!({"ticket": ticket}));
-                }
-                line
-            }
-            Body::Held { request, decision, ticket } => {
-                let mut line = judged("held", request, decision);
-                extend(&mut line, json!({"ticket": ticket}));
-                line
-            }
-            Body::Approval { ticket, step, by, binding, reason } => {
-                json!({"kind": "approval", "ticket": ticket, "step": step.name(), "by": by,
-                    "binding": binding.to_string(), "reason": reason})
-            }
-            Body::Refused { request, decision } => judged("refused", request, decision),
-            Body::Question { request, decision } => judged("question", request, decision),
-            Body::Rejected { syscall, what, code, error } => {
-                let call = call_name(*syscall);
-                json!({"kind": "rejected", "syscall": call, "what": what, "code": code, "error": error})
-            }
-            Body::Outcome { outcome, micros } => {
-                let mut line = match outcome {
-                    Outcome::Done { result, bytes, labels } => {
-                        json!({"outcome": "done", "result": result.to_string(), "bytes": bytes, "labels": labels})
-                    }
-                    Outcome::Failed { code, error } => {
-                        json!({"outcome": "failed", "code": code, "error": error})
-                    }
-                    Outcome::Cancelled => json!({"outcome": "cancelled"}),
-                    Outcome::Simulated => json!({"outcome": "simulated"}),
-                };
-                extend(&mut line, json!({"kind": "outcome", "micros": micros}));
-                line
-            }
-            Body::Signal { signal, from, reason, delivered } => {
-                json!({"kind": "signal", "signal": signal_name(*signal), "from": from.to_string(), "reason": reason,
-                    "delivered": delivered})
-            }
-            Body::Exit { status } => json!({"kind": "exit", "status": status}),
-            Body::Panic { reason } => json!({"kind": "panic", "reason": reason}),
-            Body::Shutdown => json!({"kind": "shutdown"}),
-            Body::Recovered { dropped_bytes } => json!({"kind": "recovered", "dropped_bytes": dropped_bytes}),
-            Body::Declassified { labels, by, reason } => {
-                json!({"kind": "declassified", "labels": labels, "by": by, "reason": reason})
-            }
-            Body::Host { action } => json!({"kind": "host", "action": action}),
-            Body::Budget { account, resource, used, limit, exhausted } => {
-                json!({"kind": "budget", "account": account, "resource": resource, "used": used, "limit": limit,
-                    "exhausted": exhausted})
-            }
-            Body::Repeated { syscall, what, of, code } => {
-                let call = call_name(*syscall);
-                json!({"kind": "repeated", "syscall": call, "what": what, "repeats": of, "code": code})
-            }
-            Body::Reload { generation, policy, document, forced } => {
-                json!({"kind": "reload", "policy_generation": generation, "policy": policy.to_string(),
-                    "document": embedded(document), "forced": forced})
-            }
-        };
-        extend(
-            &mut line,
-            json!({"time": self.time.to_string(), "agent": self.agent, "generation": self.generation,
-                "call": self.call}),
-        );
-        line
-    }
-
+impl<'a> Event<'a> {
     /// The event's kind in one word, as in [`Event::to_json`].
     #[must_use]
     pub fn kind(&self) -> &'static str {
@@ -520,7 +514,29 @@ impl Event<'_> {
             Body::Budget { .. } => "budget",
             Body::Repeated { .. } => "repeated",
             Body::Reload { .. } => "reload",
+            Body::Delivered { .. } => "delivered",
+            Body::Handler { .. } => "handler",
+            Body::Judged { .. } => "judged",
         }
+    }
+
+    /// The call and the decision on it, where the event is about one.
+    #[must_use]
+    pub fn judged(&self) -> Option<(&Request<'a>, &Decided<'a>)> {
+        match &self.body {
+            Body::Intent { request, decision, .. }
+            | Body::Refused { request, decision }
+            | Body::Held { request, decision, .. }
+            | Body::Question { request, decision }
+            | Body::Judged { request, decision, .. } => Some((request, decision)),
+            _ => None,
+        }
+    }
+
+    /// Whether it was only asked what a call would get.
+    #[must_use]
+    pub fn is_question(&self) -> bool {
+        matches!(self.body, Body::Question { .. })
     }
 }
 
@@ -533,113 +549,35 @@ impl Request<'_> {
             Self::Write { .. } => CallKind::Write,
             Self::Open { .. } => CallKind::Open,
             Self::Close { .. } => CallKind::Close,
-            Self::Exec { .. } => CallKind::Exec,
+            Self::Exec { .. } | Self::ExecRedacted { .. } => CallKind::Exec,
             Self::Signal { .. } | Self::Mask { .. } | Self::Await { .. } => CallKind::Signal,
             Self::Exit { .. } => CallKind::Exit,
         }
     }
 
-    fn to_json(&self) -> Value {
+    /// Whether it touches something that policies speak about, rather than being always the agent's own business.
+    #[must_use]
+    pub fn is_about_something(&self) -> bool {
         match self {
-            Self::Read { path, descriptor, offset, length } => {
-                json!({"path": path, "descriptor": descriptor, "offset": offset, "length": length})
-            }
-            Self::Write { path, mode, descriptor, offset, expected, bytes, digest } => {
-                let expected = expected.map(|version| version.to_string());
-                json!({"path": path, "mode": mode, "descriptor": descriptor, "offset": offset,
-                    "expected": expected, "bytes": bytes, "digest": digest.to_string()})
-            }
-            Self::Open { path, flags } => json!({"path": path, "flags": flags}),
-            Self::Close { descriptor } => json!({"descriptor": descriptor}),
-            Self::Exec { tool, contract, effects, arguments, deadline } => {
-                let effects: Vec<&str> = effects.iter().map(Effect::as_str).collect();
-                json!({"tool": tool, "contract": contract.to_string(), "effects": effects, "arguments": embedded(arguments),
-                    "deadline_micros": deadline})
-            }
-            Self::Signal { to, signal, reason } => {
-                json!({"to": to, "signal": signal_name(*signal), "reason": reason})
-            }
-            Self::Mask { block, unblock } => json!({"block": block, "unblock": unblock}),
-            Self::Await { set, deadline } => json!({"await": set, "deadline_micros": deadline}),
-            Self::Exit { code, message } => json!({"code": code, "message": message}),
+            Self::Read { .. }
+            | Self::Write { .. }
+            | Self::Open { .. }
+            | Self::Exec { .. }
+            | Self::ExecRedacted { .. }
+            | Self::Signal { .. } => true,
+            Self::Close { .. } | Self::Mask { .. } | Self::Await { .. } | Self::Exit { .. } => false,
         }
     }
-}
 
-fn call_name(number: u8) -> Option<&'static str> {
-    CallKind::ALL.into_iter().find(|kind| kind.number() == number).map(CallKind::name)
-}
-
-fn judged(kind: &str, request: &Request<'_>, decision: &Decided<'_>) -> Value {
-    json!({"kind": kind, "syscall": request.call().name(), "request": request.to_json(),
-        "verdict": decision.verdict.to_string(), "rules": decision.rules, "policy": decision.policy.to_string(),
-        "policy_generation": decision.generation, "labels": decision.labels,
-        "argument_labels": argument_labels(decision),
-        "reason": decision.reason, "mode": decision.mode, "budgets": decision.budgets})
-}
-
-fn argument_labels<'d>(decision: &'d Decided<'_>) -> BTreeMap<&'d str, &'d LabelSet> {
-    decision.arguments.iter().map(|(name, _, labels)| (*name, labels)).collect()
-}
-
-/// Canonical JSON kept inside an event, as the value it stands for; anything else as text.
-fn embedded(bytes: &[u8]) -> Value {
-    serde_json::from_slice(bytes)
-        .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(bytes).into_owned()))
-}
-
-fn signal_name(number: u8) -> String {
-    Signal::from_number(number).map_or_else(|| number.to_string(), |signal| signal.name().to_owned())
-}
-
-fn extend(line: &mut Value, more: Value) {
-    if let (Value::Object(line), Value::Object(more)) = (line, more) {
-        line.extend(more);
+    /// The tool it runs, if it runs one.
+    #[must_use]
+    pub fn tool(&self) -> Option<&str> {
+        match self {
+            Self::Exec { tool, .. } | Self::ExecRedacted { tool, .. } => Some(tool),
+            _ => None,
+        }
     }
 }
 
 #[cfg(test)]
 mod pinned;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_event_survives_its_encoding_and_exports_on_one_line() {
-        let event = Event {
-            version: EVENT_VERSION,
-            time: Timestamp::from_micros(1),
-            agent: "w",
-            generation: 3,
-            call: 7,
-            prev: Digest::ZERO,
-            body: Body::Intent {
-                request: Request::Exec {
-                    tool: "echo",
-                    contract: Digest::ZERO,
-                    effects: EffectSet::default(),
-                    arguments: br#"{"text":"x\n{\"seq\":99}"}"#,
-                    deadline: None,
-                },
-                decision: Decided {
-                    verdict: Verdict::Allow,
-                    rules: vec!["r1"],
-                    policy: Digest::ZERO,
-                    generation: 1,
-                    labels: LabelSet::EMPTY,
-                    arguments: vec![("text", ArgumentRole::Content, LabelSet::EMPTY)],
-                    reason: None,
-                    mode: "",
-                    budgets: Vec::new(),
-                },
-                ticket: Some(TicketId::from_bytes([7; 16])),
-            },
-        };
-        let bytes = postcard::to_stdvec(&event).unwrap();
-        assert_eq!(postcard::from_bytes::<Event<'_>>(&bytes).unwrap(), event);
-        let line = event.to_json().to_string();
-        assert!(!line.contains('\n'));
-        assert_eq!(event.to_json()["request"]["arguments"]["text"], "x\n{\"seq\":99}");
-    }
-}

@@ -8,20 +8,25 @@
 //! ([`FlightRecorder::head`]). What is found with what is in the README of `emk`.
 
 mod chain;
+mod delivery;
 mod event;
+mod json;
 mod proof;
 mod recording;
+pub mod replay;
 mod trail;
 
 use std::path::Path;
 use std::sync::Arc;
 
-use agent_primitives::{Clock, SystemClock, Timestamp};
+use agent_primitives::{Clock, Digest, SystemClock, Timestamp};
 use emk::{EntryKind, Ledger, LedgerId, LedgerOptions, MemoryLimits, MemoryStore, SegmentOptions};
 use emk::{SegmentStore, WhenFull};
 
+pub use agent_primitives::redact::REDACTED;
 pub use chain::MAX_LIVES;
-use chain::{Chain, Lives};
+use chain::{Chain, Lives, Whose};
+pub use delivery::{Delivery, HandlerStep};
 pub use emk::anchor::{Anchor, AnchorError, FileAnchor, LedgerAnchor};
 pub use emk::merkle::ProofError;
 pub use emk::{
@@ -30,9 +35,10 @@ pub use emk::{
 };
 #[cfg(feature = "sign")]
 pub use emk::{BadKey, PublicKey, SigningKey};
-pub use event::{Actor, ApprovalStep, Body, Decided, EVENT_VERSION, Event, Outcome, Request};
+pub use event::{Actor, ApprovalStep, Body, Decided, Deed, EVENT_VERSION, Event, Outcome, Request};
 pub use proof::{MAX_PROVABLE, Prover};
 pub use recording::{Recording, RecordingError, Stored};
+pub use replay::{Replay, replay, replay_recorded};
 pub(crate) use trail::Trail;
 pub use trail::{TRAIL_BYTES, TRAIL_EVENTS};
 
@@ -202,6 +208,13 @@ pub(crate) struct Recorded {
     seq: u64,
 }
 
+impl Recorded {
+    /// Sequence number of the event.
+    pub(crate) fn seq(&self) -> u64 {
+        self.seq
+    }
+}
+
 /// Where an event comes from: which agent, which of its lives.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Source<'a> {
@@ -225,10 +238,14 @@ impl FlightRecorder {
         body: Body<'_>,
     ) -> Result<Recorded, RecorderError> {
         let Source { agent, generation, trail } = source;
-        let chain =
-            trail.filter(|_| !chain::is_kernels(agent, &body)).map_or(&*self.kernel, |trail| &trail.chain);
-        let mut last = chain.lock();
-        let event = Event { version: EVENT_VERSION, time, agent, generation, call, prev: *last, body };
+        let chain = match Whose::of(agent, generation, matches!(body, Body::Approval { .. })) {
+            Whose::Life => trail.map(|trail| &trail.chain),
+            Whose::Kernel => Some(&*self.kernel),
+            Whose::Nobody => None,
+        };
+        let mut last = chain.map(Chain::lock);
+        let prev = last.as_deref().copied().unwrap_or(Digest::ZERO);
+        let event = Event { version: EVENT_VERSION, time, agent, generation, call, prev, body };
         // Most events fit; growing byte by byte would cost more than all the rest of the encoding.
         let buffer = Vec::with_capacity(TYPICAL_EVENT);
         let bytes = postcard::to_extend(&event, buffer)
@@ -241,10 +258,12 @@ impl FlightRecorder {
             }
             other => other?,
         };
-        *last = appended.content_id;
+        if let Some(last) = &mut last {
+            **last = appended.content_id;
+        }
         drop(last);
         if let Some(trail) = trail {
-            trail.push(appended.seq, &bytes);
+            trail.push(&bytes);
         }
         Ok(Recorded { seq: appended.seq })
     }

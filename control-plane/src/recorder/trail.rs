@@ -15,6 +15,9 @@ pub const TRAIL_BYTES: usize = 256 << 10;
 const MAX_EVENT: usize = 16 << 10;
 
 /// The latest events of one agent, as they were recorded. The record itself has all of them.
+///
+/// What numbers the whole record, sequence numbers and generations, is left out: from it an agent could tell what others
+/// do.
 #[derive(Debug, Default)]
 pub(crate) struct Trail {
     kept: Mutex<Kept>,
@@ -24,19 +27,19 @@ pub(crate) struct Trail {
 
 #[derive(Debug, Default)]
 struct Kept {
-    events: VecDeque<(u64, Box<[u8]>)>,
+    events: VecDeque<Box<[u8]>>,
     bytes: usize,
 }
 
 impl Trail {
-    /// Remembers an event that was appended under `seq`.
-    pub(super) fn push(&self, seq: u64, event: &[u8]) {
+    /// Remembers an event that was appended.
+    pub(super) fn push(&self, event: &[u8]) {
         let event: Box<[u8]> = if event.len() <= MAX_EVENT { event.into() } else { Box::default() };
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.bytes += event.len();
-        kept.events.push_back((seq, event));
+        kept.events.push_back(event);
         while TRAIL_EVENTS < kept.events.len() || TRAIL_BYTES < kept.bytes {
-            let Some((_, oldest)) = kept.events.pop_front() else { break };
+            let Some(oldest) = kept.events.pop_front() else { break };
             kept.bytes = kept.bytes.saturating_sub(oldest.len());
         }
     }
@@ -45,13 +48,13 @@ impl Trail {
     pub(crate) fn to_jsonl(&self) -> String {
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let mut text = String::new();
-        for (seq, bytes) in &kept.events {
+        for bytes in &kept.events {
             let mut line = match postcard::from_bytes::<Event<'_>>(bytes) {
                 Ok(event) => event.to_json(),
                 Err(_too_large) => serde_json::json!({"kind": "too large to show here"}),
             };
             if let serde_json::Value::Object(line) = &mut line {
-                line.insert("seq".to_owned(), (*seq).into());
+                line.remove("generation");
             }
             let _ = writeln!(text, "{line}");
         }

@@ -25,8 +25,8 @@ pub enum VfsError {
     /// The descriptor is not open, or not open for this.
     #[error("the descriptor is not open, or not open for this")]
     BadDescriptor,
-    /// There is nothing to read yet, and the caller did not want to wait.
-    #[error("there is nothing to read yet")]
+    /// There is nothing to read yet, or no room to send, and the call does not wait.
+    #[error("there is nothing to read yet, or no room to send")]
     WouldBlock,
     /// The storage or the mount does not permit this.
     #[error("access denied")]
@@ -67,9 +67,12 @@ pub enum VfsError {
     /// The value would carry more labels than one may, or than the storage can keep with it.
     #[error("too many labels")]
     TooManyLabels,
-    /// The storage has no place for the labels that the file would carry.
-    #[error("the storage keeps no labels")]
+    /// The storage cannot do this, or cannot keep what the file would carry.
+    #[error("the storage does not support this")]
     NotSupported,
+    /// The message does not fit the schema of its topic.
+    #[error("the message does not fit the schema of its topic")]
+    InvalidData,
 }
 
 impl VfsError {
@@ -112,6 +115,7 @@ impl VfsError {
             Self::Quota => (122, "EDQUOT", "AK0417"),
             Self::TooManyLabels => (7, "E2BIG", "AK0418"),
             Self::NotSupported => (95, "EOPNOTSUPP", "AK0419"),
+            Self::InvalidData => (22, "EINVAL", "AK0440"),
         }
     }
 }
@@ -136,7 +140,7 @@ pub struct PathError {
 }
 
 impl PathError {
-    pub(super) fn at(path: &VfsPath, error: VfsError) -> Self {
+    pub(crate) fn at(path: &VfsPath, error: VfsError) -> Self {
         Self { error, path: Some(path.clone()) }
     }
 

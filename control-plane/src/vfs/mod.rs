@@ -25,6 +25,10 @@ pub use backend::{
 };
 #[cfg(unix)]
 pub use backend::{Directory, DirectoryError};
+#[cfg(any(feature = "redis", feature = "postgres", feature = "chroma"))]
+pub use backend::{MAX_CONNECTIONS, MAX_STORE_NAME, StoreError};
+#[cfg(feature = "redis")]
+pub use backend::{MAX_REDIS_FILE, Redis};
 pub use descriptor::{Descriptor, MAX_OPEN, OpenFlags};
 pub use error::{PathError, VfsError};
 pub use mount::{Access, MAX_MOUNTS, Mount};

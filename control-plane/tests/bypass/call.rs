@@ -310,7 +310,7 @@ fn syscall(step: &Step, world: &World) -> Option<Syscall> {
                 None => FileRef::Path(path()?),
             };
             let length = number(step.first(&["length", "len", "n", "size"]), Some(1 << 20))?;
-            Syscall::Read { file, offset: offset()?, length: length.unwrap_or(1 << 20) }
+            Syscall::Read { file, offset: offset()?, length: length.unwrap_or(1 << 20), nonblock: false }
         }
         "write" => {
             let key = step.first(&["data", "content", "text"]).unwrap_or("data");

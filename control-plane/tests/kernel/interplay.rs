@@ -539,7 +539,8 @@ fn calls_that_wait_and_calls_that_are_parked_end_with_the_kernel() {
     let mut down = pin!(kernel.shutdown(Duration::from_secs(5)));
     assert!(poll(down.as_mut()).is_pending());
     clock.advance(Duration::from_secs(5));
-    assert!(matches!(poll(down.as_mut()), Poll::Ready(Ok(1))));
+    let Poll::Ready(Ok(report)) = poll(down.as_mut()) else { panic!("still waits") };
+    assert_eq!(report.killed, 1);
     for call in [poll(waits.as_mut()), poll(parked.as_mut())] {
         let Poll::Ready(Err(error)) = call else { panic!("{call:?}") };
         assert!(matches!(error, CallError::Dead(_) | CallError::KernelDown { .. }), "{error}");

@@ -327,7 +327,7 @@ fn a_budget_of_calls_bytes_and_time_is_measured_by_the_kernel() {
     let whole = denial(now(a.read("/mem/working/x")).map(|_| Value::Null));
     assert!(matches!(whole.reason(), Reason::BudgetExhausted(short) if short.left == 90), "{whole}");
     let file = agent_control_plane::call::FileRef::Path("/mem/working/x".into());
-    now(a.syscall(Syscall::Read { file, offset: None, length: 50 })).unwrap();
+    now(a.syscall(Syscall::Read { file, offset: None, length: 50, nonblock: false })).unwrap();
     assert_eq!(host.usage(&AccountId::Agent(id("a"))), (20, 0));
 
     let calls = Budget::new().limit(Resource::Calls, 2);

@@ -85,11 +85,35 @@ async fn a_mistake_is_refused_recorded_and_forgiven() {
         (raw("echo", RawArguments::Json("{".into())), "AK0511"),
         (raw("nothing_like_it", RawArguments::Value(json!({}))), "AK0510"),
         (raw("echo ", RawArguments::Value(json!({}))), "AK0905"),
-        (Syscall::Read { file: FileRef::Path("mem".into()), offset: None, length: 1 }, "AK0430"),
-        (Syscall::Read { file: FileRef::Path("/mem/../policy".into()), offset: None, length: 1 }, "AK0430"),
-        (Syscall::Read { file: FileRef::Path("/agent/b/mem/x".into()), offset: None, length: 1 }, "AK0431"),
         (
-            Syscall::Read { file: FileRef::Path("/mem/x".into()), offset: None, length: (16 << 20) + 1 },
+            Syscall::Read { file: FileRef::Path("mem".into()), offset: None, length: 1, nonblock: false },
+            "AK0430",
+        ),
+        (
+            Syscall::Read {
+                file: FileRef::Path("/mem/../policy".into()),
+                offset: None,
+                length: 1,
+                nonblock: false,
+            },
+            "AK0430",
+        ),
+        (
+            Syscall::Read {
+                file: FileRef::Path("/agent/b/mem/x".into()),
+                offset: None,
+                length: 1,
+                nonblock: false,
+            },
+            "AK0431",
+        ),
+        (
+            Syscall::Read {
+                file: FileRef::Path("/mem/x".into()),
+                offset: None,
+                length: (16 << 20) + 1,
+                nonblock: false,
+            },
             "AK0906",
         ),
         (Syscall::Signal { to: "../b".into(), signal: Signal::Term, reason: String::new() }, "AK0905"),
@@ -134,7 +158,8 @@ async fn files_are_read_written_appended_listed_and_removed_through_calls() {
 
     let flags = OpenFlags { read: true, ..OpenFlags::default() };
     let descriptor = agent.open("/mem/working/notes", flags).await.unwrap();
-    let read = Syscall::Read { file: FileRef::Descriptor(descriptor), offset: None, length: 3 };
+    let read =
+        Syscall::Read { file: FileRef::Descriptor(descriptor), offset: None, length: 3, nonblock: false };
     let Reply::Data { data, .. } = agent.syscall(read.clone()).await.unwrap() else { panic!() };
     assert_eq!(data, "one");
     agent.close(descriptor).await.unwrap();
@@ -168,7 +193,7 @@ async fn a_read_is_answered_with_what_the_bytes_carry() {
         (FileRef::Descriptor(descriptor), &untrusted),
         (FileRef::Path("/mem/working/own".into()), &LabelSet::EMPTY),
     ] {
-        let read = Syscall::Read { file: file.clone(), offset: None, length: 9 };
+        let read = Syscall::Read { file: file.clone(), offset: None, length: 9, nonblock: false };
         let Reply::Data { labels, .. } = agent.syscall(read).await.unwrap() else { panic!() };
         assert_eq!(labels, *expected, "{file:?}");
     }
@@ -262,7 +287,7 @@ fn a_policy_that_names_an_unknown_tool_builds_no_kernel() {
 async fn after_shutdown_nothing_is_taken() {
     let host = Host::new();
     let agent = host.kernel.spawn(AgentSpec::new("a")).unwrap();
-    assert_eq!(host.kernel.shutdown(std::time::Duration::ZERO).await.unwrap(), 1);
+    assert_eq!(host.kernel.shutdown(std::time::Duration::ZERO).await.unwrap().killed, 1);
     assert_eq!(host.kernel.state(), KernelState::Shutdown);
     assert!(matches!(agent.exec("echo", json!({})).await, Err(CallError::KernelDown { .. })));
     assert!(matches!(host.kernel.spawn(AgentSpec::new("b")), Err(SpawnError::Kernel(_))));

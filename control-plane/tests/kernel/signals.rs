@@ -11,6 +11,7 @@ use crate::host::Host;
 use agent_control_plane::call::{RawArguments, Syscall};
 use agent_control_plane::kernel::Raise;
 use agent_control_plane::primitives::{AgentId, Signal, SignalSet};
+use agent_control_plane::signal::Sender;
 use agent_control_plane::{AgentSpec, AgentState, CallError, ExitStatus};
 use serde_json::json;
 
@@ -127,7 +128,8 @@ fn sigterm_can_be_awaited_and_answered_by_leaving() {
     let mut wait = pin!(agent.await_signal(term, Duration::from_secs(60)));
     assert!(poll(wait.as_mut()).is_pending());
     host.kernel.signal(&id("a"), Signal::Term, "please").unwrap();
-    assert!(matches!(poll(wait.as_mut()), Poll::Ready(Ok(Signal::Term))));
+    let Poll::Ready(Ok(notice)) = poll(wait.as_mut()) else { panic!("it is there") };
+    assert_eq!((notice.signal, notice.from, &*notice.reason), (Signal::Term, Sender::Host, "please"));
     assert!(matches!(poll(pin!(agent.exit(0, "tidied up"))), Poll::Ready(Ok(()))));
 
     let other = host.kernel.spawn(AgentSpec::new("b")).unwrap();

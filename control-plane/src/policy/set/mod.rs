@@ -2,6 +2,7 @@
 
 mod builder;
 mod folder;
+mod recorded;
 mod scope;
 mod standing;
 
@@ -17,7 +18,7 @@ pub(crate) use self::standing::Standing;
 use self::scope::Scopes;
 use super::engine::{self, PolicyEngine};
 use super::error::{Code, PolicyErrors, Report};
-use super::{Decision, Looks, Policy, decision};
+use super::{Decision, Looks, Policy, Prospect, decision};
 use crate::question::{Caller, Question};
 
 /// A policy for everybody and further layers, each for some: tenants, agents, or everybody again.
@@ -112,6 +113,18 @@ impl PolicySet {
         let opinions = opinions.iter().filter_map(|number| layers.further.get(*number));
         let opinions = opinions.filter_map(|layer| self.ask(layer, caller, question));
         opinions.fold(first, Decision::meet).of_set(layers.digest)
+    }
+
+    /// What some call of the tool in question could get of all layers together.
+    pub(crate) fn prospect(&self, caller: &Caller<'_>, question: &Question<'_>) -> Prospect {
+        let layers = &*self.0;
+        let applying = layers.scopes.applying(caller.agent, caller.tenant);
+        let applying = applying.iter().filter_map(|number| layers.further.get(*number));
+        let prospects = applying.map(|layer| match &layer.judge {
+            Judge::Rules(policy) => policy.prospect(caller, question),
+            Judge::Engine(_) => Prospect::ANY,
+        });
+        prospects.fold(layers.organisation.prospect(caller, question), Prospect::meet)
     }
 
     fn ask(&self, layer: &Layer, caller: &Caller<'_>, question: &Question<'_>) -> Option<Decision> {

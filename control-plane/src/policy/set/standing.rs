@@ -3,11 +3,13 @@
 use std::cell::OnceCell;
 
 use agent_primitives::{AgentId, Digest, TenantId};
+use agent_tool_registry::ToolContract;
 use serde_json::{Value, json};
 
-use super::super::{Decision, Looks, Policy};
+use super::super::{Decision, Looks, Policy, Prospect};
 use super::PolicySet;
-use crate::question::{Caller, Question};
+use crate::kernel::own;
+use crate::question::{CallKind, Caller, Object, Question};
 
 /// The set in force, the one the agent was spawned under if that is another, and the policy of its task.
 ///
@@ -44,6 +46,20 @@ impl Standing<'_> {
             decision = decision.meet(opinion);
         }
         decision.given_to(question).of_set(self.digest()).in_generation(self.generation)
+    }
+
+    /// Whether some call of a tool could be let through, now or later in the life of the agent, with a human's consent or
+    /// without: for the listing of tools, never for a decision.
+    pub(crate) fn could_let_through(&self, caller: &Caller<'_>, contract: &ToolContract) -> bool {
+        let object = Object::Tool { id: contract.id(), arguments: &Value::Null };
+        let effects = contract.effects().iter().copied().collect();
+        let question = Question::new(CallKind::Exec, object).declaring(effects);
+        let sets = std::iter::once(self.current).chain(self.spawned_under);
+        let prospects = sets.map(|set| set.prospect(caller, &question));
+        let task = self.task.map(|task| task.prospect(caller, &question));
+        let all = prospects.chain(task).reduce(Prospect::meet).unwrap_or_default();
+        // The kernel's own tools are carried out on a human's consent only.
+        all.ask || (all.allow && !own::is_reserved(contract.id()))
     }
 
     /// What the decisions look at.

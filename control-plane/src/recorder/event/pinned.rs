@@ -5,6 +5,7 @@
 use std::fmt::Write as _;
 
 use agent_primitives::Resource;
+use agent_tool_registry::Effect;
 
 use super::*;
 use crate::budget::Level;
@@ -39,7 +40,7 @@ fn requests() -> Vec<Request<'static>> {
     let arguments = br#"{"a":1}"#;
     let (contract, effects) = (digest("contract"), EffectSet::from_iter([Effect::Read, Effect::Write]));
     vec![
-        Request::Read { path: "/mem/a", descriptor: Some(3), offset: None, length: 4096 },
+        Request::Read { path: "/mem/a", descriptor: Some(3), offset: None, length: 4096, nonblock: true },
         Request::Write {
             path: "/mem/a",
             mode: "replace",
@@ -59,6 +60,15 @@ fn requests() -> Vec<Request<'static>> {
         Request::Mask { block: 0x8000, unblock: 1 },
         Request::Await { set: 2, deadline: 5 },
         Request::Exit { code: -1, message: "bye" },
+        Request::ExecRedacted {
+            tool: "echo",
+            contract,
+            effects,
+            arguments,
+            digest: digest("arguments"),
+            redacted: vec!["/a", "/b/0"],
+            deadline: None,
+        },
     ]
 }
 
@@ -77,6 +87,7 @@ fn outcomes() -> Vec<Outcome<'static>> {
 
 /// One of each variant in its order, and more where what is in it has variants of its own.
 fn bodies() -> Vec<Body<'static>> {
+    let arguments = br#"{"a":1}"#;
     let (policy, document) = (digest("policy"), br#"{"v":1}"#.as_slice());
     let ticket = TicketId::from_bytes([7; 16]);
     let mut bodies = vec![
@@ -128,6 +139,29 @@ fn bodies() -> Vec<Body<'static>> {
         Body::Repeated { syscall: 5, what: "echo", of: 9, code: "AK0101" },
         Body::Reload { generation: 2, policy, document, forced: true },
     ]);
+    let (labels, raised) = (labels(&["secret"]), Timestamp::from_micros(1));
+    let delivered = |to| Body::Delivered {
+        signal: 10,
+        to,
+        from: Actor::Agent("b"),
+        reason: "why",
+        raised,
+        labels: labels.clone(),
+    };
+    bodies.extend([Delivery::Default, Delivery::Handler, Delivery::Awaited].map(delivered));
+    let steps = [
+        HandlerStep::Registered,
+        HandlerStep::Removed,
+        HandlerStep::Done,
+        HandlerStep::Failed,
+        HandlerStep::Panicked,
+        HandlerStep::Overran,
+        HandlerStep::Abandoned,
+    ];
+    bodies.extend(steps.map(|step| Body::Handler { signal: 10, step, reason: "why" }));
+    let deed = Deed { time: raised, call: 5, object: "echo", arguments };
+    let (request, decision, facts) = (request(), decision(), b"{}");
+    bodies.push(Body::Judged { request, decision, facts, tenant: "t", past: Some(vec![deed]) });
     bodies
 }
 
@@ -192,7 +226,8 @@ fn no_kind_of_event_is_left_out() {
     );
     assert_eq!(requests().len(), variants::<Request<'static>>(), "add the new request to `requests`");
     assert_eq!(outcomes().len(), variants::<Outcome<'static>>(), "add the new outcome to `outcomes`");
-    assert_eq!(6, variants::<ApprovalStep>(), "add the new step to `bodies`");
+    let inner = [variants::<ApprovalStep>(), variants::<Delivery>(), variants::<HandlerStep>()];
+    assert_eq!(inner, [6, 3, 7], "add the new step to `bodies`");
 }
 
 #[test]

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Bound;
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
-use agent_primitives::LabelSet;
+use agent_primitives::{Clock, LabelSet, SystemClock, Timestamp};
 use bytes::{Bytes, BytesMut};
 
+use super::ends::Ends;
 use super::{
     Answer, Content, Entry, Listing, MemoryBackend, Page, RelPath, Stat, Usage, Version, VfsError, Write,
     WriteMode, Written,
@@ -18,31 +19,56 @@ use super::{
 /// Reading hands out a part of the stored buffer without copying it; writing copies, so no buffer of the writer stays
 /// alive in here. Appending grows the buffer in place as long as nobody holds a part of it, in amortised constant time;
 /// such a buffer may be allocated up to twice its length. Listing costs what the directory holds, not what the store
-/// does. An operation takes effect in one poll, so a future dropped after that changed what it was to change.
-#[derive(Default)]
+/// does. An operation takes effect in one poll, so a future dropped after that changed what it was to change. Files that
+/// have reached their end are removed by the first operation after it.
 pub struct Memory {
     tree: RwLock<Tree>,
+    clock: Arc<dyn Clock>,
 }
 
 impl Memory {
-    /// An empty store.
+    /// An empty store, by the clock of the machine.
     #[must_use]
     pub fn new() -> Self {
-        Self::default()
+        Self { tree: RwLock::default(), clock: Arc::new(SystemClock::new()) }
     }
 
-    /// What the store holds.
+    /// The same store by another clock.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// What the store holds. Files that have reached their end count until the next operation.
     #[must_use]
     pub fn usage(&self) -> Usage {
         self.tree.read().unwrap_or_else(PoisonError::into_inner).usage
     }
 
     fn look<T>(&self, look: impl FnOnce(&Tree) -> Result<T, VfsError>) -> Result<T, VfsError> {
-        look(&*self.tree.read().map_err(|_| VfsError::Backend)?)
+        let tree = self.tree.read().map_err(|_| VfsError::Backend)?;
+        match tree.ends.first() {
+            Some(end) if end <= self.clock.now() => {
+                drop(tree);
+                self.change(|tree| look(tree))
+            }
+            _ => look(&*tree),
+        }
     }
 
     fn change<T>(&self, change: impl FnOnce(&mut Tree) -> Result<T, VfsError>) -> Result<T, VfsError> {
-        change(&mut *self.tree.write().map_err(|_| VfsError::Backend)?)
+        let mut tree = self.tree.write().map_err(|_| VfsError::Backend)?;
+        if tree.ends.first().is_some() {
+            tree.sweep(self.clock.now())?;
+        }
+        change(&mut *tree)
+    }
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
@@ -84,10 +110,12 @@ impl fmt::Debug for Memory {
     }
 }
 
-/// INVARIANT: no folder but the root is empty, and `usage` is what the files add up to.
+/// INVARIANT: no folder but the root is empty, `usage` is what the files add up to, and `ends` names each file that has an
+/// end, and no other.
 struct Tree {
     root: Node,
     usage: Usage,
+    ends: Ends,
     /// The last version given out. Counts over the whole tree, so a file that comes back has a version of its own.
     version: u128,
 }
@@ -107,18 +135,24 @@ struct File {
     content: Bytes,
     version: Version,
     labels: LabelSet,
+    expires: Option<Timestamp>,
 }
 
 impl Default for Tree {
     fn default() -> Self {
-        Self { root: Node::Folder(Folder::default()), usage: Usage::default(), version: 0 }
+        Self {
+            root: Node::Folder(Folder::default()),
+            usage: Usage::default(),
+            ends: Ends::default(),
+            version: 0,
+        }
     }
 }
 
 impl Tree {
     fn write(&mut self, path: RelPath<'_>, write: &Write) -> Result<Written, VfsError> {
         let version = Version::from_u128(self.version.saturating_add(1));
-        let (size, labels) = match find_mut(&mut self.root, path) {
+        let (size, labels, expires) = match find_mut(&mut self.root, path) {
             Ok(Node::Folder(_)) => return Err(VfsError::IsDirectory),
             Ok(Node::File(file)) => {
                 write.admit(Some(file.version))?;
@@ -126,20 +160,22 @@ impl Tree {
                 let labels = write.labels_after(&file.labels)?;
                 self.usage = write.quota.admit(self.usage, Some(file.size()), size)?;
                 file.write(write, version, labels.clone());
-                (size, labels)
+                (size, labels, file.expires)
             }
             Err(VfsError::NotFound) => {
                 write.admit(None)?;
                 let size = write.size_after(0)?;
                 let usage = write.quota.admit(self.usage, None, size)?;
                 let labels = write.labels_after(&LabelSet::EMPTY)?;
+                let expires = write.expires_after(None);
                 let content = Bytes::copy_from_slice(&write.data);
-                insert(&mut self.root, path, File { content, version, labels: labels.clone() })?;
+                insert(&mut self.root, path, File { content, version, labels: labels.clone(), expires })?;
                 self.usage = usage;
-                (size, labels)
+                (size, labels, expires)
             }
             Err(error) => return Err(error),
         };
+        self.ends.set(path.as_str(), expires);
         self.version = version.as_u128();
         Ok(Written::new(version, size, labels))
     }
@@ -148,6 +184,15 @@ impl Tree {
         let Node::Folder(root) = &mut self.root else { return Err(VfsError::Backend) };
         let size = remove(root, path.as_str(), expected)?;
         self.usage = self.usage.without(size);
+        self.ends.set(path.as_str(), None);
+        Ok(())
+    }
+
+    /// Removes what has reached its end by `now`.
+    fn sweep(&mut self, now: Timestamp) -> Result<(), VfsError> {
+        while let Some(path) = self.ends.due(now) {
+            self.remove(RelPath::parse(&path)?, None)?;
+        }
         Ok(())
     }
 }
@@ -155,7 +200,9 @@ impl Tree {
 impl Node {
     fn stat(&self) -> Stat {
         match self {
-            Self::File(file) => Stat::file(file.size(), file.version, file.labels.clone()),
+            Self::File(file) => {
+                Stat::file(file.size(), file.version, file.labels.clone()).expiring(file.expires)
+            }
             Self::Folder(folder) => Stat::directory(folder.labels.clone()),
         }
     }
@@ -175,6 +222,7 @@ impl File {
     fn write(&mut self, write: &Write, version: Version, labels: LabelSet) {
         self.version = version;
         self.labels = labels;
+        self.expires = write.expires_after(self.expires);
         self.content = match write.mode {
             WriteMode::Append => appended(std::mem::take(&mut self.content), &write.data),
             WriteMode::Replace | WriteMode::CreateNew => Bytes::copy_from_slice(&write.data),

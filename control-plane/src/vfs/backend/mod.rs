@@ -2,9 +2,14 @@
 
 #[cfg(unix)]
 mod directory;
+mod ends;
 mod memory;
 mod projection;
 mod quota;
+#[cfg(feature = "redis")]
+mod redis;
+#[cfg(any(feature = "redis", feature = "postgres", feature = "chroma"))]
+mod remote;
 
 use std::fmt;
 use std::future::Future;
@@ -20,6 +25,10 @@ pub use directory::{Directory, DirectoryError};
 pub use memory::Memory;
 pub use projection::Projection;
 pub use quota::{Quota, Usage};
+#[cfg(feature = "redis")]
+pub use redis::{MAX_REDIS_FILE, Redis};
+#[cfg(any(feature = "redis", feature = "postgres", feature = "chroma"))]
+pub use remote::{MAX_CONNECTIONS, MAX_STORE_NAME, StoreError};
 
 /// What the methods of a [`MemoryBackend`] return. Nothing happens before it is polled.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, VfsError>> + Send + 'a>>;
@@ -34,8 +43,24 @@ pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, VfsError>> + Send
 /// of the write that made it, since that is where its name comes from. A store that cannot keep what a write carries
 /// refuses the write.
 ///
+/// A file may have an end, [`Write::expires`]. From that moment on, by the store's [`Clock`](agent_primitives::Clock), it does
+/// not exist: for no operation, neither as a name nor in a search; its labels do not reach a file that is written in its
+/// place; a directory that holds nothing else is gone; and it uses up no quota that another write needs. A store judges
+/// this by the time at each operation and needs no task of its own to clear up.
+///
 /// Each write and removal is atomic: all of it happens or none, and a reader sees the file as it was before or as it is
-/// after. Dropping an [`Answer`] calls the operation off; what had not taken effect by then must never do so.
+/// after. Dropping an [`Answer`] calls the operation off; what had not taken effect by then must never do so. A store
+/// over a network cannot take back what is on the wire: that happens whole or not at all, be it after the drop.
+///
+/// # Stores over an engine
+/// Nothing asks for more than one file to change in one step, but for the quota: what a store counts towards it may lag
+/// behind in its own favour (refuse what would just fit), never against it. An engine that cannot compare and set has to be
+/// given the comparison by the store: it claims the data for one process and orders writes by a lock of its own, as
+/// [`Directory`] does. Where it cannot even do that it answers `NotSupported` to [`WriteMode::CreateNew`],
+/// [`WriteMode::Append`] and any write or removal with an expected version, and never writes as if the condition held. In
+/// the same way it answers `NotSupported` to labels or an end that it cannot keep.
+///
+/// The laws above are cases of `testing::conformance` (feature `test-util`), to be run over any store.
 pub trait MemoryBackend: fmt::Debug + Send + Sync {
     /// The bytes of a file from `offset`, at most `length`; fewer only where the file ends, none beyond its end.
     ///
@@ -46,12 +71,12 @@ pub trait MemoryBackend: fmt::Debug + Send + Sync {
     /// `NotFound`; `IsDirectory` for a directory; `NotDirectory` when a file lies on the way; or a failure of the store.
     fn read<'a>(&'a self, path: RelPath<'a>, offset: u64, length: usize) -> Answer<'a, Content>;
 
-    /// Writes a file as `write` says. The store itself must hold [`Write::admit`], [`Quota::admit`] and
-    /// [`Write::labels_after`], in one step with the change.
+    /// Writes a file as `write` says. The store itself must hold [`Write::admit`], [`Quota::admit`], [`Write::labels_after`]
+    /// and [`Write::expires_after`], in one step with the change.
     ///
     /// # Errors
     /// `IsDirectory` for a directory; `NotDirectory` when a file lies on the way; what the three answer;
-    /// `NotSupported` or `TooManyLabels` when it cannot keep the labels; or a failure of the store.
+    /// `NotSupported` when it cannot keep the labels, the end or the condition; `TooManyLabels`; or a failure of the store.
     fn write<'a>(&'a self, path: RelPath<'a>, write: Write) -> Answer<'a, Written>;
 
     /// Removes a file, provided it is in the version `expected`, if one is given.
@@ -96,7 +121,7 @@ impl Version {
     }
 
     /// The first half of `digest`.
-    fn of_digest(digest: Digest) -> Self {
+    pub(crate) fn of_digest(digest: Digest) -> Self {
         let (half, _) = digest.as_bytes().split_at(16);
         Self(half.iter().fold(0, |value, byte| value << 8 | u128::from(*byte)))
     }
@@ -131,7 +156,8 @@ pub struct Write {
     pub labels: LabelSet,
     /// The version the file must be in, if that matters.
     pub expected: Option<Version>,
-    /// When the file ceases to exist, by the store's clock; `None` for never. A write sets it anew, whatever it was.
+    /// When the file ceases to exist, by the store's clock. `None` means never, and for [`WriteMode::Append`] what it was
+    /// before; see [`Write::expires_after`]. What lies in the past leaves no file.
     pub expires: Option<Timestamp>,
     /// How much the store may hold after the write, all files taken together.
     pub quota: Quota,
@@ -167,6 +193,16 @@ impl Write {
             (WriteMode::CreateNew, Some(_)) => Err(VfsError::Exists),
             _ if self.expected.is_some() && self.expected != current => Err(VfsError::Conflict),
             _ => Ok(()),
+        }
+    }
+
+    /// When the file will cease to exist, given when it would now; for a file that is not there that is never. A write that
+    /// replaces the content sets its end anew; one that adds to it keeps it, unless it brings another.
+    #[must_use]
+    pub fn expires_after(&self, now: Option<Timestamp>) -> Option<Timestamp> {
+        match self.mode {
+            WriteMode::Append => self.expires.or(now),
+            WriteMode::Replace | WriteMode::CreateNew => self.expires,
         }
     }
 

@@ -119,7 +119,7 @@ fn call() -> impl Strategy<Value = Syscall> {
             }
             exec("pay", arguments)
         }),
-        1 => file().prop_map(|path| Syscall::Read { file: FileRef::Path(path.to_owned()), offset: None, length: 4096 }),
+        1 => file().prop_map(|path| Syscall::Read { file: FileRef::Path(path.to_owned()), offset: None, length: 4096, nonblock: false }),
         1 => (file(), words()).prop_map(|(path, data)| Syscall::Write {
             to: WriteTo::Path { path: path.to_owned(), change: Change::Append, expected: None },
             data: data.into(),

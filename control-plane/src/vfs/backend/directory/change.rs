@@ -3,18 +3,21 @@
 use std::fs::{File, Metadata};
 use std::io::{self, Read, Write as _};
 use std::os::unix::fs::MetadataExt;
+use std::sync::atomic::Ordering;
 use std::sync::{MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use agent_primitives::LabelSet;
+use agent_primitives::{LabelSet, Timestamp};
 use cap_std::fs::{Dir, OpenOptions};
 
 use super::commit::Commit;
+use super::end;
 use super::error::classify;
 use super::file::{Found, STAGED, Seen, readable, remove_if_there, seen, version};
-use super::folder::{Folder, step};
+use super::folder::{Folder, micros, step};
 use super::labels;
 use super::survey::Claim;
+use crate::vfs::backend::ends::Ends;
 use crate::vfs::{RelPath, Usage, Version, VfsError, Write, WriteMode, Written};
 
 /// What the one that writes to a folder knows.
@@ -22,8 +25,15 @@ pub(super) struct Writer {
     usage: Usage,
     /// The modification time of the last write. No write gets one that is not later.
     last_write: SystemTime,
+    ends: Ends,
     /// Keeps other writers out.
     _claim: Claim,
+}
+
+/// What a file has besides its content.
+struct Attributes {
+    labels: LabelSet,
+    end: Option<Timestamp>,
 }
 
 impl Folder {
@@ -47,21 +57,28 @@ impl Folder {
         write.admit(found.as_ref().map(|found| version(&found.metadata)))?;
         let old = found.as_ref().map(|found| found.metadata.len());
         let usage = write.quota.admit(writer.usage, old, write.size_after(old.unwrap_or(0))?)?;
-        let old_labels = match &found {
-            Some(found) if appends => labels::load(&found.file)?,
-            _ => LabelSet::EMPTY,
+        let (old_labels, old_end) = match &found {
+            Some(found) if appends => (labels::load(&found.file)?, end::load(&found.file)?),
+            _ => (LabelSet::EMPTY, None),
         };
-        let labels = write.labels_after(&old_labels)?;
+        let attributes =
+            Attributes { labels: write.labels_after(&old_labels)?, end: write.expires_after(old_end) };
         let metadata = match found {
-            // Appending in place would reach whatever else the host has linked the file to; and data and labels change in
-            // one step only where the file is replaced.
-            Some(found) if appends && found.metadata.nlink() == 1 && labels == old_labels => {
+            // Appending in place would reach whatever else the host has linked the file to; and data and attributes change
+            // in one step only where the file is replaced.
+            Some(found)
+                if appends
+                    && found.metadata.nlink() == 1
+                    && attributes.labels == old_labels
+                    && attributes.end == old_end =>
+            {
                 self.append(&mut writer, found, write, commit)?
             }
-            found => self.replace(&mut writer, path, found, write, &labels, commit)?,
+            found => self.replace(&mut writer, path, found, write, &attributes, commit)?,
         };
         writer.usage = usage;
-        Ok(Written::new(version(&metadata), metadata.len(), labels))
+        self.note_end(&mut writer, path.as_str(), attributes.end);
+        Ok(Written::new(version(&metadata), metadata.len(), attributes.labels))
     }
 
     pub(super) fn remove(
@@ -82,8 +99,54 @@ impl Folder {
         let _wanted = commit.begin()?;
         parent.remove_file(name).map_err(|error| classify(&error))?;
         writer.usage = writer.usage.without(size);
+        self.note_end(&mut writer, path.as_str(), None);
         self.prune(path, 0);
         Ok(())
+    }
+
+    /// Removes the files that have reached their end by `now`. Every operation begins with this.
+    pub(super) fn clear_away(&self, now: Timestamp) -> Result<(), VfsError> {
+        if now.as_micros() < self.first_end.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let mut writer = self.writer()?;
+        while let Some(path) = writer.ends.due(now) {
+            let path = RelPath::parse(&path)?;
+            let cleared = self.clear(&mut writer, path, now).unwrap_or_else(|error| {
+                if error != VfsError::NotFound {
+                    tracing::warn!(%error, "a file that has reached its end stays in its folder, unseen");
+                }
+                None
+            });
+            self.note_end(&mut writer, path.as_str(), cleared);
+        }
+        Ok(())
+    }
+
+    /// Removes the file at `path` if it has reached its end; what another program has put in its place is left alone.
+    /// Answers an end that lies ahead.
+    fn clear(
+        &self,
+        writer: &mut Writer,
+        path: RelPath<'_>,
+        now: Timestamp,
+    ) -> Result<Option<Timestamp>, VfsError> {
+        let (parent, name) = self.parent(path)?;
+        let Found { file, metadata } = Found::open(&parent, name, false)?;
+        let end = end::load(&file)?;
+        if end.is_none_or(|end| now < end) {
+            return Ok(end);
+        }
+        let _changing = self.changing.write().map_err(|_| VfsError::Backend)?;
+        parent.remove_file(name).map_err(|error| classify(&error))?;
+        writer.usage = writer.usage.without(metadata.len());
+        self.prune(path, 0);
+        Ok(None)
+    }
+
+    fn note_end(&self, writer: &mut Writer, path: &str, end: Option<Timestamp>) {
+        writer.ends.set(path, end);
+        self.first_end.store(micros(writer.ends.first()), Ordering::Release);
     }
 
     /// Adds to a file where it is. What was written of it is taken back when the rest cannot be.
@@ -112,9 +175,10 @@ impl Folder {
         path: RelPath<'_>,
         found: Option<Found>,
         write: &Write,
-        labels: &LabelSet,
+        attributes: &Attributes,
         commit: &Commit,
     ) -> Result<Metadata, VfsError> {
+        let labels = &attributes.labels;
         let (parent, name) = path.split_name().ok_or(VfsError::IsDirectory)?;
         let (base, depth) = self.enter_existing(parent)?;
         let publish = |staged: File| {
@@ -127,7 +191,7 @@ impl Folder {
             // Asked of the open file: the name may by now stand for what another program put there.
             staged.metadata().map_err(|error| classify(&error))
         };
-        stage(&base, writer, found, write, labels).and_then(publish).inspect_err(|_| {
+        stage(&base, writer, found, write, attributes).and_then(publish).inspect_err(|_| {
             if let Err(error) = remove_if_there(&base, STAGED) {
                 tracing::warn!(%error, "a file that was not finished is left behind");
             }
@@ -157,8 +221,8 @@ impl Folder {
 }
 
 impl Writer {
-    pub(super) fn new(claim: Claim, usage: Usage) -> Self {
-        Self { usage, last_write: UNIX_EPOCH, _claim: claim }
+    pub(super) fn new(claim: Claim, usage: Usage, ends: Ends) -> Self {
+        Self { usage, last_write: UNIX_EPOCH, ends, _claim: claim }
     }
 
     /// Gives `file` a modification time later than that of every write before, unless it has one.
@@ -185,12 +249,13 @@ fn stage(
     writer: &mut Writer,
     found: Option<Found>,
     write: &Write,
-    labels: &LabelSet,
+    attributes: &Attributes,
 ) -> Result<File, VfsError> {
     let staged = remove_if_there(folder, STAGED).and_then(|()| create_new(folder, STAGED));
     let staged = staged.map_err(|error| classify(&error))?;
     // Before it gets permissions, which may forbid this.
-    labels::store(&staged, labels)?;
+    labels::store(&staged, &attributes.labels)?;
+    end::store(&staged, attributes.end)?;
     fill(staged, writer, found, write).map_err(|error| classify(&error))
 }
 

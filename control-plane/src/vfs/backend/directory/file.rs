@@ -9,6 +9,7 @@ use agent_primitives::{Digest, LabelSet};
 use cap_fs_ext::{FollowSymlinks, OpenOptionsFollowExt, OpenOptionsSyncExt};
 use cap_std::fs::{Dir, OpenOptions};
 
+use super::end;
 use super::error::classify;
 use super::folder::step;
 use super::labels;
@@ -53,7 +54,8 @@ pub(super) fn stat(parent: &Dir, name: &str) -> Result<Stat, VfsError> {
         Seen::Directory => Ok(Stat::directory(folder_labels(&step(parent, name)?)?)),
         Seen::File { .. } => {
             let Found { file, metadata } = Found::open(parent, name, false)?;
-            Ok(Stat::file(metadata.len(), version(&metadata), labels::load(&file)?))
+            let stat = Stat::file(metadata.len(), version(&metadata), labels::load(&file)?);
+            Ok(stat.expiring(end::load(&file)?))
         }
     }
 }

@@ -2,17 +2,20 @@
 
 use std::collections::BinaryHeap;
 use std::io::{Read, Seek, SeekFrom};
+use std::sync::atomic::AtomicI64;
 use std::sync::{Mutex, RwLock};
 
-use agent_primitives::LabelSet;
+use agent_primitives::{LabelSet, Timestamp};
 use cap_fs_ext::DirExt;
 use cap_std::fs::Dir;
 
 use super::change::Writer;
+use super::end;
 use super::error::classify;
 use super::file::{Found, refused, spelled, stat, version};
 use super::labels;
 use super::survey::Claim;
+use crate::vfs::backend::ends::Ends;
 use crate::vfs::{Content, Entry, Listing, Page, RelPath, Stat, Usage, VfsError};
 
 /// A folder of the host.
@@ -22,22 +25,33 @@ pub(super) struct Folder {
     pub(super) writer: Option<Mutex<Writer>>,
     /// Held exclusively while a change is made, so that a read sees none half made.
     pub(super) changing: RwLock<()>,
+    /// When the first file ends, in microseconds, as the writer knows it. So that who reads need not wait for a write.
+    pub(super) first_end: AtomicI64,
 }
 
 impl Folder {
-    pub(super) fn writable(root: Dir, claim: Claim, usage: Usage) -> Self {
-        Self { root, writer: Some(Mutex::new(Writer::new(claim, usage))), changing: RwLock::new(()) }
+    pub(super) fn writable(root: Dir, claim: Claim, usage: Usage, ends: Ends) -> Self {
+        let first_end = AtomicI64::new(micros(ends.first()));
+        let writer = Some(Mutex::new(Writer::new(claim, usage, ends)));
+        Self { root, writer, changing: RwLock::new(()), first_end }
     }
 
     pub(super) fn read_only(root: Dir) -> Self {
-        Self { root, writer: None, changing: RwLock::new(()) }
+        Self { root, writer: None, changing: RwLock::new(()), first_end: AtomicI64::new(micros(None)) }
     }
 
-    pub(super) fn read(&self, path: RelPath<'_>, offset: u64, length: usize) -> Result<Content, VfsError> {
+    pub(super) fn read(
+        &self,
+        path: RelPath<'_>,
+        offset: u64,
+        length: usize,
+        now: Timestamp,
+    ) -> Result<Content, VfsError> {
         let (parent, name) = self.parent(path)?;
         let _unchanging = self.changing.read().map_err(|_| VfsError::Backend)?;
         // The version is taken before the bytes, so it cannot be newer than they are.
         let Found { mut file, metadata } = Found::open(&parent, name, false)?;
+        living(end::load(&file)?, now)?;
         let labels = labels::load(&file)?;
         let rest = usize::try_from(metadata.len().saturating_sub(offset)).unwrap_or(usize::MAX);
         let length = length.min(rest);
@@ -47,21 +61,27 @@ impl Folder {
         Ok(Content::new(bytes.into(), version(&metadata), labels))
     }
 
-    pub(super) fn stat(&self, path: RelPath<'_>) -> Result<Stat, VfsError> {
+    pub(super) fn stat(&self, path: RelPath<'_>, now: Timestamp) -> Result<Stat, VfsError> {
         if path.is_root() {
             return Ok(Stat::directory(LabelSet::EMPTY));
         }
         let (parent, name) = self.parent(path)?;
-        self.stat_in(&parent, name)
+        self.stat_in(&parent, name, now)
     }
 
-    fn stat_in(&self, parent: &Dir, name: &str) -> Result<Stat, VfsError> {
+    fn stat_in(&self, parent: &Dir, name: &str, now: Timestamp) -> Result<Stat, VfsError> {
         // A name that is just being taken has its labels only once the change is through.
         let _unchanging = self.changing.read().map_err(|_| VfsError::Backend)?;
-        stat(parent, name)
+        let stat = stat(parent, name)?;
+        living(stat.expires, now).map(|()| stat)
     }
 
-    pub(super) fn list(&self, path: RelPath<'_>, page: Page<'_>) -> Result<Listing, VfsError> {
+    pub(super) fn list(
+        &self,
+        path: RelPath<'_>,
+        page: Page<'_>,
+        now: Timestamp,
+    ) -> Result<Listing, VfsError> {
         let folder = self.enter(path)?;
         let mut names = smallest_names(&folder, page)?;
         let more = page.limit < names.len();
@@ -69,7 +89,7 @@ impl Folder {
         let next = names.last().filter(|_| more).cloned();
         let mut entries = Vec::with_capacity(names.len());
         for name in names {
-            match self.stat_in(&folder, &name) {
+            match self.stat_in(&folder, &name, now) {
                 Ok(stat) => entries.push(Entry::new(name, stat)),
                 // Gone meanwhile, or nothing an agent can open.
                 Err(VfsError::NotFound | VfsError::AccessDenied) => {}
@@ -102,6 +122,17 @@ impl Folder {
         let root = self.root.try_clone().map_err(|error| classify(&error))?;
         path.segments().try_fold(root, |folder, name| step(&folder, name))
     }
+}
+
+/// # Errors
+/// `NotFound` when a file that ends at `end` no longer exists.
+pub(super) fn living(end: Option<Timestamp>, now: Timestamp) -> Result<(), VfsError> {
+    if end.is_some_and(|end| end <= now) { Err(VfsError::NotFound) } else { Ok(()) }
+}
+
+/// `end` as [`Folder::first_end`] has it.
+pub(super) fn micros(end: Option<Timestamp>) -> i64 {
+    end.map_or(i64::MAX, Timestamp::as_micros)
 }
 
 /// The folder `name` in `folder`. The one place that goes down a level; it follows no link.

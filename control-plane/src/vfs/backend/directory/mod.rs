@@ -1,7 +1,9 @@
 //! Files in a folder of the host.
 
+mod attribute;
 mod change;
 mod commit;
+mod end;
 mod error;
 mod file;
 mod folder;
@@ -12,6 +14,7 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
+use agent_primitives::{Clock, SystemClock, Timestamp};
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 use tokio::runtime::Handle;
@@ -48,6 +51,10 @@ const MAX_IN_FLIGHT: usize = 16;
 /// attribute that holds something else makes its file unreadable. A crash may leave an empty file or folder that was just
 /// being made, without its labels.
 ///
+/// **Ends** lie in the attribute `user.agentos.expires` in the same way. A file that has reached its end is removed by the
+/// first operation after it; a folder opened for reading only removes nothing, so there the file is gone and the folder it
+/// lies in is still seen. An end that another program sets counts for what changes a file from the next opening on.
+///
 /// **Versions** are digests of the file's inode number, length and times, and each write here gets a modification time
 /// later than the one before, so no two of its states share a version. What another program writes is told apart as far
 /// as the times of the file system do. Such a program can still come between the comparison and the change, and what it
@@ -59,6 +66,7 @@ const MAX_IN_FLIGHT: usize = 16;
 pub struct Directory {
     folder: Arc<Folder>,
     in_flight: Arc<Semaphore>,
+    clock: Arc<dyn Clock>,
 }
 
 impl Directory {
@@ -74,8 +82,8 @@ impl Directory {
         let root = Dir::open_ambient_dir(path, ambient_authority())
             .map_err(|error| DirectoryError::io(path, error))?;
         let lock = survey::claim(&root, path)?;
-        let usage = survey::count(&root, path)?;
-        Ok(Self::over(Folder::writable(root, lock, usage)))
+        let (usage, ends) = survey::count(&root, path)?;
+        Ok(Self::over(Folder::writable(root, lock, usage, ends)))
     }
 
     /// Opens the folder at `path` for reading only, blocking. Others may have it open too.
@@ -97,22 +105,31 @@ impl Directory {
     }
 
     fn over(folder: Folder) -> Self {
-        Self { folder: Arc::new(folder), in_flight: Arc::new(Semaphore::new(MAX_IN_FLIGHT)) }
+        let in_flight = Arc::new(Semaphore::new(MAX_IN_FLIGHT));
+        Self { folder: Arc::new(folder), in_flight, clock: Arc::new(SystemClock::new()) }
+    }
+
+    /// The same folder, whose files reach their ends by another clock than the machine's.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
     }
 
     /// Runs `work` on a thread that may block. It changes something only while it holds what `Commit` hands out, which
     /// it no longer does once this future is dropped.
     async fn run<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Folder, &Commit) -> Result<T, VfsError> + Send + 'static,
+        work: impl FnOnce(&Folder, &Commit, Timestamp) -> Result<T, VfsError> + Send + 'static,
     ) -> Result<T, VfsError> {
         let runtime = Handle::try_current().map_err(|_| VfsError::Backend)?;
         let turn = Arc::clone(&self.in_flight).acquire_owned().await.map_err(|_| VfsError::Backend)?;
-        let folder = Arc::clone(&self.folder);
+        let (folder, clock) = (Arc::clone(&self.folder), Arc::clone(&self.clock));
         let commit = Commit::default();
         let _revoke = RevokeOnDrop::of(&commit);
         let done = runtime.spawn_blocking(move || {
-            let result = work(&folder, &commit);
+            let now = clock.now();
+            let result = folder.clear_away(now).and_then(|()| work(&folder, &commit, now));
             drop(turn);
             result
         });
@@ -123,28 +140,32 @@ impl Directory {
 impl MemoryBackend for Directory {
     fn read<'a>(&'a self, path: RelPath<'a>, offset: u64, length: usize) -> Answer<'a, Content> {
         let path = path.as_str().to_owned();
-        Box::pin(self.run(move |folder, _| folder.read(usable(&path)?, offset, length)))
+        Box::pin(self.run(move |folder, _, now| folder.read(usable(&path)?, offset, length, now)))
     }
 
     fn write<'a>(&'a self, path: RelPath<'a>, write: Write) -> Answer<'a, Written> {
         let path = path.as_str().to_owned();
-        Box::pin(self.run(move |folder, commit| folder.write(usable(&path)?, &write, commit)))
+        Box::pin(self.run(move |folder, commit, _| folder.write(usable(&path)?, &write, commit)))
     }
 
     fn remove<'a>(&'a self, path: RelPath<'a>, expected: Option<Version>) -> Answer<'a, ()> {
         let path = path.as_str().to_owned();
-        Box::pin(self.run(move |folder, commit| folder.remove(usable(&path)?, expected, commit)))
+        Box::pin(self.run(move |folder, commit, _| folder.remove(usable(&path)?, expected, commit)))
     }
 
     fn list<'a>(&'a self, path: RelPath<'a>, page: Page<'a>) -> Answer<'a, Listing> {
         let path = path.as_str().to_owned();
         let (after, limit) = (page.after.map(str::to_owned), page.limit);
-        Box::pin(self.run(move |folder, _| folder.list(usable(&path)?, Page::new(after.as_deref(), limit))))
+        Box::pin(
+            self.run(move |folder, _, now| {
+                folder.list(usable(&path)?, Page::new(after.as_deref(), limit), now)
+            }),
+        )
     }
 
     fn stat<'a>(&'a self, path: RelPath<'a>) -> Answer<'a, Stat> {
         let path = path.as_str().to_owned();
-        Box::pin(self.run(move |folder, _| folder.stat(usable(&path)?)))
+        Box::pin(self.run(move |folder, _, now| folder.stat(usable(&path)?, now)))
     }
 }
 

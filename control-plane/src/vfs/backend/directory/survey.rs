@@ -7,8 +7,10 @@ use std::path::Path;
 use cap_fs_ext::DirExt;
 use cap_std::fs::Dir;
 
+use super::end;
 use super::error::DirectoryError;
-use super::file::{STAGED, spelled};
+use super::file::{Found, STAGED, spelled};
+use crate::vfs::backend::ends::Ends;
 use crate::vfs::{MAX_SEGMENTS, Usage};
 
 /// Most entries counted when a folder is opened.
@@ -37,11 +39,11 @@ pub(super) fn claim(root: &Dir, path: &Path) -> Result<Claim, DirectoryError> {
     }
 }
 
-/// Counts the files an agent can reach, and removes what an interrupted write left behind.
-pub(super) fn count(root: &Dir, path: &Path) -> Result<Usage, DirectoryError> {
-    let mut survey = Survey { usage: Usage::default(), entries_left: MAX_ENTRIES };
-    match survey.visit(root, 1) {
-        Ok(()) => Ok(survey.usage),
+/// Counts the files an agent can reach, notes which have an end, and removes what an interrupted write left behind.
+pub(super) fn count(root: &Dir, path: &Path) -> Result<(Usage, Ends), DirectoryError> {
+    let mut survey = Survey { usage: Usage::default(), ends: Ends::default(), entries_left: MAX_ENTRIES };
+    match survey.visit(root, "", 1) {
+        Ok(()) => Ok((survey.usage, survey.ends)),
         Err(Stop::TooMany) => {
             Err(DirectoryError::TooManyEntries { path: path.to_owned(), limit: MAX_ENTRIES })
         }
@@ -51,6 +53,7 @@ pub(super) fn count(root: &Dir, path: &Path) -> Result<Usage, DirectoryError> {
 
 struct Survey {
     usage: Usage,
+    ends: Ends,
     entries_left: u64,
 }
 
@@ -67,7 +70,7 @@ impl From<io::Error> for Stop {
 
 impl Survey {
     /// Recurses no deeper than a path has segments; an agent reaches nothing below that.
-    fn visit(&mut self, folder: &Dir, depth: usize) -> Result<(), Stop> {
+    fn visit(&mut self, folder: &Dir, path: &str, depth: usize) -> Result<(), Stop> {
         for entry in folder.entries()? {
             let entry = entry?;
             self.entries_left = self.entries_left.checked_sub(1).ok_or(Stop::TooMany)?;
@@ -75,15 +78,24 @@ impl Survey {
             let kind = entry.file_type()?;
             if kind.is_file() && name.to_str() == Some(STAGED) {
                 folder.remove_file(&name)?;
-            } else if spelled(&name).is_none() {
                 continue;
-            } else if kind.is_file() {
+            }
+            let Some(spelling) = spelled(&name) else { continue };
+            let below = if path.is_empty() { spelling.to_owned() } else { format!("{path}/{spelling}") };
+            if kind.is_file() {
                 self.usage.files = self.usage.files.saturating_add(1);
                 self.usage.bytes = self.usage.bytes.saturating_add(entry.metadata()?.len());
+                self.note_end(folder, spelling, &below);
             } else if kind.is_dir() && depth < MAX_SEGMENTS {
-                self.visit(&folder.open_dir_nofollow(&name)?, depth + 1)?;
+                self.visit(&folder.open_dir_nofollow(&name)?, &below, depth + 1)?;
             }
         }
         Ok(())
+    }
+
+    /// What cannot be opened, or has an end that cannot be read, is refused when it is asked for.
+    fn note_end(&mut self, folder: &Dir, name: &str, path: &str) {
+        let end = Found::open(folder, name, false).and_then(|found| end::load(&found.file));
+        self.ends.set(path, end.unwrap_or_default());
     }
 }

@@ -1,0 +1,199 @@
+//! What a recording says of the agents in it, folded event by event, and what is said to their calls again.
+
+use std::collections::{HashMap, VecDeque};
+
+use agent_primitives::{AgentId, TenantId, Timestamp};
+use serde_json::{Map, Value};
+
+use super::asked::Asked;
+use super::sets::Sets;
+use super::{Cause, Stop};
+use crate::flow::Argument;
+use crate::history::History;
+use crate::policy::{Decision, Policy, PolicySet, Standing};
+use crate::question::Caller;
+use crate::recorder::{Body, Decided, Event, Request};
+
+/// Ended lives that are remembered: a call that was being judged when its agent ended stands behind that end.
+const MAX_ENDED: usize = 1024;
+
+/// How the host's acts begin that put a candidate beside the policy in force.
+pub(crate) const SHADOWS: &str = "judges by the candidate ";
+
+/// What judges.
+pub(crate) enum Judges<'s> {
+    /// One set, whatever was in force, as if every agent were spawned under it.
+    One(&'s PolicySet),
+    /// What was in force, as the record has it.
+    Recorded,
+}
+
+/// Judges the calls of a recording again, in their order.
+pub(crate) struct Judge<'s> {
+    judges: Judges<'s>,
+    sets: Sets,
+    lives: HashMap<(String, u64), Life>,
+    ended: VecDeque<(String, u64)>,
+    /// Whether a candidate may be judged beside the policy in force.
+    shadowed: bool,
+}
+
+/// One life of one agent. What conditions look at besides the request and its labels belongs here: it is folded from the
+/// events, in their order.
+struct Life {
+    agent: AgentId,
+    tenant: Option<TenantId>,
+    facts: Map<String, Value>,
+    /// Generation of the set it was spawned under.
+    under: u64,
+    task: Option<Policy>,
+    history: History,
+    /// Why its past is not known, if it is not.
+    obscure: Option<Cause>,
+}
+
+impl<'s> Judge<'s> {
+    pub(crate) fn new(judges: Judges<'s>) -> Self {
+        let (sets, lives, ended) = (Sets::default(), HashMap::new(), VecDeque::new());
+        Self { judges, sets, lives, ended, shadowed: false }
+    }
+
+    /// What is said to a recorded call now; `None` when it is no call that policies can speak about.
+    pub(crate) fn again(
+        &self,
+        event: &Event<'_>,
+        request: &Request<'_>,
+        decided: &Decided<'_>,
+    ) -> Result<Option<Decision>, Stop> {
+        let Some(asked) = Asked::of(request)? else { return Ok(None) };
+        let life = self.life(event).map_err(Stop::Not)?;
+        let standing = self.standing(decided, life).map_err(Stop::Not)?;
+        if let Some(cause) = life.obscure.filter(|_| standing.looks().back) {
+            return Err(Stop::Not(cause));
+        }
+        let caller = life.caller(decided, event.time);
+        let carried: Vec<Argument> = decided
+            .arguments
+            .iter()
+            .map(|(name, role, labels)| Argument::new(*name, *role, labels.clone()))
+            .collect();
+        // Of a call whose arguments were not looked at, each is taken to carry all that the agent did; none carry nothing.
+        let carried = (!carried.is_empty() || asked.has_no_arguments()).then_some(carried.as_slice());
+        let first = standing.decide(&caller, &asked.question().carrying(carried));
+        Ok(Some(match asked.second_question() {
+            Some(question) => first.meet(standing.decide(&caller, &question)),
+            None => first,
+        }))
+    }
+
+    /// What is said to a call that is always its agent's own business.
+    pub(crate) fn own_business(&self, event: &Event<'_>, decided: &Decided<'_>) -> Result<Decision, Cause> {
+        Ok(self.standing(decided, self.life(event)?)?.own_business())
+    }
+
+    fn life(&self, event: &Event<'_>) -> Result<&Life, Cause> {
+        self.lives.get(&(event.agent.to_owned(), event.generation)).ok_or(Cause::Dropped)
+    }
+
+    fn standing<'a>(&'a self, decided: &Decided<'_>, life: &'a Life) -> Result<Standing<'a>, Cause> {
+        match self.judges {
+            Judges::One(set) => Ok(Standing::new(decided.generation, set, None, life.task.as_ref())),
+            Judges::Recorded => self.sets.standing(decided.generation, life.under, life.task.as_ref()),
+        }
+    }
+
+    /// Takes in what an event changes for the calls after it.
+    pub(crate) fn fold(&mut self, event: &Event<'_>) -> Result<(), &'static str> {
+        self.sets.fold(event);
+        self.remember(event);
+        let key = || (event.agent.to_owned(), event.generation);
+        match &event.body {
+            // Agents of a kernel that was not shut down end with it.
+            Body::Boot { .. } => {
+                self.lives.clear();
+                self.ended.clear();
+                self.shadowed = false;
+            }
+            Body::Host { action } if action.starts_with(SHADOWS) => self.shadowed = true,
+            Body::Spawn { facts, tenant, task, under, .. } => {
+                let agent = event.agent.parse().map_err(|_bad| "its agent has no name")?;
+                let tenant = match *tenant {
+                    "" => None,
+                    name => Some(name.parse().map_err(|_bad| "its tenant has no name")?),
+                };
+                let facts = serde_json::from_slice(facts).map_err(|_bad| "its facts are no object")?;
+                let (task, history) = (self::task(task)?, History::default());
+                let life = Life { agent, tenant, facts, under: *under, task, history, obscure: None };
+                self.lives.insert(key(), life);
+            }
+            Body::Exit { .. } => {
+                self.ended.push_back(key());
+                if MAX_ENDED < self.ended.len()
+                    && let Some(oldest) = self.ended.pop_front()
+                {
+                    self.lives.remove(&oldest);
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Adds a call that was let through to its agent's past, as the kernel did.
+    fn remember(&mut self, event: &Event<'_>) {
+        let Body::Intent { request, decision, .. } = &event.body else { return };
+        let Ok(life) = self.life(event) else { return };
+        // A policy that does not look back makes its kernel pass the past over; a candidate is shown all of it.
+        let looks_back = match self.judges {
+            Judges::One(_) => true,
+            Judges::Recorded => self.standing(decision, life).is_ok_and(|standing| standing.looks().back),
+        };
+        let (shadowed, key) = (self.shadowed, (event.agent.to_owned(), event.generation));
+        let Some(life) = self.lives.get_mut(&key) else { return };
+        if hides_numbers(request) {
+            life.obscure = Some(Cause::Redacted);
+        }
+        if looks_back {
+            life.history.observe(event);
+        } else if request.is_about_something() {
+            life.history.pass_over(event.time);
+            if shadowed {
+                life.obscure.get_or_insert(Cause::Shadow);
+            }
+        }
+    }
+}
+
+impl Life {
+    fn caller<'a>(&'a self, decided: &'a Decided<'_>, now: Timestamp) -> Caller<'a> {
+        Caller::new(&self.agent, &self.facts)
+            .of_tenant(self.tenant.as_ref())
+            .having_read(&decided.labels)
+            .having_done(&self.history)
+            .in_mode(decided.mode)
+            .with_budgets(&decided.budgets)
+            .at(now)
+    }
+}
+
+/// Whether a deed is on record without something that conditions on the past add up or go by.
+fn hides_numbers(request: &Request<'_>) -> bool {
+    match request {
+        Request::ExecRedacted { redacted, .. } => {
+            // Only what stands at the top is added up.
+            redacted.iter().any(|place| place.matches('/').count() <= 1)
+        }
+        Request::Read { path, .. } | Request::Write { path, .. } | Request::Open { path, .. } => {
+            path.contains(crate::recorder::REDACTED)
+        }
+        _ => false,
+    }
+}
+
+fn task(document: &[u8]) -> Result<Option<Policy>, &'static str> {
+    if document.is_empty() {
+        return Ok(None);
+    }
+    let text = std::str::from_utf8(document).map_err(|_bad| "the policy of its task is no text")?;
+    Policy::from_json("task", text).map(Some).map_err(|_bad| "the policy of its task does not load")
+}

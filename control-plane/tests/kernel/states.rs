@@ -1,0 +1,169 @@
+//! The states of a kernel: what a shutdown comes to, and what makes a kernel panic.
+
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use agent_control_plane::emk::store::{Batch, LedgerReader, LedgerStore};
+use agent_control_plane::emk::{Ledger, LedgerError, LedgerId, LedgerOptions, MemoryLimits, MemoryStore};
+use agent_control_plane::primitives::Signal;
+use agent_control_plane::recorder::LEDGER_NAME;
+use agent_control_plane::{AgentSpec, CallError, ExitStatus, FlightRecorder, KernelState};
+use serde_json::json;
+
+use crate::host::{self, Host};
+
+fn poll<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
+    future.poll(&mut Context::from_waker(Waker::noop()))
+}
+
+/// A store in memory that fails from the moment it is told to.
+pub(crate) struct Faulty {
+    store: MemoryStore,
+    broken: Arc<AtomicBool>,
+}
+
+impl LedgerStore for Faulty {
+    fn ledger(&self) -> &LedgerId {
+        self.store.ledger()
+    }
+
+    fn head(&self) -> agent_control_plane::recorder::Head {
+        self.store.head()
+    }
+
+    fn append(&mut self, batch: &Batch<'_>) -> Result<(), LedgerError> {
+        if self.broken.load(Ordering::SeqCst) {
+            let (path, error) = (std::path::Path::new("test"), std::io::Error::other("no such device"));
+            return Err(LedgerError::io("write", path, error));
+        }
+        self.store.append(batch)
+    }
+
+    fn sync(&mut self) -> Result<(), LedgerError> {
+        Ok(())
+    }
+
+    fn is_immediate(&self) -> bool {
+        true
+    }
+
+    fn reader(&self) -> Arc<dyn LedgerReader> {
+        self.store.reader()
+    }
+}
+
+/// A recorder and what breaks it.
+pub(crate) fn faulty() -> (FlightRecorder, Arc<AtomicBool>) {
+    let broken = Arc::new(AtomicBool::new(false));
+    let store = MemoryStore::new(LedgerId::new(LEDGER_NAME).unwrap(), MemoryLimits::default());
+    let ledger = Ledger::open(Faulty { store, broken: Arc::clone(&broken) }, LedgerOptions::default());
+    (FlightRecorder::on(ledger.unwrap()), broken)
+}
+
+#[test]
+fn a_shutdown_tells_what_became_of_whom_and_what_is_on_record() {
+    let host = Host::new();
+    let kernel = &host.kernel;
+    let leaves = kernel.spawn(AgentSpec::new("leaves")).unwrap();
+    let violates = kernel.spawn(AgentSpec::new("violates")).unwrap();
+    let hangs = kernel.spawn(AgentSpec::new("hangs")).unwrap();
+    let mut call = pin!(hangs.exec("hang", json!({})));
+    assert!(poll(call.as_mut()).is_pending());
+    let before = kernel.recorder().head().count;
+
+    let mut down = pin!(kernel.shutdown(Duration::from_secs(5)));
+    assert!(poll(down.as_mut()).is_pending());
+    assert!(matches!(poll(pin!(leaves.exit(0, "done"))), Poll::Ready(Ok(_))));
+    kernel.signal(violates.id(), Signal::Policy, "test").unwrap();
+    assert!(poll(down.as_mut()).is_pending(), "one is left");
+    assert_eq!(kernel.shutdown_report(), None);
+    host.clock.advance(Duration::from_secs(5));
+    let Poll::Ready(Ok(report)) = poll(down.as_mut()) else { panic!("the grace period is over") };
+
+    assert_eq!((report.ended, report.signalled, report.killed), (1, 1, 1), "{report:?}");
+    assert_eq!(report.cancelled, 1);
+    assert!(matches!(
+        poll(call.as_mut()),
+        Poll::Ready(Err(CallError::Dead(_) | CallError::KernelDown { .. }))
+    ));
+    assert_eq!(report.head, kernel.recorder().head());
+    assert_eq!(report.records, report.head.count - before);
+    let events: Vec<_> =
+        kernel.recorder().events(before).map(|event| event.unwrap().to_json().unwrap()).collect();
+    assert_eq!(events.len() as u64, report.records);
+    assert_eq!(events.last().unwrap()["kind"], "shutdown");
+    assert_eq!(events.iter().filter(|event| event["outcome"] == "cancelled").count(), 1);
+    assert_eq!((report.unflushed.clone(), report.took), (None, Duration::from_secs(5)));
+    assert_eq!(kernel.shutdown_report(), Some(report));
+}
+
+#[tokio::test]
+async fn a_second_shutdown_returns_the_same_report_and_adds_nothing() {
+    let host = Host::new();
+    let _agent = host.kernel.spawn(AgentSpec::new("a")).unwrap();
+    let first = host.kernel.shutdown(Duration::ZERO).await.unwrap();
+    host.clock.advance(Duration::from_secs(60));
+    assert_eq!(host.kernel.shutdown(Duration::from_secs(9)).await.unwrap(), first);
+    assert_eq!(host.kernel.recorder().head(), first.head);
+}
+
+#[test]
+fn a_shutdown_that_is_given_up_is_finished_by_the_next() {
+    let host = Host::new();
+    let _agent = host.kernel.spawn(AgentSpec::new("a")).unwrap();
+    {
+        let mut given_up = pin!(host.kernel.shutdown(Duration::from_secs(5)));
+        assert!(poll(given_up.as_mut()).is_pending());
+    }
+    host.clock.advance(Duration::from_secs(2));
+    let Poll::Ready(Ok(report)) = poll(pin!(host.kernel.shutdown(Duration::ZERO))) else { panic!() };
+    assert_eq!((report.killed, report.took), (1, Duration::from_secs(2)));
+}
+
+#[test]
+fn a_record_that_cannot_be_finished_is_an_error_that_keeps_the_report() {
+    let (recorder, broken) = faulty();
+    let host = Host::with(host::POLICY, recorder);
+    let agent = host.kernel.spawn(AgentSpec::new("a")).unwrap();
+    broken.store(true, Ordering::SeqCst);
+    let Poll::Ready(Err(CallError::KernelDown { reason })) = poll(pin!(host.kernel.shutdown(Duration::ZERO)))
+    else {
+        panic!("the record is not whole");
+    };
+    assert!(reason.contains("no such device"), "{reason}");
+    assert!(matches!(host.kernel.state(), KernelState::Panicked(_)), "the first SIGTERM found it out");
+    assert!(matches!(poll(pin!(agent.exec("echo", json!({})))), Poll::Ready(Err(_))));
+    let report = host.kernel.shutdown_report().unwrap();
+    assert!(report.unflushed.is_some_and(|why| why.contains("no such device")));
+    assert_eq!(host.runs(), 0);
+}
+
+#[test]
+fn a_recorder_that_fails_closes_every_gate_before_anything_else() {
+    let (recorder, broken) = faulty();
+    let host = Host::with(host::POLICY, recorder);
+    let kernel = &host.kernel;
+    let hangs = kernel.spawn(AgentSpec::new("hangs")).unwrap();
+    let other = kernel.spawn(AgentSpec::new("other")).unwrap();
+    let mut call = pin!(hangs.exec("hang", json!({})));
+    assert!(poll(call.as_mut()).is_pending());
+    broken.store(true, Ordering::SeqCst);
+    let Poll::Ready(Err(CallError::KernelDown { .. })) = poll(pin!(other.exec("echo", json!({})))) else {
+        panic!("what cannot be recorded is not done");
+    };
+    let KernelState::Panicked(reason) = kernel.state() else { panic!("a promise cannot be kept") };
+    assert!(reason.contains("the recorder failed"), "{reason}");
+    for agent in [&hangs, &other] {
+        let status = poll(pin!(kernel.wait(agent.id())));
+        let Poll::Ready(Some(ExitStatus::Signaled { signal: Signal::Kill, reason })) = status else {
+            panic!("{status:?}");
+        };
+        assert!(reason.contains("the recorder failed"), "{reason}");
+    }
+    assert!(matches!(poll(call.as_mut()), Poll::Ready(Err(_))));
+    assert_eq!(host.runs(), 1, "the hanging tool is the only one that ran");
+}
