@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use agent_control_plane::FlightRecorder;
-use agent_control_plane::recorder::{Head, LedgerError, Recording, RecordingError, Stored, VerifyReport};
+use agent_control_plane::recorder::{
+    FileAnchor, Head, LedgerError, PublicKey, Recording, RecordingError, Stored, Trust, VerifyReport,
+};
 use clap::{Subcommand, ValueEnum};
 use serde_json::Value;
 
@@ -35,6 +37,13 @@ pub(crate) enum Command {
         /// recording cannot be told from a shorter one
         #[arg(long, value_name = "COUNT:HASH")]
         head: Option<Head>,
+        /// The public key that its seals have to be signed with: without one, a recording written anew as a whole does
+        /// not show
+        #[arg(long, value_name = "HEX")]
+        key: Option<PublicKey>,
+        /// A file of checkpoints that it was anchored in, kept elsewhere
+        #[arg(long, value_name = "FILE")]
+        anchor: Option<PathBuf>,
     },
 }
 
@@ -51,19 +60,29 @@ pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Show { recording, agent, from, output } => {
             found(show(&recording, agent.as_deref(), from, output))
         }
-        Command::Verify { recording, head } => match verify(&recording, head) {
-            Ok(report) => {
-                writeln!(std::io::stdout(), "verified: {}", summary(&report))?;
-                if head.is_none() {
-                    writeln!(
-                        std::io::stderr(),
-                        "no --head given: a tail that was cut off cleanly would not show"
-                    )?;
-                }
-                Ok(ExitCode::SUCCESS)
+        Command::Verify { recording, head, key, anchor } => {
+            let trust = head.into_iter().fold(Trust::default(), Trust::head);
+            let trust = key.into_iter().fold(trust, Trust::key);
+            let trust = match &anchor {
+                Some(file) => trust.anchored(FileAnchor::read(file)?),
+                None => trust,
+            };
+            let report = match verify(&recording, &trust) {
+                Ok(report) => report,
+                Err(error) => return found(Err(error.into())),
+            };
+            writeln!(std::io::stdout(), "verified: {}", summary(&report))?;
+            if key.is_some() {
+                writeln!(std::io::stdout(), "signed: the first {} records", report.sealed)?;
             }
-            Err(error) => found(Err(error.into())),
-        },
+            if head.is_none() && anchor.is_none() {
+                writeln!(
+                    std::io::stderr(),
+                    "no --head or --anchor given: a tail that was cut off cleanly would not show"
+                )?;
+            }
+            Ok(ExitCode::SUCCESS)
+        }
     }
 }
 
@@ -79,7 +98,7 @@ pub(crate) fn found(result: anyhow::Result<ExitCode>) -> anyhow::Result<ExitCode
 }
 
 /// Verifies a recording, telling about progress on long ones.
-pub(crate) fn verify(folder: &Path, head: Option<Head>) -> Result<VerifyReport, RecordingError> {
+pub(crate) fn verify(folder: &Path, trust: &Trust) -> Result<VerifyReport, RecordingError> {
     /// A line of progress every so many records.
     const STEP: u64 = 1_000_000;
     let progress = |done| {
@@ -87,12 +106,14 @@ pub(crate) fn verify(folder: &Path, head: Option<Head>) -> Result<VerifyReport, 
             let _ = writeln!(std::io::stderr(), "{done} records so far");
         }
     };
-    match (Recording::open(folder), head) {
+    let anchored = trust.anchored.iter().map(|checkpoint| checkpoint.size);
+    let known = anchored.chain(trust.head.map(|head| head.count)).max().unwrap_or(0);
+    match Recording::open(folder) {
         // Where a head is known there was a recording: that there is none any more is a finding.
-        (Err(RecordingError::Ledger(LedgerError::NotALedger { .. })), Some(head)) if head.count != 0 => {
-            Err(RecordingError::Gone { expected: head.count })
+        Err(RecordingError::Ledger(LedgerError::NotALedger { .. })) if known != 0 => {
+            Err(RecordingError::Gone { expected: known })
         }
-        (recording, _) => recording?.verify(head, progress),
+        recording => recording?.verify_against(trust, progress),
     }
 }
 

@@ -30,7 +30,7 @@ fn decision() -> Decided<'static> {
             ("text", ArgumentRole::Content, labels(&["secret"])),
             ("x", ArgumentRole::Undeclared, LabelSet::EMPTY),
         ],
-        reason: Some("AK0101"),
+        reason: Some("a code"),
         mode: "incident",
         budgets: vec![BudgetState { level: Level::Tenant, resource: Resource::Calls, limit: 5, used: 4 }],
     }
@@ -79,7 +79,7 @@ fn request() -> Request<'static> {
 fn outcomes() -> Vec<Outcome<'static>> {
     vec![
         Outcome::Done { result: digest("result"), bytes: 12, labels: labels(&["secret"]) },
-        Outcome::Failed { code: "AK0401", error: "no such file" },
+        Outcome::Failed { code: "a code", error: "no such file" },
         Outcome::Cancelled,
         Outcome::Simulated,
     ]
@@ -109,7 +109,7 @@ fn bodies() -> Vec<Body<'static>> {
     }));
     bodies.extend([
         Body::Refused { request: request(), decision: decision() },
-        Body::Rejected { syscall: 5, what: "exec", code: "AK0901", error: "no call" },
+        Body::Rejected { syscall: 5, what: "exec", code: "a code", error: "no call" },
         Body::Question { request: request(), decision: decision() },
     ]);
     bodies.extend(outcomes().into_iter().map(|outcome| Body::Outcome { outcome, micros: 250 }));
@@ -136,7 +136,7 @@ fn bodies() -> Vec<Body<'static>> {
     bodies.extend(steps.map(|step| Body::Approval { ticket, step, by: "ann", binding, reason: "once" }));
     bodies.extend([
         Body::Budget { account: "tenant:t", resource: "calls", used: 4, limit: 5, exhausted: false },
-        Body::Repeated { syscall: 5, what: "echo", of: 9, code: "AK0101" },
+        Body::Repeated { syscall: 5, what: "echo", of: 9, code: "a code" },
         Body::Reload { generation: 2, policy, document, forced: true },
     ]);
     let (labels, raised) = (labels(&["secret"]), Timestamp::from_micros(1));
