@@ -194,7 +194,7 @@ impl LedgerAnchor {
             let entry = entry.map_err(|error| AnchorError::Failed(error.to_string()))?;
             match Checkpoint::from_json(&entry.body) {
                 Ok(checkpoint) if entry.kind == EntryKind::Event && checkpoint.ledger == *of => {
-                    kept.push(checkpoint)
+                    kept.push(checkpoint);
                 }
                 _ => {}
             }

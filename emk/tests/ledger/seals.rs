@@ -1,4 +1,5 @@
 //! Seals: when they are made, what they show, and what an anchor adds.
+#![expect(clippy::unwrap_in_result, reason = "a test may fail loudly")]
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -33,6 +34,10 @@ fn on_disk(dir: &tempfile::TempDir, sealing: Sealing) -> Ledger {
 fn in_memory(sealing: Sealing) -> Ledger {
     let store = MemoryStore::new(id(), MemoryLimits::default());
     Ledger::open_sealed(store, LedgerOptions::default(), sealing).unwrap()
+}
+
+fn write(ledger: &Ledger, kind: EntryKind, body: &[u8]) {
+    ledger.append(kind, body).unwrap();
 }
 
 /// Appends records, each durable before the next.
@@ -187,7 +192,7 @@ fn a_ledger_that_never_sealed_itself_is_sealed_as_a_whole() {
     let dir = tempfile::tempdir().unwrap();
     let plain = Ledger::open(SegmentStore::open(dir.path(), id(), SMALL).unwrap(), options(Durability::Os));
     let plain = plain.unwrap();
-    (0..1500u16).for_each(|number| drop(plain.append(EntryKind::Event, &number.to_le_bytes()).unwrap()));
+    (0..1500u16).for_each(|number| write(&plain, EntryKind::Event, &number.to_le_bytes()));
     plain.close().unwrap();
     let ledger = on_disk(&dir, sealing(&clock()));
     ledger.seal().unwrap();
@@ -313,8 +318,8 @@ fn forge(dir: &tempfile::TempDir, keep: usize, then: &[&[u8]], key: Option<Signi
     }
     let store = SegmentStore::open(dir.path(), id(), SMALL).unwrap();
     let ledger = Ledger::open(store, options(Durability::Os)).unwrap();
-    old.iter().for_each(|entry| drop(ledger.append(entry.kind, &entry.body).unwrap()));
-    then.iter().for_each(|body| drop(ledger.append(EntryKind::Event, body).unwrap()));
+    old.iter().for_each(|entry| write(&ledger, entry.kind, &entry.body));
+    then.iter().for_each(|body| write(&ledger, EntryKind::Event, body));
     ledger.close().unwrap();
     if let Some(key) = key {
         on_disk(dir, sealing(&clock()).key(key)).close().unwrap();
@@ -391,7 +396,7 @@ fn a_seal_that_is_put_where_it_does_not_belong_is_found() {
     for (upto, code) in [(8, "AK0830"), (2, "AK0830")] {
         let other =
             Ledger::open(MemoryStore::new(id(), MemoryLimits::default()), LedgerOptions::default()).unwrap();
-        entries.iter().take(upto).for_each(|entry| drop(other.append(entry.kind, &entry.body).unwrap()));
+        entries.iter().take(upto).for_each(|entry| write(&other, entry.kind, &entry.body));
         other.append(seal.kind, &seal.body).unwrap();
         let error = other.verify(None, None, |_| {}).unwrap_err();
         assert_eq!((error.code(), error.seq), (code, upto as u64));
@@ -400,7 +405,7 @@ fn a_seal_that_is_put_where_it_does_not_belong_is_found() {
     let other = emk::LedgerId::new("other").unwrap();
     let other =
         Ledger::open(MemoryStore::new(other, MemoryLimits::default()), LedgerOptions::default()).unwrap();
-    entries.iter().for_each(|entry| drop(other.append(entry.kind, &entry.body).unwrap()));
+    entries.iter().for_each(|entry| write(&other, entry.kind, &entry.body));
     assert_eq!(other.verify(None, None, |_| {}).unwrap_err().code(), "AK0831");
 }
 
@@ -418,7 +423,7 @@ fn a_signature_that_was_changed_is_found_at_its_seal() {
         body[at + digit] = if body[at + digit] == b'0' { b'1' } else { b'0' };
         let forged =
             Ledger::open(MemoryStore::new(id(), MemoryLimits::default()), LedgerOptions::default()).unwrap();
-        entries.iter().take(entries.len() - 1).for_each(|e| drop(forged.append(e.kind, &e.body).unwrap()));
+        entries.iter().take(entries.len() - 1).for_each(|e| write(&forged, e.kind, &e.body));
         forged.append(last.kind, &body).unwrap();
         let error =
             forged.verify_against(None, &trust(&[key().public()], &[]), |_| Ok(()), |_| {}).unwrap_err();
