@@ -31,6 +31,8 @@ pub struct Event<'a> {
     /// Number of the call this belongs to, among those of this life of its agent; 0 when it belongs to none. Intent and
     /// outcome share it.
     pub call: u64,
+    /// Digest of the event before it on the same chain, zero for the first: see the module `chain`.
+    pub prev: Digest,
     /// What happened.
     #[serde(borrow)]
     pub body: Body<'a>,
@@ -642,3 +644,6 @@ impl Request<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod pinned;

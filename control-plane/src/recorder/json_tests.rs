@@ -148,7 +148,7 @@ fn bodies() -> Vec<Body<'static>> {
 
 fn event(body: Body<'static>) -> Event<'static> {
     let time = Timestamp::from_micros(1);
-    Event { version: EVENT_VERSION, time, agent: "w", generation: 3, call: 7, body }
+    Event { version: EVENT_VERSION, time, agent: "w", generation: 3, call: 7, prev: Digest::ZERO, body }
 }
 
 /// Asks a type which variants it has.

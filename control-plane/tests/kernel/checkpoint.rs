@@ -398,7 +398,12 @@ async fn diagnostics_tell_what_an_agent_does_and_nothing_of_others() {
     assert!(!String::from_utf8_lossy(&text).contains("stranger"));
     assert_eq!(kernel.diagnose(&id("nobody")), None);
     let forged = Syscall::Write {
-        to: WriteTo::Path { path, change: agent_control_plane::call::Change::Replace, expected: None },
+        to: WriteTo::Path {
+            path,
+            change: agent_control_plane::call::Change::Replace,
+            expected: None,
+            ttl: None,
+        },
         data: "x".into(),
     };
     assert!(agent.syscall(forged).await.is_err());
