@@ -60,11 +60,14 @@ fn events(folder: &Path) -> Vec<Stored> {
     Recording::open(folder.join("log")).unwrap().events(0).unwrap().map(Result::unwrap).collect()
 }
 
+/// What an event names before it, what it is itself, and its kind.
+type Link = (Digest, Digest, String);
+
 #[tokio::test]
 async fn the_history_of_one_agent_is_whole_without_the_others() {
     let folder = tempfile::tempdir().unwrap();
     record(folder.path()).await;
-    let mut lives: HashMap<(String, u64), Vec<(Digest, Digest, String)>> = HashMap::new();
+    let mut lives: HashMap<(String, u64), Vec<Link>> = HashMap::new();
     for stored in events(folder.path()) {
         let event = stored.event().unwrap();
         let life = lives.entry((event.agent.to_owned(), event.generation)).or_default();

@@ -1,6 +1,6 @@
 //! The record under the worst: its process killed at every step of its writing, its files cut and changed at every byte.
 #![cfg(feature = "sign")]
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may fail loudly")]
+#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail loudly")]
 #![expect(clippy::print_stdout, reason = "a process that is killed tells what it was promised")]
 
 #[path = "kernel/host.rs"]
@@ -285,7 +285,7 @@ fn every_cut_is_found_or_takes_nothing_but_the_last_seal() {
     let mut unseen = 0;
     for (index, (path, bytes)) in files.iter().enumerate() {
         for at in 0..bytes.len() {
-            std::fs::write(path, bytes.get(..at).unwrap()).unwrap();
+            std::fs::write(path, &bytes[..at]).unwrap();
             if let Ok(report) = verify(folder.path(), &trust) {
                 assert_eq!((index + 1, report.entries), (files.len(), whole.sealed), "cut at byte {at}");
                 unseen += 1;

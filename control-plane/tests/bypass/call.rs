@@ -20,6 +20,7 @@ use crate::run::Got;
 
 /// A call that is ready to be made, from whichever task.
 #[derive(Clone)]
+#[expect(clippy::large_enum_variant, reason = "a handful at a time")]
 pub(crate) enum Call {
     Agent(AgentHandle, What),
     /// The host raises a signal.
