@@ -85,7 +85,12 @@ fn what_is_judged_is_on_record_with_all_it_was_judged_on_and_nothing_is_done() {
 #[test]
 fn calls_get_what_an_agent_of_this_kernel_would_get() {
     let host = host();
-    let read = |path: &str| Syscall::Read { file: FileRef::Path(path.into()), offset: None, length: 1, nonblock: false };
+    let read = |path: &str| Syscall::Read {
+        file: FileRef::Path(path.into()),
+        offset: None,
+        length: 1,
+        nonblock: false,
+    };
     let signal = |to: &str| Syscall::Signal { to: to.into(), signal: Signal::Term, reason: String::new() };
     let write = Syscall::Write {
         to: WriteTo::Path { path: "/mem/working/a".into(), change: Change::Replace, expected: None },
@@ -157,7 +162,8 @@ fn what_only_an_agent_can_ask_and_what_is_no_context_is_a_mistake_on_record() {
         object: object.into(),
         arguments: Value::Null,
     };
-    let on_descriptor = Syscall::Read { file: FileRef::Descriptor(descriptor), offset: None, length: 1, nonblock: false };
+    let on_descriptor =
+        Syscall::Read { file: FileRef::Descriptor(descriptor), offset: None, length: 1, nonblock: false };
     let cases = [
         (on_descriptor, red(), "AK0940"),
         (Syscall::Close { descriptor }, red(), "AK0940"),
