@@ -1,12 +1,12 @@
 //! A call that waits for a human: asked, granted, carried out once; asked again with another amount, refused.
 //!
-//! `cargo run --example approval`
+//! `cargo run --example approval`; with `-- --record DIR` it leaves a recording.
 
 use std::io::Write as _;
 
 use agent_control_plane::approval::{Approvals, ChannelApprover, Principal, Scope};
 use agent_control_plane::atr::{Effect, Registry, ToolError};
-use agent_control_plane::{AgentSpec, Kernel, Policy};
+use agent_control_plane::{AgentSpec, FlightRecorder, Kernel, Policy};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -41,6 +41,10 @@ async fn refund(refund: Refund) -> Result<Refunded, ToolError> {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    run(agent_os_examples::recorder()?).await
+}
+
+pub(crate) async fn run(recorder: FlightRecorder) -> Result<(), Box<dyn std::error::Error>> {
     let mut tools = Registry::builder();
     tools
         .tool("refund")
@@ -52,7 +56,12 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (approver, mut requests) = ChannelApprover::new(16);
     let approvals = Approvals::new().approver(approver).group("treasury".parse()?, [ann.clone()]);
     let policy = Policy::from_yaml("refunds.yaml", POLICY)?;
-    let kernel = Kernel::builder().policy(policy).tools(tools.build()).approvals(approvals).build()?;
+    let kernel = Kernel::builder()
+        .recorder(recorder)
+        .policy(policy)
+        .tools(tools.build())
+        .approvals(approvals)
+        .build()?;
 
     let agent = kernel.spawn(AgentSpec::new("support"))?;
     let calls = async {

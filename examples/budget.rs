@@ -1,6 +1,6 @@
 //! A tenant with one dollar, two agents that share it, and a search that costs up to 30 cents.
 //!
-//! `cargo run -p agent-os-examples --example budget`
+//! `cargo run -p agent-os-examples --example budget`; with `-- --record DIR` it leaves a recording.
 
 use std::io::Write as _;
 
@@ -8,7 +8,7 @@ use agent_control_plane::atr::{CallContext, Effect, Registry};
 use agent_control_plane::budget::{AccountId, Budget};
 use agent_control_plane::primitives::resource::Currency;
 use agent_control_plane::primitives::{Resource, Signal, TenantId};
-use agent_control_plane::{AgentHandle, AgentSpec, AgentState, CallError, Kernel, Policy};
+use agent_control_plane::{AgentHandle, AgentSpec, AgentState, CallError, FlightRecorder, Kernel, Policy};
 use serde_json::{Value, json};
 
 const USD: Resource = Resource::Money(Currency::USD);
@@ -27,6 +27,10 @@ rules:
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    run(agent_os_examples::recorder()?).await
+}
+
+pub(crate) async fn run(recorder: FlightRecorder) -> Result<(), Box<dyn std::error::Error>> {
     let mut tools = Registry::builder();
     tools
         .tool("search")
@@ -41,6 +45,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let acme: TenantId = "acme".parse()?;
     let kernel = Kernel::builder()
+        .recorder(recorder)
         .policy(Policy::from_yaml("research.yaml", POLICY)?)
         .tools(tools.build())
         .tenant(acme.clone(), Budget::new().limit(USD, 100 * CENT))

@@ -1,6 +1,6 @@
 //! An assistant reads a page that orders a payment: the stranger's payment is held, the user's own is made.
 //!
-//! `cargo run -p agent-os-examples --example information_flow`
+//! `cargo run -p agent-os-examples --example information_flow`; with `-- --record DIR` it leaves a recording.
 
 use std::fmt::Display;
 use std::io::Write as _;
@@ -9,7 +9,7 @@ use agent_control_plane::approval::{Approvals, Principal, Scope};
 use agent_control_plane::atr::{Effect, Registry, ToolError};
 use agent_control_plane::kernel::{DECLASSIFY, OnAsk};
 use agent_control_plane::primitives::LabelSet;
-use agent_control_plane::{AgentHandle, AgentSpec, CallError, Kernel, Policy};
+use agent_control_plane::{AgentHandle, AgentSpec, CallError, FlightRecorder, Kernel, Policy};
 use serde_json::{Value, json};
 
 const POLICY: &str = r#"
@@ -87,8 +87,17 @@ fn agree(
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    run(agent_os_examples::recorder()?).await
+}
+
+pub(crate) async fn run(recorder: FlightRecorder) -> Result<(), Box<dyn std::error::Error>> {
     let policy = Policy::from_yaml("assistant.yaml", POLICY)?;
-    let kernel = Kernel::builder().policy(policy).tools(tools()?).approvals(Approvals::new()).build()?;
+    let kernel = Kernel::builder()
+        .recorder(recorder)
+        .policy(policy)
+        .tools(tools()?)
+        .approvals(Approvals::new())
+        .build()?;
     let user: Principal = "user".parse()?;
     let agent = kernel.spawn(AgentSpec::new("assistant").on_ask(OnAsk::Return))?;
     // The host vouches for what its user says: values that stand in it carry nothing.

@@ -1,11 +1,11 @@
 //! The first program: one call allowed, one refused, and the agent gone.
 //!
-//! `cargo run --example quickstart`
+//! `cargo run --example quickstart`; with `-- --record DIR` it leaves a recording.
 
 use std::io::Write as _;
 
 use agent_control_plane::atr::{Effect, Registry, ToolError};
-use agent_control_plane::{AgentSpec, Kernel, Policy};
+use agent_control_plane::{AgentSpec, FlightRecorder, Kernel, Policy};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -37,6 +37,10 @@ async fn send(mail: Mail) -> Result<Receipt, ToolError> {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    run(agent_os_examples::recorder()?).await
+}
+
+pub(crate) async fn run(recorder: FlightRecorder) -> Result<(), Box<dyn std::error::Error>> {
     let mut tools = Registry::builder();
     tools
         .tool("mail.send")
@@ -44,7 +48,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .effects([Effect::Message])
         .run(|_, mail| send(mail))?;
     let policy = Policy::from_yaml("support.yaml", POLICY)?;
-    let kernel = Kernel::builder().policy(policy).tools(tools.build()).build()?;
+    let kernel = Kernel::builder().recorder(recorder).policy(policy).tools(tools.build()).build()?;
     let agent = kernel.spawn(AgentSpec::new("support"))?;
     for to in ["ann@example.com", "eve@evil.example", "ann@example.com"] {
         match agent.exec("mail.send", json!({"to": to})).await {

@@ -4,6 +4,8 @@
 
 mod agentdojo;
 mod demo;
+#[cfg(unix)]
+mod live;
 mod log;
 mod policy;
 mod schema;
@@ -40,6 +42,9 @@ enum Command {
     /// Look into a recording
     #[command(subcommand)]
     Log(log::Command),
+    #[cfg(unix)]
+    #[command(flatten)]
+    Live(live::Command),
     /// Check and test policies, and try one on a recording
     #[command(subcommand)]
     Policy(policy::Command),
@@ -107,6 +112,8 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Demo { out } => runtime()?.block_on(demo::run(out)),
         Command::Log(command) => log::run(command),
+        #[cfg(unix)]
+        Command::Live(command) => live::run(command),
         Command::Policy(command) => policy::run(command),
         Command::Bench(Bench::Agentdojo(options)) => runtime()?.block_on(agentdojo::run(&options)),
         Command::Schema(command) => schema::run(&command),

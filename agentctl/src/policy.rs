@@ -76,12 +76,12 @@ pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
     }
 }
 
-fn code(well: bool) -> ExitCode {
+pub(crate) fn code(well: bool) -> ExitCode {
     if well { ExitCode::SUCCESS } else { ExitCode::from(FAILURE) }
 }
 
 /// Reads a policy, whatever form it has.
-fn load(path: &Path) -> anyhow::Result<Result<PolicySet, PolicyErrors>> {
+pub(crate) fn load(path: &Path) -> anyhow::Result<Result<PolicySet, PolicyErrors>> {
     if path.extension().is_some_and(|extension| extension == "md") {
         let text =
             std::fs::read_to_string(path).with_context(|| format!("cannot read `{}`", path.display()))?;
@@ -199,6 +199,7 @@ fn simulate_recording(recording: &Path, policy: &Path, output: Output) -> anyhow
     // A record that somebody changed says nothing about what was asked.
     recording.verify(None, |_| {})?;
     let simulation = simulate::run(recording.events(0)?, &set)?;
+    let not_judged = simulation.not_judged.len() as u64 + simulation.not_judged_left_out;
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
     match output {
         Output::Json => writeln!(out, "{}", simulation_json(&simulation))?,
@@ -215,10 +216,14 @@ fn simulate_recording(recording: &Path, policy: &Path, output: Output) -> anyhow
             }
             let changed = simulation.flips.len() as u64 + simulation.left_out;
             writeln!(out, "{} decisions made again, {changed} changed", simulation.judged)?;
+            if 0 < not_judged {
+                let what = "could not be made again: the record has not got what it takes";
+                writeln!(std::io::stderr(), "{not_judged} {what}")?;
+            }
         }
     }
     out.flush()?;
-    Ok(code(simulation.flips.is_empty()))
+    Ok(code(simulation.flips.is_empty() && not_judged == 0))
 }
 
 fn simulation_json(simulation: &Simulation) -> Value {
@@ -232,5 +237,8 @@ fn simulation_json(simulation: &Simulation) -> Value {
         "questions": simulation.questions,
         "flips": simulation.flips.iter().map(flip).collect::<Vec<_>>(),
         "left_out": simulation.left_out,
+        "not_judged": simulation.not_judged.iter()
+            .map(|call| json!({ "seq": call.seq, "cause": call.cause.name() })).collect::<Vec<_>>(),
+        "not_judged_left_out": simulation.not_judged_left_out,
     })
 }

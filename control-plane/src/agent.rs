@@ -17,7 +17,7 @@ use crate::kernel::handlers::Run;
 use crate::kernel::table::Agent;
 use crate::policy::Decision;
 use crate::signal::Notice;
-use crate::vfs::{Descriptor, OpenFlags, VfsError};
+use crate::vfs::{Descriptor, OpenFlags, VfsError, encode_query};
 
 /// An agent's way to the world. Each method is one system call and nothing more, but for the handlers of signals, which no
 /// call can carry.
@@ -84,12 +84,35 @@ impl AgentHandle {
         })
     }
 
+    /// Searches what lies below a directory for `words`, and returns the `most` files that fit best as JSON lines; see
+    /// [`FileRef::Path`].
+    ///
+    /// # Errors
+    /// See [`CallError`]; a store that cannot search is `EOPNOTSUPP`.
+    pub async fn search(&self, directory: &str, words: &str, most: usize) -> Result<Bytes, CallError> {
+        self.read(&encode_query(directory, words, most)).await
+    }
+
     /// Replaces a file's content, creating the file if it is not there.
     ///
     /// # Errors
     /// See [`CallError`].
     pub async fn write(&self, path: &str, data: impl Into<Bytes>) -> Result<(), CallError> {
-        self.change(path, Change::Replace, data.into()).await
+        self.change(path, Change::Replace, data.into(), None).await
+    }
+
+    /// Replaces a file's content as [`AgentHandle::write`] does; after `ttl`, at most [`MAX_TTL`](crate::call::MAX_TTL), the
+    /// file no longer exists.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub async fn write_for(
+        &self,
+        path: &str,
+        data: impl Into<Bytes>,
+        ttl: Duration,
+    ) -> Result<(), CallError> {
+        self.change(path, Change::Replace, data.into(), Some(ttl)).await
     }
 
     /// Appends to a file, creating it if it is not there.
@@ -97,7 +120,7 @@ impl AgentHandle {
     /// # Errors
     /// See [`CallError`].
     pub async fn append(&self, path: &str, data: impl Into<Bytes>) -> Result<(), CallError> {
-        self.change(path, Change::Append, data.into()).await
+        self.change(path, Change::Append, data.into(), None).await
     }
 
     /// Removes a file.
@@ -105,11 +128,17 @@ impl AgentHandle {
     /// # Errors
     /// See [`CallError`].
     pub async fn remove(&self, path: &str) -> Result<(), CallError> {
-        self.change(path, Change::Remove, Bytes::new()).await
+        self.change(path, Change::Remove, Bytes::new(), None).await
     }
 
-    async fn change(&self, path: &str, change: Change, data: Bytes) -> Result<(), CallError> {
-        let to = WriteTo::Path { path: path.to_owned(), change, expected: None };
+    async fn change(
+        &self,
+        path: &str,
+        change: Change,
+        data: Bytes,
+        ttl: Option<Duration>,
+    ) -> Result<(), CallError> {
+        let to = WriteTo::Path { path: path.to_owned(), change, expected: None, ttl };
         self.syscall(Syscall::Write { to, data }).await.map(drop)
     }
 
@@ -162,7 +191,7 @@ impl AgentHandle {
     /// # Errors
     /// See [`CallError`]; nobody of that name is `ENOENT`, a receiver whose queue is full `EAGAIN`, and then nobody has it.
     pub async fn send(&self, to: &str, body: impl Into<Bytes>) -> Result<(), CallError> {
-        self.change(&format!("{}/{to}", ipc::POINT), Change::Append, body.into()).await
+        self.change(&format!("{}/{to}", ipc::POINT), Change::Append, body.into(), None).await
     }
 
     /// The next message of the own inbox: a read of `/ipc/inbox`. Waits for one as long as a file operation may take.

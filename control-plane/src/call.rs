@@ -3,6 +3,8 @@
 //! A [`Syscall`] is what ring 3 sends: plain data, nothing in it is believed. The border turns it into a request that
 //! cannot hold a bad value before anything looks at it.
 
+mod anthropic;
+pub mod mcp;
 mod openai;
 
 use std::time::Duration;
@@ -19,16 +21,25 @@ use crate::question::CallKind;
 use crate::signal::Notice;
 use crate::vfs::{Descriptor, OpenFlags, Version};
 
+pub use self::anthropic::tool_calls_from_anthropic;
 pub use self::openai::{MAX_TOOL_CALLS, ToolCall, tool_calls_from_openai};
 pub use crate::vfs::MAX_TRANSFER;
 
 /// Longest message of an exit, and longest reason of a signal, in bytes.
 pub const MAX_MESSAGE: u64 = 4096;
 
+/// Longest time to live that a write can give a file; longer is for ever.
+pub const MAX_TTL: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+
 /// The file a read is about.
 #[derive(Clone, Debug)]
 pub enum FileRef {
     /// By path, as the agent sees it or below `/agent/<own id>`.
+    ///
+    /// `/<directory>/?q=<words>&k=<number>` searches what lies below a directory, if its store can: at most `k` files,
+    /// [`DEFAULT_HITS`](crate::vfs::DEFAULT_HITS) unless said, that fit the words, percent-encoded, best. It reads as a line per
+    /// file, `{"path":…,"score":…,"text":…}`. Policy is asked about reading the directory, and again about each file:
+    /// what it does not allow to be read is left out.
     Path(String),
     /// By a descriptor of the agent's own.
     Descriptor(Descriptor),
@@ -45,6 +56,9 @@ pub enum WriteTo {
         change: Change,
         /// Only when the file is at this version.
         expected: Option<Version>,
+        /// How long from now the file exists, at most [`MAX_TTL`]. `None` means for ever, and when appending as long as it
+        /// would have anyway.
+        ttl: Option<Duration>,
     },
     /// By a descriptor of the agent's own, as it was opened.
     Descriptor {

@@ -73,6 +73,18 @@ pub enum CallError {
 }
 
 impl CallError {
+    /// The name POSIX gave the error and the number programs know it by on Linux; `None` for what POSIX has no word for.
+    #[must_use]
+    pub const fn posix(&self) -> Option<(&'static str, i32)> {
+        match self {
+            Self::File(error) => Some((error.name(), error.errno())),
+            Self::Dead(_) => Some(("ESRCH", 3)),
+            Self::Interrupted => Some(("EINTR", 4)),
+            Self::Timeout => Some(("ETIMEDOUT", 110)),
+            _ => None,
+        }
+    }
+
     /// Stable code, one per kind of failure.
     #[must_use]
     pub fn code(&self) -> &'static str {
@@ -251,6 +263,12 @@ pub enum InvalidCall {
         /// Its bound.
         limit: u64,
     },
+    /// A time to live that is none: zero, too long, or of a file that is removed.
+    #[error("a file that is written lives longer than nothing and at most {days} days")]
+    Ttl {
+        /// The bound.
+        days: u64,
+    },
     /// A signal that cannot be held back.
     #[error("{signal} cannot be masked, awaited or handled")]
     Unmaskable {
@@ -287,6 +305,7 @@ impl InvalidCall {
         match self {
             Self::Path { .. } => "AK0430",
             Self::OtherTree { .. } => "AK0431",
+            Self::Ttl { .. } => "AK0432",
             Self::Name { .. } => "AK0905",
             Self::Tool(error) => error.code(),
             Self::File(error) => error.code(),

@@ -4,6 +4,8 @@ pub mod agent;
 pub mod approval;
 pub mod budget;
 pub mod call;
+#[cfg(all(unix, feature = "control"))]
+pub mod control;
 pub mod denial;
 pub mod error;
 pub mod flow;

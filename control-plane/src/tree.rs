@@ -4,7 +4,7 @@ mod tools;
 
 use std::sync::Arc;
 
-use agent_primitives::{AgentId, TenantId};
+use agent_primitives::{AgentId, Clock, TenantId, Timer};
 use agent_tool_registry::Registry;
 use bytes::Bytes;
 use serde_json::{Map, Value};
@@ -35,11 +35,13 @@ pub(crate) struct Shown<'a> {
     pub(crate) trail: &'a Arc<Trail>,
     pub(crate) tools: &'a Registry,
     pub(crate) board: Board,
+    pub(crate) timer: &'a Arc<dyn Timer>,
 }
 
-/// The standard mounts.
+/// The standard mounts. What an agent is to remember beyond its own life is for the host to keep, so `/mem/episodic`,
+/// `/mem/semantic` and `/mem/procedural` are there only where the host mounts a store.
 pub(crate) fn standard(shown: Shown<'_>) -> Result<Vec<Mount>, BadPath> {
-    let Shown { agent, tenant, facts, footing, trail, tools, board } = shown;
+    let Shown { agent, tenant, facts, footing, trail, tools, board, timer } = shown;
     let shelf = Shelf {
         tools: tools.clone(),
         footing: Arc::clone(footing),
@@ -57,7 +59,7 @@ pub(crate) fn standard(shown: Shown<'_>) -> Result<Vec<Mount>, BadPath> {
     Ok(vec![
         Mount::new(
             VfsPath::parse("/mem/working")?,
-            Arc::new(Memory::new()),
+            Arc::new(Memory::new().clock(Arc::clone(timer) as Arc<dyn Clock>)),
             Access::ReadWrite(WORKING_MEMORY),
         ),
         Mount::new(

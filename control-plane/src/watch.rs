@@ -155,9 +155,13 @@ async fn follow(kernel: Kernel, shared: Arc<Shared>, path: PathBuf, widening: Wi
         let (reloading, from) = (kernel.clone(), path.clone());
         let reload = tokio::task::spawn_blocking(move || reload(&reloading, &from, widening));
         match reload.await {
-            Ok(Ok(_generation)) => *shared.last_error() = None,
+            Ok(Ok(_generation)) => {
+                kernel.policy_files(None);
+                *shared.last_error() = None;
+            }
             Ok(Err(error)) => {
                 tracing::warn!(%error, path = %path.display(), "the policy that changed is not in force");
+                kernel.policy_files(Some(&error));
                 *shared.last_error() = Some(Arc::new(error));
             }
             // The runtime is going down.

@@ -1,6 +1,6 @@
 //! The adversarial cases, through the public API.
 //!
-//! Reads `testdata/bypass.jsonl`, or the file named by `BYPASS_CASES`, and `testdata/bypass-more.jsonl`, and prints passed, failed and waiting by id:
+//! Reads `testdata/bypass.jsonl`, or the file named by `BYPASS_CASES`, and the further ones in `testdata/`, and prints passed, failed and waiting by id:
 //!
 //! ```text
 //! cargo test -p agent-control-plane --test bypass -- --nocapture
@@ -14,14 +14,20 @@
     reason = "a harness may fail loudly"
 )]
 
+#[path = "bypass/adapter.rs"]
+mod adapter;
 #[path = "bypass/call.rs"]
 mod call;
 #[path = "bypass/case.rs"]
 mod case;
+#[path = "bypass/clock.rs"]
+mod clock;
 #[path = "bypass/fixture.rs"]
 mod fixture;
 #[path = "bypass/group.rs"]
 mod group;
+#[path = "bypass/handler.rs"]
+mod handler;
 #[path = "bypass/host.rs"]
 mod host;
 #[path = "bypass/invariant.rs"]
@@ -58,6 +64,14 @@ fn every_further_case_holds() {
     let report = run_file(concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/bypass-more.jsonl"));
     println!("{report}");
     report.assert_held();
+}
+
+#[test]
+fn every_case_about_messages_and_adapters_holds() {
+    let report = run_file(concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/bypass-messages.jsonl"));
+    println!("{report}");
+    report.assert_held();
+    assert!(report.waiting.is_empty(), "a case waits");
 }
 
 /// What came of the cases of one file, by id.

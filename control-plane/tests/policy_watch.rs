@@ -9,7 +9,7 @@ use agent_control_plane::kernel::Widening;
 use agent_control_plane::policy::PolicySet;
 use agent_control_plane::primitives::ManualClock;
 use agent_control_plane::watch::{PolicyWatcher, SETTLE};
-use agent_control_plane::{Kernel, Policy};
+use agent_control_plane::{Kernel, KernelState, Policy};
 
 /// Real time the system may take to tell about a change.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -60,6 +60,9 @@ async fn a_change_on_disk_comes_into_force_and_a_broken_one_does_not() {
     reloaded(&watcher, &clock).await;
     assert_eq!((kernel.policy().organisation().name(), kernel.generation()), ("second", 2));
     assert!(watcher.last_error().unwrap().to_string().contains("rulez"));
+    assert_eq!(kernel.state(), KernelState::Degraded);
+    assert!(kernel.impairments()[0].reason.contains("rulez"));
+    assert_eq!(kernel.metrics().reload_failures, 1);
 
     // Written beside it and renamed over it, as editors do; what says the same is no new generation.
     let replace = |text: String| {
@@ -70,6 +73,7 @@ async fn a_change_on_disk_comes_into_force_and_a_broken_one_does_not() {
     replace(text("second"));
     reloaded(&watcher, &clock).await;
     assert_eq!((watcher.last_error().is_none(), kernel.generation()), (true, 2));
+    assert_eq!(kernel.state(), KernelState::Running);
     replace(text("third"));
     reloaded(&watcher, &clock).await;
     assert_eq!((kernel.policy().organisation().name(), kernel.generation()), ("third", 3));

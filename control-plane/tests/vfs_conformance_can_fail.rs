@@ -1,5 +1,4 @@
 //! Stores that break one law each, to see that the conformance suite notices.
-#![expect(clippy::unwrap_used, reason = "a test may fail loudly")]
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;

@@ -122,6 +122,16 @@ pub enum LedgerError {
     /// Not a name for a ledger.
     #[error("a ledger name has 1 to 128 bytes and no control characters")]
     BadLedgerId,
+    /// A record in a database is not what was written.
+    #[error("record {seq} in `{store}` is damaged: {reason}")]
+    Damaged {
+        /// The table or other place.
+        store: String,
+        /// The position of the record.
+        seq: u64,
+        /// What is wrong.
+        reason: &'static str,
+    },
 }
 
 impl LedgerError {
@@ -145,6 +155,7 @@ impl LedgerError {
             Self::Dropped { .. } => "AK0814",
             Self::Missing { .. } => "AK0815",
             Self::BadLedgerId => "AK0816",
+            Self::Damaged { .. } => "AK0819",
         }
     }
 

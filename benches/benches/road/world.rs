@@ -115,7 +115,7 @@ pub(crate) fn read() -> Syscall {
 
 /// A write of [`FILE`].
 pub(crate) fn write() -> Syscall {
-    let to = WriteTo::Path { path: FILE.to_owned(), change: Change::Replace, expected: None };
+    let to = WriteTo::Path { path: FILE.to_owned(), change: Change::Replace, expected: None, ttl: None };
     Syscall::Write { to, data: Bytes::from(vec![b'x'; FILE_BYTES]) }
 }
 

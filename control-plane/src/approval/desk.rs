@@ -34,6 +34,8 @@ pub(crate) struct Desk {
     book: Mutex<Book>,
     /// Held while the store is written, so that what is written last is the latest.
     writing: Mutex<()>,
+    /// Why the store could not be written the last time.
+    unkept: Mutex<Option<String>>,
     /// Held while news is put on record, so that the record has the order of the book.
     pub(crate) publishing: Mutex<()>,
     /// When answers were last looked for.
@@ -63,6 +65,7 @@ impl Desk {
         Ok(Self {
             book: Mutex::new(Book::restore(requests, origin.0)),
             writing: Mutex::new(()),
+            unkept: Mutex::new(None),
             publishing: Mutex::new(()),
             collected: Mutex::new(None),
             store,
@@ -107,6 +110,19 @@ impl Desk {
     ) -> Claim {
         let at = self.now();
         self.book().claim(ask, presented, take, at, show)
+    }
+
+    /// How many tickets wait for an answer.
+    pub(crate) fn pending(&self) -> u64 {
+        let at = self.now();
+        let mut book = self.book();
+        book.expire(at);
+        book.all().filter(|request| request.state() == TicketState::Pending).count() as u64
+    }
+
+    /// Why the store could not be written the last time; `None` when it could.
+    pub(crate) fn unkept(&self) -> Option<String> {
+        self.unkept.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Whether a ticket of the call with this digest waits to be used.
@@ -201,6 +217,14 @@ impl Desk {
     /// Writes the present state of a ticket to the store, that of others which the book settled by itself, and forgets there
     /// what the book forgot. May block.
     pub(crate) fn keep(&self, ticket: TicketId) -> Result<(), StoreError> {
+        let kept = self.write(ticket);
+        // INVARIANT: the only change under this lock is one assignment.
+        let mut unkept = self.unkept.lock().unwrap_or_else(PoisonError::into_inner);
+        *unkept = kept.as_ref().err().map(ToString::to_string);
+        kept
+    }
+
+    fn write(&self, ticket: TicketId) -> Result<(), StoreError> {
         let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let (requests, forgotten) = {
             let mut book = self.book();

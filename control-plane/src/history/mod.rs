@@ -188,7 +188,8 @@ impl History {
         }
     }
 
-    fn add(&mut self, call: CallKind, object: &str, arguments: Option<&Value>, time: Timestamp) {
+    /// Takes in a deed as a recording has it.
+    pub(crate) fn add(&mut self, call: CallKind, object: &str, arguments: Option<&Value>, time: Timestamp) {
         let kept = self.kept.get_or_insert_default();
         let (object, shared) = kept.remember(call, object, time);
         let numbers = arguments.map(numbers).unwrap_or_default();

@@ -236,11 +236,13 @@ impl Kernel {
             trail: &trail,
             tools: &inner.tools,
             board: port.board(),
+            timer: &inner.timer,
         });
         let standard = standard.map_err(SpawnError::Tree)?;
         let taken = |mount: &Mount| mounts.iter().any(|own| own.point() == mount.point());
         let standard: Vec<Mount> = standard.into_iter().filter(|mount| !taken(mount)).collect();
-        let files = Files::new(standard, mounts, port).map_err(SpawnError::Mount)?;
+        let files =
+            Files::new(standard, mounts, port, Arc::clone(&inner.timer)).map_err(SpawnError::Mount)?;
         let (shown, starts_with) = (tenant.clone(), labels.clone());
         let accounts = inner.accounts.of(&id, tenant.as_ref(), inner.timer.monotonic());
         let accounts = accounts.map_err(|_full| CallError::TooManyAccounts { limit: super::MAX_ACCOUNTS })?;
@@ -447,7 +449,7 @@ impl Drop for Owned<'_> {
 impl Inner {
     /// Refuses new agents when the kernel takes none.
     fn starting(&self) -> Result<(), CallError> {
-        self.running()?;
+        self.up()?;
         if self.closing.has_begun() {
             return Err(CallError::KernelDown { reason: "it is shutting down".to_owned() });
         }

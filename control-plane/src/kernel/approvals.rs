@@ -65,7 +65,7 @@ impl Inner {
         answer: impl FnOnce(&Arc<Desk>) -> Result<T, ApprovalError>,
     ) -> Result<T, ApprovalError> {
         let desk = self.desk.as_ref().ok_or(ApprovalError::NotConfigured)?;
-        self.running()?;
+        self.up()?;
         by.map_or(Ok(()), |by| self.may_answer(by))?;
         let answered = answer(desk);
         self.publish();

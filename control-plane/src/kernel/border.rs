@@ -14,7 +14,7 @@ use bytes::Bytes;
 use super::Inner;
 use super::files::Files;
 use super::table::Agent;
-use crate::call::{Change, FileRef, MAX_MESSAGE, MAX_TRANSFER, RawArguments, Syscall, WriteTo};
+use crate::call::{Change, FileRef, MAX_MESSAGE, MAX_TRANSFER, MAX_TTL, RawArguments, Syscall, WriteTo};
 use crate::error::{CallError, InvalidCall};
 use crate::flow::Sources;
 use crate::policy::request::{
@@ -22,7 +22,7 @@ use crate::policy::request::{
     WriteFile,
 };
 use crate::question::CallKind;
-use crate::vfs::{Descriptor, VfsPath};
+use crate::vfs::{Descriptor, Query, VfsPath};
 
 /// A call that did not pass, with what is known of it for the record.
 #[derive(Debug)]
@@ -71,12 +71,15 @@ fn parse_for(kernel: &Inner, agent: Speaker<'_>, call: &mut Syscall) -> Result<R
     Ok(match call {
         Syscall::Read { file, offset, length, nonblock } => {
             bounded("length", *length, MAX_TRANSFER)?;
-            let (path, descriptor) = match file {
-                FileRef::Path(text) => (own_path(agent, text)?, None),
-                FileRef::Descriptor(descriptor) => (path_of(agent, *descriptor)?, Some(*descriptor)),
+            let (path, descriptor, query) = match file {
+                FileRef::Path(text) => {
+                    let (path, query) = searched(text)?;
+                    (own_path(agent, path)?, None, query)
+                }
+                FileRef::Descriptor(descriptor) => (path_of(agent, *descriptor)?, Some(*descriptor), None),
             };
             let (offset, length, nonblock) = (*offset, *length, *nonblock);
-            Request::Read(ReadFile { path, descriptor, offset, length, nonblock })
+            Request::Read(ReadFile { path, descriptor, offset, length, nonblock, query })
         }
         Syscall::Write { to, data } => {
             bounded("data", data.len() as u64, MAX_TRANSFER)?;
@@ -120,8 +123,9 @@ fn write_to(agent: Speaker<'_>, to: &WriteTo, data: &Bytes) -> Result<(VfsPath, 
         WriteTo::Path { change: Change::Remove, .. } if !data.is_empty() => {
             Err(InvalidCall::TooLarge { field: "data", limit: 0 })
         }
-        WriteTo::Path { path, change, expected } => {
-            Ok((own_path(agent, path)?, How::Path { change: *change, expected: *expected }))
+        WriteTo::Path { path, change, expected, ttl } => {
+            living(*change, *ttl)?;
+            Ok((own_path(agent, path)?, How::Path { change: *change, expected: *expected, ttl: *ttl }))
         }
         WriteTo::Descriptor { descriptor, offset } => {
             Ok((path_of(agent, *descriptor)?, How::Descriptor { descriptor: *descriptor, offset: *offset }))
@@ -155,6 +159,20 @@ fn exec(
 fn path_of(agent: Speaker<'_>, descriptor: Descriptor) -> Result<VfsPath, InvalidCall> {
     let files = agent.files.ok_or(InvalidCall::NeedsAgent)?;
     files.path_of(descriptor).map_err(InvalidCall::File)
+}
+
+/// A directory and what to look for below it, or a path and nothing.
+fn searched(text: &str) -> Result<(&str, Option<Query>), InvalidCall> {
+    Query::split(text).map_err(|source| InvalidCall::Path { path: excerpt(text), source })
+}
+
+fn living(change: Change, ttl: Option<Duration>) -> Result<(), InvalidCall> {
+    let Some(ttl) = ttl else { return Ok(()) };
+    // A microsecond is as fine as a file's end is kept.
+    if change == Change::Remove || ttl < Duration::from_micros(1) || MAX_TTL < ttl {
+        return Err(InvalidCall::Ttl { days: MAX_TTL.as_secs() / (24 * 3600) });
+    }
+    Ok(())
 }
 
 fn own_path(agent: Speaker<'_>, text: &str) -> Result<VfsPath, InvalidCall> {

@@ -10,9 +10,11 @@ use arc_swap::ArcSwapOption;
 
 use super::accounts::AccountTable;
 use super::flow::ToolLabels;
+use super::metrics::Counters;
 use super::own::{self, RESERVED};
 use super::policies::Policies;
 use super::shutdown::Closing;
+use super::state::Health;
 use super::table::Table;
 use super::{Inner, Kernel};
 use crate::approval::{Approvals, StoreError};
@@ -47,6 +49,7 @@ pub struct KernelBuilder<State> {
     approvals: Option<Approvals>,
     budgets: Vec<(AccountId, Budget)>,
     dry_run: bool,
+    booting: bool,
 }
 
 /// Why a kernel could not be built.
@@ -90,15 +93,25 @@ impl KernelBuilder<NeedsPolicy> {
             approvals: None,
             budgets: Vec::new(),
             dry_run: false,
+            booting: false,
         }
     }
 
     /// The policy every call is judged by, or a set of them. [`Policy::deny_all`](crate::Policy::deny_all) is the least.
     pub fn policy(self, policy: impl Into<PolicySet>) -> KernelBuilder<Ready> {
-        let policy = policy.into();
-        let Self { state: NeedsPolicy(()), tools, recorder, timer, grace, approvals, budgets, dry_run } =
-            self;
-        KernelBuilder { state: Ready { policy }, tools, recorder, timer, grace, approvals, budgets, dry_run }
+        let Self {
+            state: NeedsPolicy(()),
+            tools,
+            recorder,
+            timer,
+            grace,
+            approvals,
+            budgets,
+            dry_run,
+            booting,
+        } = self;
+        let state = Ready { policy: policy.into() };
+        KernelBuilder { state, tools, recorder, timer, grace, approvals, budgets, dry_run, booting }
     }
 }
 
@@ -145,6 +158,13 @@ impl<State> KernelBuilder<State> {
         self
     }
 
+    /// Builds the kernel in the state `Booting`: the host can spawn agents, mount stores and give budgets, and calls are
+    /// refused until it says [`Kernel::ready`].
+    pub fn booting(mut self) -> Self {
+        self.booting = true;
+        self
+    }
+
     /// Puts every agent on a dry run: see [`AgentSpec::dry_run`](super::AgentSpec::dry_run).
     pub fn dry_run(mut self, dry_run: bool) -> Self {
         self.dry_run = dry_run;
@@ -158,8 +178,17 @@ impl KernelBuilder<Ready> {
     /// # Errors
     /// A tool has a [reserved](RESERVED) name, a rule names a tool that is not registered, the start cannot be recorded, or the approvals kept cannot be read.
     pub fn build(self) -> Result<Kernel, BuildError> {
-        let Self { state: Ready { policy }, tools, recorder, timer, grace, approvals, budgets, dry_run } =
-            self;
+        let Self {
+            state: Ready { policy },
+            tools,
+            recorder,
+            timer,
+            grace,
+            approvals,
+            budgets,
+            dry_run,
+            booting,
+        } = self;
         if let Some(taken) = tools.iter().map(ToolContract::id).find(|id| own::is_reserved(id)) {
             return Err(BuildError::Reserved(taken.clone()));
         }
@@ -173,6 +202,7 @@ impl KernelBuilder<Ready> {
         };
         let timer = timer.unwrap_or_else(|| Arc::new(TokioTimer::new()));
         let desk = approvals.map(|approvals| approvals.open(Arc::clone(&timer))).transpose()?;
+        let health = Health::new(booting, recorder.dropped());
         let numbers = AtomicU64::new(recorder.head().count + 1);
         let inner = Inner {
             policies: Arc::new(Policies::new(policy, timer.now())),
@@ -190,10 +220,14 @@ impl KernelBuilder<Ready> {
             mode: Mutex::default(),
             numbers,
             closing: Closing::default(),
+            health,
+            counters: Counters::default(),
             down: OnceLock::new(),
         };
         inner.append(Source::KERNEL, 0, Body::Boot { policy: digest, document: &document })?;
         inner.publish();
+        #[cfg(feature = "metrics")]
+        super::meters::policy_generation(inner.policies.current().generation);
         let kernel = Kernel { inner: Arc::new(inner) };
         for (account, budget) in budgets {
             kernel.set_budget(&account, &budget)?;

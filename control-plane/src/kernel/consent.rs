@@ -236,7 +236,7 @@ impl Inner {
 
     /// Whether the end of an agent is its own, and not that of the whole host.
     pub(crate) fn withdraws(&self) -> bool {
-        !self.closing.has_begun() && self.running().is_ok()
+        !self.closing.has_begun() && self.down.get().is_none()
     }
 
     /// Looks for answers before a ticket is presented.
@@ -311,6 +311,9 @@ impl Inner {
             }
         }
         drop(publishing);
+        #[cfg(feature = "metrics")]
+        super::meters::approvals_pending(desk.pending());
+        self.look_at_approvals();
         if let Some(error) = failed {
             self.recorder_failed(&error);
         }

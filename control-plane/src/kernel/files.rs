@@ -1,6 +1,11 @@
 //! The file service: an agent's tree, reachable by permit only.
 
-use agent_primitives::LabelSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use agent_primitives::{LabelSet, Timer, Timestamp};
+use bytes::Bytes;
+use serde::Serialize;
 
 use super::ipc::Messages;
 use crate::call::{Change, Reply};
@@ -8,7 +13,7 @@ use crate::error::CallError;
 use crate::ipc::{self, Port};
 use crate::policy::permit::Permit;
 use crate::policy::request::{CloseFile, How, OpenFile, ReadFile, WriteFile};
-use crate::vfs::{Descriptor, Mount, Namespace, PathError, VfsError, VfsPath, WriteMode};
+use crate::vfs::{Descriptor, Found, Mount, Namespace, PathError, VfsError, VfsPath, WriteMode};
 
 /// The tree of one agent. What is inside is private to this module, so no file is touched without a permit, and no message
 /// sent or taken.
@@ -24,8 +29,9 @@ impl Files {
         standard: impl IntoIterator<Item = Mount>,
         mounts: impl IntoIterator<Item = Mount>,
         port: Port,
+        timer: Arc<dyn Timer>,
     ) -> Result<Self, PathError> {
-        let tree = Namespace::new();
+        let tree = Namespace::new().timer(timer);
         standard.into_iter().try_for_each(|mount| tree.mount(mount))?;
         let files = Self { tree, messages: Messages::new(port) };
         mounts.into_iter().try_for_each(|mount| files.mount(mount))?;
@@ -69,7 +75,7 @@ impl Files {
         if let Some(name) = ipc::named_by(&permit.request().path) {
             return self.messages.read(&self.tree, &name, permit).await;
         }
-        let ReadFile { path, descriptor, offset, length, nonblock: _ } = permit.redeem();
+        let ReadFile { path, descriptor, offset, length, nonblock: _, query: _ } = permit.redeem();
         let read = match descriptor {
             Some(descriptor) => self.tree.read_open(descriptor, offset, length).await?,
             None => self.tree.read(&path, offset.unwrap_or(0), length).await?,
@@ -77,31 +83,42 @@ impl Files {
         Ok(Reply::Data { data: read.bytes, version: read.version, labels: read.labels })
     }
 
-    /// `labels` is what the agent's data carries.
+    /// Leaves in `hits` what the search found.
+    pub(crate) async fn search(&self, permit: Permit<ReadFile>, hits: &Hits) -> Result<Reply, CallError> {
+        let ReadFile { path, offset, length, query, .. } = permit.redeem();
+        let Some(query) = query else { return Ok(Reply::Done) };
+        let found = self.tree.search(&path, query.text(), query.limit()).await?;
+        hits.put(found, offset.unwrap_or(0), length);
+        Ok(Reply::Done)
+    }
+
+    /// `labels` is what the agent's data carries, `now` when it writes.
     pub(crate) async fn write(
         &self,
         permit: Permit<WriteFile>,
         labels: LabelSet,
+        now: Timestamp,
     ) -> Result<Reply, CallError> {
         if let Some(name) = ipc::named_by(&permit.request().path) {
             return self.messages.send(&self.tree, &name, permit, labels);
         }
         let WriteFile { path, how, data } = permit.redeem();
         let bytes = data.len() as u64;
-        let (mode, expected) = match how {
+        let (mode, expected, ttl) = match how {
             How::Descriptor { descriptor, offset } => {
                 let written = self.tree.write_open(descriptor, offset, data, labels).await?;
                 return Ok(Reply::Written { bytes, version: Some(written.version) });
             }
-            How::Path { change: Change::Remove, expected } => {
+            How::Path { change: Change::Remove, expected, .. } => {
                 self.tree.remove(&path, expected).await?;
                 return Ok(Reply::Written { bytes, version: None });
             }
-            How::Path { change: Change::Replace, expected } => (WriteMode::Replace, expected),
-            How::Path { change: Change::Append, expected } => (WriteMode::Append, expected),
-            How::Path { change: Change::CreateNew, expected } => (WriteMode::CreateNew, expected),
+            How::Path { change: Change::Replace, expected, ttl } => (WriteMode::Replace, expected, ttl),
+            How::Path { change: Change::Append, expected, ttl } => (WriteMode::Append, expected, ttl),
+            How::Path { change: Change::CreateNew, expected, ttl } => (WriteMode::CreateNew, expected, ttl),
         };
-        let written = self.tree.write(&path, mode, data, labels, expected).await?;
+        let expires = ttl.map(|ttl| after(now, ttl));
+        let written = self.tree.write_until(&path, mode, data, labels, expected, expires).await?;
         Ok(Reply::Written { bytes, version: Some(written.version) })
     }
 
@@ -119,5 +136,50 @@ impl Files {
         self.tree.close(descriptor)?;
         self.messages.closed(descriptor);
         Ok(Reply::Done)
+    }
+}
+
+/// The moment `wait` after `now`; the end of time if it lies beyond that.
+fn after(now: Timestamp, wait: Duration) -> Timestamp {
+    let wait = i64::try_from(wait.as_micros()).unwrap_or(i64::MAX);
+    Timestamp::from_micros(now.as_micros().saturating_add(wait))
+}
+
+/// What a search found, before policy was asked about each of it.
+#[derive(Debug, Default)]
+pub(crate) struct Hits(Mutex<Option<(Vec<Found>, u64, u64)>>);
+
+/// One line of what a search reads as.
+#[derive(Serialize)]
+struct Line<'a> {
+    path: &'a str,
+    score: f64,
+    text: &'a str,
+}
+
+impl Hits {
+    fn put(&self, found: Vec<Found>, offset: u64, length: u64) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((found, offset, length));
+    }
+
+    /// The hits that the agent may read, as lines, with the labels of all of them; the part that was asked for.
+    ///
+    /// # Errors
+    /// They carry more labels than a value can.
+    pub(crate) fn reply(&self, may_read: impl Fn(&VfsPath) -> bool) -> Result<Reply, CallError> {
+        let taken = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let (found, offset, length) = taken.unwrap_or_default();
+        let (mut text, mut labels) = (Vec::new(), LabelSet::EMPTY);
+        for hit in found.iter().filter(|hit| may_read(&hit.path)) {
+            labels = labels.join(&hit.labels)?;
+            let line = Line { path: hit.path.as_str(), score: hit.score, text: &hit.text };
+            let failed = |_error| PathError::at(&hit.path, VfsError::Backend);
+            serde_json::to_writer(&mut text, &line).map_err(failed)?;
+            text.push(b'\n');
+        }
+        let start = usize::try_from(offset).unwrap_or(usize::MAX).min(text.len());
+        let end = start.saturating_add(usize::try_from(length).unwrap_or(usize::MAX)).min(text.len());
+        let data = Bytes::from(text).slice(start..end);
+        Ok(Reply::Data { data, version: None, labels })
     }
 }

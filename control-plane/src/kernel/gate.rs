@@ -11,8 +11,8 @@ use std::task::Poll;
 
 use agent_primitives::Signal;
 
+use super::Inner;
 use super::table::{Agent, ExitStatus};
-use super::{Inner, State};
 use crate::error::{CallError, InvalidCall};
 use crate::question::CallKind;
 use crate::recorder::Actor;
@@ -138,15 +138,6 @@ impl Inner {
         if ends <= self.timer.monotonic() && agent.ended().is_none() {
             let reason = "the grace period of SIGTERM is over".to_owned();
             self.end(agent, ExitStatus::Signaled { signal: Signal::Kill, reason }, Actor::Kernel);
-        }
-    }
-
-    /// Refuses calls when the kernel takes none.
-    pub(crate) fn running(&self) -> Result<(), CallError> {
-        match self.state() {
-            State::Running => Ok(()),
-            State::Shutdown => Err(CallError::KernelDown { reason: "it was shut down".to_owned() }),
-            State::Panicked(reason) => Err(CallError::KernelDown { reason }),
         }
     }
 

@@ -173,11 +173,9 @@ impl Inner {
         }
     }
 
-    /// Finishes the delivery of signals that nothing holds back any more.
+    /// Finishes the delivery of signals that nothing holds back any more, after what holds them back has changed.
     pub(crate) fn delivered(&self, agent: &Arc<Agent>, call: u64, due: Due<Letter>) -> Result<(), CallError> {
-        if !due.is_empty() {
-            agent.changed.notify_waiters();
-        }
+        agent.changed.notify_waiters();
         for (signal, letter) in due {
             let letter = letter.unwrap_or_else(|| self.lost_letter());
             if matches!(signal, Signal::Usr1 | Signal::Usr2) {

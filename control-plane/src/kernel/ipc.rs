@@ -44,7 +44,7 @@ impl Messages {
         name: &Name,
         permit: Permit<ReadFile>,
     ) -> Result<Reply, CallError> {
-        let ReadFile { path, descriptor, offset, length, nonblock } = permit.redeem();
+        let ReadFile { path, descriptor, offset, length, nonblock, query: _ } = permit.redeem();
         let read = async {
             opened_for(tree, descriptor, |flags| flags.read)?;
             begins(offset)?;
@@ -66,7 +66,7 @@ impl Messages {
         let bytes = data.len() as u64;
         let send = || {
             match how {
-                How::Path { change: Change::Replace | Change::Append, expected: None } => {}
+                How::Path { change: Change::Replace | Change::Append, expected: None, ttl: None } => {}
                 How::Path { change: Change::Remove, .. } => return Err(VfsError::AccessDenied),
                 How::Path { .. } => return Err(VfsError::InvalidPath),
                 How::Descriptor { descriptor, offset } => {

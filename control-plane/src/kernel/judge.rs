@@ -6,13 +6,14 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use agent_primitives::{LabelSet, TicketId, TooManyLabels};
+use agent_primitives::{LabelSet, TicketId, TooManyLabels, Verdict};
 
 use super::Inner;
 use super::charge::Hold;
 use super::consent::{Held, OnAsk};
 use super::refusals::{Recalled, Refusals};
 use super::syscall::Passage;
+use super::table::Agent;
 use crate::approval::{Claim, Consent};
 use crate::error::CallError;
 use crate::flow::Origins;
@@ -20,9 +21,10 @@ use crate::history::History;
 use crate::mode::Mode;
 use crate::policy::Standing;
 use crate::policy::permit::Judged;
-use crate::policy::request::Request;
+use crate::policy::request::{ReadFile, Request};
 use crate::question::Caller;
 use crate::recorder::{Body, Recorded};
+use crate::vfs::VfsPath;
 
 /// What decisions about one agent depend on and change.
 #[derive(Debug, Default)]
@@ -156,7 +158,11 @@ impl Inner {
             mode: mode.as_ref().map_or("", Mode::as_str),
             budgets: &budgets,
         };
+        #[cfg(feature = "metrics")]
+        let began = self.timer.monotonic();
         let mut judged = Judged::by(&standing, &caller, request);
+        #[cfg(feature = "metrics")]
+        super::meters::decided(self.timer.monotonic().since(began));
         self.compare(&agent.footing, passage.number, &caller, &judged);
         // An agent that does not wait holds nothing meanwhile: its call is counted once it can be let through.
         let only_asks = agent.on_ask == OnAsk::Return
@@ -187,6 +193,36 @@ impl Inner {
         let recorded = self.record(passage, judged.as_event(&caller))?;
         state.take_in(passage, &standing, &judged, looks.back);
         Ok(Ruled::Decided(Decided { judged, recorded, consent, hold }))
+    }
+
+    /// Whether policy lets the agent read the file at `path` as things stand, without anybody being asked: for what a call
+    /// brings along besides what it named.
+    pub(crate) fn lets_read(&self, agent: &Agent, path: &VfsPath) -> bool {
+        let turn = agent.turn.lock();
+        let era = agent.footing.era();
+        let standing = agent.footing.standing(&era);
+        let looks = standing.looks();
+        let mode = looks.at_mode.then(|| self.mode());
+        let budgets = if looks.at_budgets { agent.accounts.states() } else { Vec::new() };
+        let caller = Caller {
+            agent: &agent.id,
+            tenant: agent.tenant.as_ref(),
+            facts: &agent.facts,
+            labels: &turn.labels,
+            history: &turn.history,
+            now: self.timer.now(),
+            mode: mode.as_ref().map_or("", Mode::as_str),
+            budgets: &budgets,
+        };
+        let read = ReadFile {
+            path: path.clone(),
+            descriptor: None,
+            offset: None,
+            length: 0,
+            nonblock: false,
+            query: None,
+        };
+        Judged::by(&standing, &caller, Request::Read(read)).decision().verdict() == Verdict::Allow
     }
 
     /// Records a call that was refused before and is again.

@@ -1,10 +1,14 @@
 //! The kernel: everything an agent does to the world passes through here.
+//!
+#![doc = include_str!("states.md")]
 
 mod accounts;
 mod agents;
 mod approvals;
 mod border;
 mod builder;
+#[cfg(feature = "control")]
+mod census;
 mod charge;
 mod consent;
 pub(crate) mod files;
@@ -14,6 +18,9 @@ pub(crate) mod handlers;
 mod inspect;
 mod ipc;
 mod judge;
+#[cfg(feature = "metrics")]
+mod meters;
+mod metrics;
 pub(crate) mod own;
 mod policies;
 mod record;
@@ -22,6 +29,7 @@ mod running;
 mod service;
 mod shadow;
 mod shutdown;
+mod state;
 mod stateless;
 mod syscall;
 pub(crate) mod table;
@@ -43,6 +51,7 @@ pub use agents::{AgentInfo, AgentSpec, MAX_FACTS, SpawnError};
 pub use builder::{BuildError, DEFAULT_GRACE, KernelBuilder, NeedsPolicy, Ready};
 pub use consent::OnAsk;
 pub use handlers::HANDLER_DEADLINE;
+pub use metrics::{AgentCounts, Counted, Metrics};
 pub use own::{DECLASSIFY, MAX_DECLASSIFIED, MAX_DECLASSIFY_REASON, RESERVED};
 pub(crate) use policies::Footing;
 pub use policies::{MAX_HISTORY, ReloadError, Widening};
@@ -51,14 +60,17 @@ pub(crate) use running::panic_text;
 pub use service::{FILE_DEADLINE, MAX_AWAIT};
 pub use shadow::{Divergence, MAX_DIVERGENCES, ShadowReport};
 pub use shutdown::ShutdownReport;
+pub use state::{Impairment, Part, State};
 pub use stateless::{Deed, JudgeContext, Judgement, MAX_PAST};
 pub use table::{AgentState, ExitStatus, MAX_AGENTS, MAX_ZOMBIES};
 
 use self::accounts::AccountTable;
 use self::flow::ToolLabels;
+use self::metrics::Counters;
 use self::policies::Policies;
 use self::shadow::Shadow;
 use self::shutdown::Closing;
+use self::state::Health;
 use self::table::{Agent, Table};
 use crate::approval::Desk;
 use crate::error::{CallError, SignalError};
@@ -101,21 +113,15 @@ pub(crate) struct Inner {
     numbers: AtomicU64,
     /// Begins with a shutdown: from then on no agent is started.
     closing: Closing,
+    /// What is impaired.
+    health: Health,
+    counters: Counters,
     /// Set once, when the kernel stops taking calls.
     down: OnceLock<State>,
 }
 
-/// Whether the kernel takes calls.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum State {
-    /// It does.
-    Running,
-    /// It was shut down in order.
-    Shutdown,
-    /// It could not keep a promise, and closed every gate rather than break it. The host process goes on.
-    Panicked(String),
-}
+/// How often it is noticed, without anybody asking, that the record has begun to forget: every so many events.
+const LOOK_EVERY: u64 = 1024;
 
 /// What raising a signal did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,12 +139,6 @@ impl Kernel {
     /// Starts building a kernel.
     pub fn builder() -> KernelBuilder<NeedsPolicy> {
         KernelBuilder::new()
-    }
-
-    /// Whether the kernel takes calls.
-    #[must_use]
-    pub fn state(&self) -> State {
-        self.inner.state()
     }
 
     /// The mode the kernel is in.
@@ -194,6 +194,24 @@ impl Kernel {
     }
 }
 
+#[cfg(feature = "control")]
+impl Kernel {
+    pub(crate) fn inner(&self) -> &Inner {
+        &self.inner
+    }
+}
+
+#[cfg(feature = "control")]
+impl Inner {
+    pub(crate) fn monotonic(&self) -> Monotonic {
+        self.timer.monotonic()
+    }
+
+    pub(crate) fn sleep(&self, rest: Duration) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>> {
+        self.timer.sleep_until(self.timer.monotonic().after(rest))
+    }
+}
+
 impl fmt::Debug for Kernel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.inner.fmt(f)
@@ -213,10 +231,6 @@ impl Inner {
     pub(crate) fn mode(&self) -> Mode {
         // INVARIANT: the only change under this lock is one assignment.
         self.mode.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    pub(crate) fn state(&self) -> State {
-        self.down.get().cloned().unwrap_or(State::Running)
     }
 
     /// The number of the next life of an agent.
@@ -301,7 +315,19 @@ impl Inner {
         call: u64,
         body: Body<'_>,
     ) -> Result<Recorded, CallError> {
-        self.recorder.append(time, source, call, body).map_err(|error| self.recorder_failed(&error))
+        // Counted first, because the recorder takes the body; if it fails nothing is counted any more.
+        self.counters.count(&body);
+        #[cfg(feature = "metrics")]
+        let began = self.timer.monotonic();
+        let recorded = self.recorder.append(time, source, call, body);
+        #[cfg(feature = "metrics")]
+        meters::appended(self.timer.monotonic().since(began));
+        let recorded = recorded.map_err(|error| self.recorder_failed(&error))?;
+        self.counters.recorded(recorded.bytes());
+        if recorded.seq() % LOOK_EVERY == 0 {
+            self.look_at_record();
+        }
+        Ok(recorded)
     }
 
     /// Stops taking calls because a promise cannot be kept: every gate closes, everything in flight is dropped.
@@ -313,6 +339,7 @@ impl Inner {
         self.kill_all(&format!("the kernel panicked: {reason}"), Actor::Kernel);
         // The recorder may be what failed; then this does too, and the reason is in `state` only.
         let body = Body::Panic { reason };
+        self.counters.count(&body);
         let _ = self.recorder.append(self.timer.now(), Source::KERNEL, 0, body);
     }
 

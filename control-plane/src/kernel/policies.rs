@@ -9,6 +9,8 @@ use agent_tool_registry::ToolContract;
 use arc_swap::{ArcSwap, Guard};
 use serde_json::Value;
 
+#[cfg(feature = "watch")]
+use super::state::Part;
 use super::{Inner, Kernel};
 use crate::error::CallError;
 use crate::policy::{Policy, PolicyErrors, PolicySet, Standing};
@@ -193,6 +195,15 @@ impl Kernel {
         self.inner.refused_policy(error)
     }
 
+    /// What became of the policy's files when they were last read.
+    #[cfg(feature = "watch")]
+    pub(crate) fn policy_files(&self, refused: Option<&ReloadError>) {
+        match refused {
+            Some(error) => self.inner.impair(Part::Policy, &error.to_string()),
+            None => self.inner.mend(Part::Policy),
+        }
+    }
+
     #[cfg(feature = "watch")]
     pub(crate) fn timer(&self) -> Arc<dyn agent_primitives::Timer> {
         Arc::clone(&self.inner.timer)
@@ -205,7 +216,7 @@ impl Kernel {
     /// See [`ReloadError`]; the set before stays in force, and that another was refused is recorded.
     pub fn reload(&self, set: impl Into<PolicySet>, widening: Widening) -> Result<u64, ReloadError> {
         let inner = &self.inner;
-        inner.running()?;
+        inner.up()?;
         let set = set.into();
         inner.acceptable(&set).map_err(|error| inner.refused_policy(error))?;
         inner.replace(set, widening)
@@ -234,6 +245,7 @@ impl Inner {
         /// Longest reason that is recorded, in characters; the host has all of it.
         const MAX_REASON: usize = 1024;
         let reason: String = error.to_string().chars().take(MAX_REASON).collect();
+        self.counters.reload_failed();
         let action = format!("refused a policy, the one before stays in force: {reason}");
         match self.append(Source::KERNEL, 0, Body::Host { action: &action }) {
             Ok(_recorded) => error,
@@ -257,6 +269,8 @@ impl Inner {
             history.pop_front();
         }
         let last_forced = if forced { Some(current.clone()) } else { before.forced.clone() };
+        #[cfg(feature = "metrics")]
+        super::meters::policy_generation(generation);
         self.policies.era.store(Arc::new(Era { current, forced: last_forced }));
         Ok(generation)
     }

@@ -19,7 +19,7 @@ use crate::denial::{Denial, Reason};
 use crate::error::{CallError, ErrorClass};
 use crate::policy::OnViolation;
 use crate::policy::permit::Permitted;
-use crate::recorder::{Actor, Body, Outcome, Recorded, RecorderError};
+use crate::recorder::{Actor, Body, Outcome, REDACTED, Recorded, RecorderError};
 
 /// Domain of the digests that tell whether two failures are the same.
 const FAILURE_DOMAIN: &str = "agent-os failing call v1";
@@ -92,7 +92,7 @@ impl Inner {
             Err(CallError::Dead(_)) => Outcome::Cancelled,
             Err(CallError::Simulated) => Outcome::Simulated,
             Err(error) => {
-                text = error.to_string();
+                text = self.told(open.run.as_ref().map(|(tool, _)| tool.as_str()), error);
                 Outcome::Failed { code: error.code(), error: &text }
             }
         };
@@ -104,7 +104,10 @@ impl Inner {
                     open.agent.turn.lock().refusals.went_well();
                 }
             }
-            Err(error) => self.failed(open.agent, || open.identity(error.code()), error),
+            Err(error) => {
+                let tool = open.run.as_ref().map(|(tool, _)| tool.as_str());
+                self.failed(open.agent, || open.identity(error.code()), tool, error);
+            }
         }
         result
     }
@@ -145,7 +148,7 @@ impl Inner {
                 let bytes = postcard::to_stdvec(&(syscall.number(), &what, error.code(), &text)).ok()?;
                 Some(Digest::of(FAILURE_DOMAIN, &bytes))
             };
-            self.failed(passage.agent, identity, &error);
+            self.failed(passage.agent, identity, Some(&what), &error);
         }
         error
     }
@@ -175,7 +178,13 @@ impl Inner {
     }
 
     /// Counts a call that failed, unless trying again is the thing to do; the same failure over and over is a loop.
-    fn failed(&self, agent: &Arc<Agent>, identity: impl FnOnce() -> Option<Digest>, error: &CallError) {
+    fn failed(
+        &self,
+        agent: &Arc<Agent>,
+        identity: impl FnOnce() -> Option<Digest>,
+        tool: Option<&str>,
+        error: &CallError,
+    ) {
         if error.retryable() || matches!(error, CallError::Dead(_)) {
             return;
         }
@@ -183,8 +192,17 @@ impl Inner {
         agent.failing.store(true, Ordering::SeqCst);
         if agent.turn.lock().refusals.failed(identity) {
             let what = if error.class() == ErrorClass::Mistake { "mistake" } else { "failure" };
-            self.raise_loop(agent, &format!("the same {what} {LOOP_AT} times in a row: {error}"));
+            let told = self.told(tool, error);
+            self.raise_loop(agent, &format!("the same {what} {LOOP_AT} times in a row: {told}"));
         }
+    }
+
+    /// What is recorded of an error. That of a tool whose arguments are redacted may quote them.
+    fn told(&self, tool: Option<&str>, error: &CallError) -> String {
+        if tool.is_some_and(|tool| self.recorder.withholds(tool)) {
+            return REDACTED.to_owned();
+        }
+        error.to_string()
     }
 
     fn raise_loop(&self, agent: &Arc<Agent>, reason: &str) {

@@ -155,7 +155,7 @@ mod tests {
 
     fn read(length: u64) -> Request {
         let path = VfsPath::parse("/a").unwrap();
-        Request::Read(ReadFile { path, descriptor: None, offset: None, length, nonblock: false })
+        Request::Read(ReadFile { path, descriptor: None, offset: None, length, nonblock: false, query: None })
     }
 
     fn denial(reason: Reason, verdict: Verdict) -> Denial {

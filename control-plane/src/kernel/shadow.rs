@@ -10,6 +10,7 @@ use agent_primitives::{AgentId, Digest, Verdict};
 use super::policies::{Footing, ReloadError, Widening};
 use super::running::panic_text;
 use super::{Inner, Kernel};
+use crate::error::CallError;
 use crate::policy::permit::Judged;
 use crate::policy::simulate::SHADOWS;
 use crate::policy::{Decision, Looks, PolicySet, Standing};
@@ -102,6 +103,8 @@ impl Shadow {
         if from == to {
             return;
         }
+        #[cfg(feature = "metrics")]
+        super::meters::diverged(from, to);
         let place = |verdict| VERDICTS.iter().position(|known| *known == verdict);
         let count = place(from).zip(place(to)).and_then(|(from, to)| self.changed.get(from)?.get(to));
         if let Some(count) = count {
@@ -154,7 +157,7 @@ impl Kernel {
     /// As for [`Kernel::reload`].
     pub fn shadow(&self, candidate: impl Into<PolicySet>) -> Result<(), ReloadError> {
         let (inner, candidate) = (&self.inner, candidate.into());
-        inner.running()?;
+        inner.up()?;
         inner.acceptable(&candidate).map_err(|error| inner.refused_policy(error))?;
         inner.host_action(&format!("{SHADOWS}{} too", candidate.digest()))?;
         inner.shadow.store(Some(Arc::new(Shadow::new(candidate))));
@@ -183,7 +186,7 @@ impl Kernel {
     /// There is no candidate, and as for [`Kernel::reload`]; the candidate is judged on then.
     pub fn promote(&self, widening: Widening) -> Result<u64, ReloadError> {
         let inner = &self.inner;
-        inner.running()?;
+        inner.up()?;
         let shadow = inner.shadow.load_full().ok_or(ReloadError::NoCandidate)?;
         let generation = inner.replace(shadow.set.clone(), widening)?;
         // A candidate that took its place meanwhile stays.
@@ -205,8 +208,8 @@ impl Inner {
         }
     }
 
-    fn host_action(&self, action: &str) -> Result<(), ReloadError> {
-        self.append(Source::KERNEL, 0, Body::Host { action })?;
-        Ok(())
+    /// Puts on record what the host does.
+    pub(crate) fn host_action(&self, action: &str) -> Result<(), CallError> {
+        self.append(Source::KERNEL, 0, Body::Host { action }).map(drop)
     }
 }

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use agent_primitives::{Monotonic, Signal};
 use emk::Head;
-use tokio::sync::OnceCell;
+use serde_json::{Value, json};
+use tokio::sync::{Notify, OnceCell};
 
 use super::table::{Agent, ExitStatus};
 use super::{Inner, Kernel, State};
@@ -48,6 +49,8 @@ pub(super) struct Closing {
     agents: Mutex<Vec<Arc<Agent>>>,
     /// The last record.
     last: OnceLock<Recorded>,
+    /// Notified when there is a report.
+    done: Notify,
 }
 
 /// What stood when the first shutdown began.
@@ -105,6 +108,7 @@ impl Kernel {
         }
         inner.terminate(grace).await;
         let report = closing.report.get_or_init(|| inner.close()).await.clone();
+        closing.done.notify_waiters();
         match report.unflushed {
             Some(reason) => Err(CallError::KernelDown { reason }),
             None => Ok(report),
@@ -115,6 +119,35 @@ impl Kernel {
     #[must_use]
     pub fn shutdown_report(&self) -> Option<ShutdownReport> {
         self.inner.closing.report.get().cloned()
+    }
+}
+
+impl ShutdownReport {
+    /// The report as one JSON object, to which fields may be added.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        let millis = u64::try_from(self.took.as_millis()).unwrap_or(u64::MAX);
+        json!({"ended": self.ended, "signalled": self.signalled, "killed": self.killed,
+            "cancelled": self.cancelled, "head": self.head.to_string(), "records": self.records,
+            "unflushed": self.unflushed, "took_ms": millis})
+    }
+}
+
+#[cfg(feature = "control")]
+impl Inner {
+    /// Whether a shutdown is over.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closing.report.initialized()
+    }
+
+    /// Resolves when a shutdown is over. Cancel safe.
+    pub(crate) async fn closing_done(&self) {
+        let mut done = std::pin::pin!(self.closing.done.notified());
+        // Registered before the look, so that a shutdown that ends between the look and the wait is not missed.
+        done.as_mut().enable();
+        if !self.is_closed() {
+            done.await;
+        }
     }
 }
 

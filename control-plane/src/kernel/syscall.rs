@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use agent_primitives::{Monotonic, TicketId, Timestamp};
 
+use super::files::Hits;
 use super::judge::Ruled;
 use super::running::Intent;
 use super::table::Agent;
@@ -99,6 +100,15 @@ impl Inner {
         permitted: Permitted,
     ) -> Result<Reply, CallError> {
         match permitted {
+            Permitted::Read(permit) if permit.is_search() => {
+                let (hits, own_past) = (Arc::new(Hits::default()), permit.is_of_own_past());
+                let service = {
+                    let hits = Arc::clone(&hits);
+                    |owner: Arc<Agent>| async move { owner.files.search(permit, &hits).await }
+                };
+                self.on_files(agent, intent, service).await?;
+                self.join_content(agent, own_past, hits.reply(|path| self.lets_read(agent, path)))
+            }
             Permitted::Read(permit) => {
                 let own_past = permit.is_of_own_past();
                 let read = self.read(agent, intent, permit).await;
@@ -106,8 +116,9 @@ impl Inner {
             }
             Permitted::Write(permit) => {
                 let labels = self.carried_by(agent);
-                self.on_files(agent, intent, |owner| async move { owner.files.write(permit, labels).await })
-                    .await
+                let now = self.timer.now();
+                let service = |owner: Arc<Agent>| async move { owner.files.write(permit, labels, now).await };
+                self.on_files(agent, intent, service).await
             }
             Permitted::Open(permit) => {
                 let labels = self.carried_by(agent);

@@ -322,6 +322,20 @@ impl Table {
         self.lock().zombies.get(id).map(|zombie| zombie.status.clone())
     }
 
+    /// Whether something has panicked while it changed the table, which nothing should.
+    pub(crate) fn is_poisoned(&self) -> bool {
+        self.agents.is_poisoned()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn poison(&self) {
+        let poisoned = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            let _held = self.lock();
+            panic!("a test");
+        }));
+        assert!(poisoned.is_err() && self.is_poisoned());
+    }
+
     fn lock(&self) -> MutexGuard<'_, Agents> {
         // INVARIANT: nothing that can panic runs under this lock, so a poisoned one still holds a whole table.
         self.agents.lock().unwrap_or_else(PoisonError::into_inner)

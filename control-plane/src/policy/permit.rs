@@ -59,6 +59,11 @@ impl<R> Permit<R> {
 }
 
 impl Permit<ReadFile> {
+    /// Whether it looks for something below the path.
+    pub(crate) fn is_search(&self) -> bool {
+        self.request.query.is_some()
+    }
+
     /// Whether it reads what is on record of the agent itself.
     pub(crate) fn is_of_own_past(&self) -> bool {
         crate::tree::tells_own_past(&self.request.path)

@@ -16,7 +16,7 @@ use crate::kernel::files::Files;
 use crate::kernel::own::{self, KernelTool};
 use crate::question::{CallKind, Object, Question};
 use crate::recorder;
-use crate::vfs::{Descriptor, OpenFlags, Version, VfsPath};
+use crate::vfs::{Descriptor, OpenFlags, Query, Version, VfsPath};
 
 /// One request per call; the three forms of `SYS_SIGNAL` apart.
 #[derive(Debug)]
@@ -40,6 +40,8 @@ pub(crate) struct ReadFile {
     pub(crate) offset: Option<u64>,
     pub(crate) length: u64,
     pub(crate) nonblock: bool,
+    /// What to look for below the path, in place of reading it.
+    pub(crate) query: Option<Query>,
 }
 
 #[derive(Debug)]
@@ -51,7 +53,7 @@ pub(crate) struct WriteFile {
 
 #[derive(Debug)]
 pub(crate) enum How {
-    Path { change: Change, expected: Option<Version> },
+    Path { change: Change, expected: Option<Version>, ttl: Option<Duration> },
     Descriptor { descriptor: Descriptor, offset: Option<u64> },
 }
 
@@ -74,6 +76,13 @@ impl How {
         match self {
             Self::Path { .. } => None,
             Self::Descriptor { offset, .. } => *offset,
+        }
+    }
+
+    fn ttl(&self) -> Option<Duration> {
+        match self {
+            Self::Path { ttl, .. } => *ttl,
+            Self::Descriptor { .. } => None,
         }
     }
 
@@ -336,6 +345,7 @@ impl Request {
                 offset: read.offset,
                 length: read.length,
                 nonblock: read.nonblock,
+                query: read.query.as_ref().map(|query| (query.text(), query.limit() as u64)),
             },
             Self::Write(write) => recorder::Request::Write {
                 path: write.path.as_str(),
@@ -345,6 +355,7 @@ impl Request {
                 expected: write.how.expected(),
                 bytes: write.data.len() as u64,
                 digest: Digest::of(CONTENT_DOMAIN, &write.data),
+                ttl: write.how.ttl().map(micros),
             },
             Self::Open(open) => recorder::Request::Open { path: open.path.as_str(), flags: open.flags },
             Self::Close(close) => {
@@ -412,8 +423,9 @@ impl Request {
                 let shown = write.data.get(..most.min(MAX_EXCERPT)).unwrap_or(&write.data);
                 let whole = if shown.len() < write.data.len() { "beginning with" } else { "all of it" };
                 let digest = Digest::of(CONTENT_DOMAIN, &write.data);
+                let lives = write.how.ttl().map_or(String::new(), |ttl| format!(" for {ttl:?}"));
                 format!(
-                    "{} ({}, {} bytes, digest {digest}), {whole}: {}",
+                    "{}{lives} ({}, {} bytes, digest {digest}), {whole}: {}",
                     self.describe(),
                     write.how.name(),
                     write.data.len(),
@@ -443,6 +455,9 @@ impl Request {
     /// A few words for the agent's error message.
     pub(crate) fn describe(&self) -> String {
         match self {
+            Self::Read(ReadFile { path, query: Some(query), .. }) => {
+                format!("searching `{path}` for `{}`", query.text())
+            }
             Self::Read(read) => format!("reading `{}`", read.path),
             Self::Write(write) => format!("writing `{}`", write.path),
             Self::Open(open) => format!("opening `{}`", open.path),

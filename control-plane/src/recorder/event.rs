@@ -14,7 +14,7 @@ use crate::question::CallKind;
 use crate::vfs::OpenFlags;
 
 /// Version of the encoding; the first byte of every event.
-pub const EVENT_VERSION: u8 = 2;
+pub const EVENT_VERSION: u8 = 3;
 
 /// One event. Borrows from the request when written and from the record when read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -253,6 +253,18 @@ pub enum Body<'a> {
         #[serde(borrow)]
         past: Option<Vec<Deed<'a>>>,
     },
+    /// Something that no promise rests on is impaired.
+    Impaired {
+        /// What: a word of [`crate::kernel::Part`].
+        part: &'a str,
+        /// Why.
+        reason: &'a str,
+    },
+    /// What was impaired no longer is.
+    Mended {
+        /// What.
+        part: &'a str,
+    },
 }
 
 /// Something that a host says an agent has done.
@@ -340,6 +352,8 @@ pub enum Request<'a> {
         length: u64,
         /// Whether it does not wait for a message.
         nonblock: bool,
+        /// The words that were looked for below the path, and how many hits were asked for at most.
+        query: Option<(&'a str, u64)>,
     },
     /// Write.
     Write {
@@ -357,6 +371,8 @@ pub enum Request<'a> {
         bytes: u64,
         /// Digest of the bytes.
         digest: Digest,
+        /// How long the file was to exist, in microseconds, if said.
+        ttl: Option<u64>,
     },
     /// Open.
     Open {
@@ -515,6 +531,8 @@ impl<'a> Event<'a> {
             Body::Delivered { .. } => "delivered",
             Body::Handler { .. } => "handler",
             Body::Judged { .. } => "judged",
+            Body::Impaired { .. } => "impaired",
+            Body::Mended { .. } => "mended",
         }
     }
 

@@ -89,6 +89,8 @@ impl Event<'_> {
             Body::Handler { signal, step, reason } => {
                 json!({"kind": "handler", "signal": signal_name(*signal), "step": step.name(), "reason": reason})
             }
+            Body::Impaired { part, reason } => json!({"kind": "impaired", "part": part, "reason": reason}),
+            Body::Mended { part } => json!({"kind": "mended", "part": part}),
             Body::Judged { request, decision, facts, tenant, past } => {
                 let mut line = judged("judged", request, decision);
                 let past = past.as_ref().map(|past| past.iter().map(Deed::to_json).collect::<Vec<_>>());
@@ -115,13 +117,15 @@ impl Deed<'_> {
 impl Request<'_> {
     fn to_json(&self) -> Value {
         match self {
-            Self::Read { path, descriptor, offset, length, nonblock } => {
-                json!({"path": path, "descriptor": descriptor, "offset": offset, "length": length, "nonblock": nonblock})
+            Self::Read { path, descriptor, offset, length, nonblock, query } => {
+                let (words, hits) = query.unzip();
+                json!({"path": path, "descriptor": descriptor, "offset": offset, "length": length,
+                    "nonblock": nonblock, "query": words, "hits": hits})
             }
-            Self::Write { path, mode, descriptor, offset, expected, bytes, digest } => {
+            Self::Write { path, mode, descriptor, offset, expected, bytes, digest, ttl } => {
                 let expected = expected.map(|version| version.to_string());
                 json!({"path": path, "mode": mode, "descriptor": descriptor, "offset": offset,
-                    "expected": expected, "bytes": bytes, "digest": digest.to_string()})
+                    "expected": expected, "bytes": bytes, "digest": digest.to_string(), "ttl_micros": ttl})
             }
             Self::Open { path, flags } => json!({"path": path, "flags": flags}),
             Self::Close { descriptor } => json!({"descriptor": descriptor}),
@@ -178,43 +182,5 @@ fn extend(line: &mut Value, more: Value) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_event_survives_its_encoding_and_exports_on_one_line() {
-        let event = Event {
-            version: EVENT_VERSION,
-            time: Timestamp::from_micros(1),
-            agent: "w",
-            generation: 3,
-            call: 7,
-            body: Body::Intent {
-                request: Request::Exec {
-                    tool: "echo",
-                    contract: Digest::ZERO,
-                    effects: EffectSet::default(),
-                    arguments: br#"{"text":"x\n{\"seq\":99}"}"#,
-                    deadline: None,
-                },
-                decision: Decided {
-                    verdict: Verdict::Allow,
-                    rules: vec!["r1"],
-                    policy: Digest::ZERO,
-                    generation: 1,
-                    labels: LabelSet::EMPTY,
-                    arguments: vec![("text", ArgumentRole::Content, LabelSet::EMPTY)],
-                    reason: None,
-                    mode: "",
-                    budgets: Vec::new(),
-                },
-                ticket: Some(TicketId::from_bytes([7; 16])),
-            },
-        };
-        let bytes = postcard::to_stdvec(&event).unwrap();
-        assert_eq!(postcard::from_bytes::<Event<'_>>(&bytes).unwrap(), event);
-        let line = event.to_json().to_string();
-        assert!(!line.contains('\n'));
-        assert_eq!(event.to_json()["request"]["arguments"]["text"], "x\n{\"seq\":99}");
-    }
-}
+#[path = "json_tests.rs"]
+mod tests;

@@ -5,25 +5,38 @@
 //!
 //! The record is an [`emk`] ledger. Its hash chain shows any edit; that its tail was cut off, or that all of it was
 //! computed anew, shows only against a head kept elsewhere: see [`FlightRecorder::head`].
+#![doc = include_str!("../docs/recording.md")]
 
 mod delivery;
 mod event;
+pub mod export;
+mod follow;
+mod index;
 mod json;
+mod query;
 mod recording;
+pub mod redact;
 pub mod replay;
 mod trail;
 
 use std::path::Path;
+use std::sync::Arc;
 
 use agent_primitives::{Clock, SystemClock, Timestamp};
 use emk::{EntryKind, Ledger, LedgerId, LedgerOptions, MemoryLimits, MemoryStore, SegmentOptions};
 use emk::{SegmentStore, WhenFull};
 
+use self::follow::Readers;
+
 pub use agent_primitives::redact::REDACTED;
 pub use delivery::{Delivery, HandlerStep};
 pub use emk::{Head, LedgerError, VerifyError, VerifyReport};
 pub use event::{Actor, ApprovalStep, Body, Decided, Deed, EVENT_VERSION, Event, Outcome, Request};
+pub use follow::Follow;
+pub use index::{MAX_INDEX_BYTES, MAX_INDEX_NAMES, MAX_INDEXED};
+pub use query::{DEFAULT_PAGE, MAX_PAGE, Page, Query};
 pub use recording::{Recording, RecordingError, Stored};
+pub use redact::{Redaction, RedactionError};
 pub use replay::{Replay, replay, replay_recorded};
 pub(crate) use trail::Trail;
 pub use trail::{TRAIL_BYTES, TRAIL_EVENTS};
@@ -42,6 +55,8 @@ const TYPICAL_EVENT: usize = 512;
 #[derive(Clone, Debug)]
 pub struct FlightRecorder {
     ledger: Ledger,
+    redaction: Option<Arc<Redaction>>,
+    readers: Arc<Readers>,
 }
 
 /// Why an event could not be recorded.
@@ -98,10 +113,36 @@ impl FlightRecorder {
         Ok(recorder)
     }
 
+    /// A recorder that writes the ledger `ledger` in the PostgreSQL server at `address` ([`emk::PostgresStore::open`]), and
+    /// goes on where an earlier one stopped. Kernels that share a database take ledgers of different names;
+    /// [`LEDGER_NAME`] will do for a single one. Blocks.
+    ///
+    /// # Errors
+    /// Another process writes there, the end of the record does not hold, the server cannot be reached, or `ledger` is no
+    /// name for one.
+    #[cfg(feature = "postgres")]
+    pub fn postgres(address: &str, ledger: &str) -> Result<Self, RecorderError> {
+        let store = emk::PostgresStore::open(address, LedgerId::new(ledger)?)?;
+        Ok(Self::on(Ledger::open(store, LedgerOptions::default())?))
+    }
+
     /// A recorder on a ledger of the host's own making: another store, or another idea of when a record is durable.
     #[must_use]
     pub fn on(ledger: Ledger) -> Self {
-        Self { ledger }
+        Self { ledger, redaction: None, readers: Arc::default() }
+    }
+
+    /// The same recorder, which takes out what must not be stored before it encodes an event. Whoever gets a clone of what is
+    /// returned redacts too; a clone made before does not.
+    #[must_use]
+    pub fn redacting(mut self, redaction: Redaction) -> Self {
+        self.redaction = Some(Arc::new(redaction));
+        self
+    }
+
+    /// Whether what goes wrong with a tool is recorded by its code alone.
+    pub(crate) fn withholds(&self, tool: &str) -> bool {
+        self.redaction.as_ref().is_some_and(|redaction| redaction.withholds(tool))
     }
 
     /// How many events there are and the hash of the last one. Kept elsewhere, it is what a tampered record is held
@@ -109,6 +150,12 @@ impl FlightRecorder {
     #[must_use]
     pub fn head(&self) -> Head {
         self.ledger.head()
+    }
+
+    /// How many of the oldest events are no longer kept.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.ledger.base().count
     }
 
     /// The events from sequence number `from` on, up to the present head. Starts at the oldest kept one when `from` was
@@ -143,7 +190,9 @@ impl FlightRecorder {
     /// # Errors
     /// The disk failed.
     pub fn close(&self) -> Result<(), RecorderError> {
-        Ok(self.ledger.close()?)
+        let closed = self.ledger.close();
+        self.readers.followers.close();
+        Ok(closed?)
     }
 }
 
@@ -151,12 +200,18 @@ impl FlightRecorder {
 #[derive(Debug)]
 pub(crate) struct Recorded {
     seq: u64,
+    bytes: usize,
 }
 
 impl Recorded {
     /// Sequence number of the event.
     pub(crate) fn seq(&self) -> u64 {
         self.seq
+    }
+
+    /// Its encoded size.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
     }
 }
 
@@ -186,8 +241,11 @@ impl FlightRecorder {
         let event = Event { version: EVENT_VERSION, time, agent, generation, call, body };
         // Most events fit; growing byte by byte would cost more than all the rest of the encoding.
         let buffer = Vec::with_capacity(TYPICAL_EVENT);
-        let bytes = postcard::to_extend(&event, buffer)
-            .map_err(|error| RecorderError::Encoding(error.to_string()))?;
+        let bytes = match &self.redaction {
+            None => postcard::to_extend(&event, buffer)
+                .map_err(|error| RecorderError::Encoding(error.to_string()))?,
+            Some(redaction) => redaction.encode(&event, buffer)?,
+        };
         let appended = match self.ledger.append(EntryKind::Event, &bytes) {
             // More waits for the disk than the buffer holds. Whoever adds to it now waits with it.
             Err(LedgerError::Full { .. }) => {
@@ -196,10 +254,11 @@ impl FlightRecorder {
             }
             other => other?,
         };
+        self.readers.followers.tell();
         if let Some(trail) = trail {
             trail.push(&bytes);
         }
-        Ok(Recorded { seq: appended.seq })
+        Ok(Recorded { seq: appended.seq, bytes: bytes.len() })
     }
 
     /// Waits until the event is durable under the ledger's policy. Cancel safe: dropping it forgets the wait only.

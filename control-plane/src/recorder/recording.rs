@@ -1,17 +1,28 @@
 //! Reading and verifying a record, live or long after its kernel is gone.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
+use agent_primitives::Digest;
+use bytes::Bytes;
 use emk::{Entry, EntryKind, LedgerError, SegmentReader};
 use serde_json::Value;
 
-use super::{EVENT_VERSION, Event, Head, VerifyError, VerifyReport};
+use super::index::{Index, lock};
+use super::{EVENT_VERSION, Event, Head, Page, Query, VerifyError, VerifyReport};
 
 /// A recording on disk, opened for reading only: nothing is locked and nothing is repaired.
 #[derive(Debug)]
 pub struct Recording {
     segments: SegmentReader,
+    folder: PathBuf,
+    index: Mutex<Index>,
+    /// What the files looked like when the index was brought up to date.
+    indexed: Mutex<Option<Stamp>>,
 }
+
+/// How many segments there are, the name of the last one and its length.
+type Stamp = (usize, std::ffi::OsString, u64);
 
 /// Why a recording cannot be read, or does not hold.
 #[derive(Debug, thiserror::Error)]
@@ -74,7 +85,50 @@ impl Recording {
     /// # Errors
     /// There is none, or its first file is damaged.
     pub fn open(folder: impl AsRef<Path>) -> Result<Self, RecordingError> {
-        Ok(Self { segments: SegmentReader::open(folder)? })
+        let folder = folder.as_ref().to_owned();
+        let (index, indexed) = (Mutex::default(), Mutex::default());
+        Ok(Self { segments: SegmentReader::open(&folder)?, folder, index, indexed })
+    }
+
+    /// Answers a query.
+    ///
+    /// The first query reads all segments once and builds an index in memory; later ones read only what was added to the
+    /// files since. Of a recording that is being written, that is all that has reached the files; a record whose end has not
+    /// yet is left out. Blocks on the disk.
+    ///
+    /// # Errors
+    /// A record that cannot be read. Hashes are not checked: see [`Recording::verify`].
+    pub fn query(&self, query: &Query) -> Result<Page, RecordingError> {
+        let mut index = lock(&self.index);
+        let mut indexed = self.indexed.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let stamp = self.stamp();
+        if stamp.is_none() || stamp != *indexed {
+            for entry in self.segments.entries(index.next())? {
+                match entry {
+                    Ok(entry) => index.add(&Stored::new(entry))?,
+                    Err(LedgerError::TornTail { .. }) => break,
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            *indexed = stamp;
+        }
+        let read = |from| {
+            let entries = self.segments.entries(from)?;
+            Ok(Box::new(entries.map(|entry| entry.map(Stored::new).map_err(RecordingError::from))) as _)
+        };
+        index.query(query, 0, &read)
+    }
+
+    /// `None` where that cannot be found out; then the files are looked at.
+    fn stamp(&self) -> Option<Stamp> {
+        let names =
+            std::fs::read_dir(&self.folder).ok()?.filter_map(Result::ok).map(|entry| entry.file_name());
+        let mut segments: Vec<_> =
+            names.filter(|name| Path::new(name).extension().is_some_and(|ext| ext == "seg")).collect();
+        segments.sort_unstable();
+        let last = segments.pop()?;
+        let length = std::fs::metadata(self.folder.join(&last)).ok()?.len();
+        Some((segments.len(), last, length))
     }
 
     /// Checks every byte of every file and every hash, in bounded memory. `progress` hears the number of records
@@ -114,10 +168,26 @@ impl Stored {
         Self { entry }
     }
 
+    /// The same record, which holds no more memory than its own.
+    pub(super) fn detached(&self) -> Self {
+        Self { entry: Entry { body: Bytes::copy_from_slice(&self.entry.body), ..self.entry.clone() } }
+    }
+
+    /// Bytes of its event.
+    pub(super) fn size(&self) -> usize {
+        self.entry.body.len()
+    }
+
     /// Its sequence number.
     #[must_use]
     pub fn seq(&self) -> u64 {
         self.entry.seq
+    }
+
+    /// Its hash, which covers all records before it.
+    #[must_use]
+    pub fn hash(&self) -> Digest {
+        self.entry.hash
     }
 
     /// The event in it.

@@ -209,11 +209,11 @@ impl<'s> Replaying<'s> {
         match &event.body {
             Body::Boot { .. } => self.refused = Refused::default(),
             Body::Refused { decision, .. } if decision.verdict == Verdict::Deny => {
-                self.refused.add(event.call, event.agent, decision.reason.unwrap_or_default());
+                self.refused.add(event, decision.reason.unwrap_or_default());
             }
-            Body::Repeated { of, code, .. } => match self.refused.get(*of) {
+            Body::Repeated { of, code, .. } => match self.refused.get(event, *of) {
                 None => self.replay.pass_over(seq, Cause::Dropped),
-                Some((agent, reason)) if agent == event.agent && reason == *code => self.replay.repeated += 1,
+                Some(reason) if reason == *code => self.replay.repeated += 1,
                 Some(_) => return Err("it repeats a refusal that was another"),
             },
             _ => {}
@@ -226,11 +226,16 @@ impl<'s> Replaying<'s> {
 fn reason<'e>(event: &Event<'e>, again: &Decision, before: &Decided<'e>) -> (Option<&'e str>, Option<Taken>) {
     let class = before.reason.and_then(class);
     match (&event.body, again.verdict()) {
-        (Body::Refused { .. }, Verdict::Deny) if again.is_withheld() => (Some(Reason::Withheld.code()), None),
-        (Body::Refused { .. }, Verdict::Deny) if again.rule_count() == 0 => {
+        // Nothing is counted of a call that is judged without its agent, and nobody is asked.
+        (Body::Judged { .. }, _) if class == Some(Taken::Limit) => (before.reason, class),
+        (Body::Judged { .. }, Verdict::Ask) => (Some(Reason::NoApprover.code()), None),
+        (Body::Refused { .. } | Body::Judged { .. }, Verdict::Deny) if again.is_withheld() => {
+            (Some(Reason::Withheld.code()), None)
+        }
+        (Body::Refused { .. } | Body::Judged { .. }, Verdict::Deny) if again.rule_count() == 0 => {
             (Some(Reason::Unmatched.code()), None)
         }
-        (Body::Refused { .. }, Verdict::Deny) => (Some(Reason::Rule.code()), None),
+        (Body::Refused { .. } | Body::Judged { .. }, Verdict::Deny) => (Some(Reason::Rule.code()), None),
         (Body::Refused { .. }, Verdict::Allow) if class == Some(Taken::Limit) => (before.reason, class),
         (Body::Refused { .. }, Verdict::Ask) if class.is_some() => (before.reason, class),
         (Body::Intent { ticket: Some(_), .. }, Verdict::Ask) => (None, Some(Taken::Consent)),
@@ -250,16 +255,20 @@ fn class(code: &str) -> Option<Taken> {
     }
 }
 
-/// The latest refusals by call number.
+/// A call: its agent, the life of that, and its number there.
+type Call = (String, u64, u64);
+
+/// The reasons of the latest refusals.
 #[derive(Default)]
 struct Refused {
-    by_call: HashMap<u64, (String, String)>,
-    order: VecDeque<u64>,
+    by_call: HashMap<Call, String>,
+    order: VecDeque<Call>,
 }
 
 impl Refused {
-    fn add(&mut self, call: u64, agent: &str, reason: &str) {
-        self.by_call.insert(call, (agent.to_owned(), reason.to_owned()));
+    fn add(&mut self, event: &Event<'_>, reason: &str) {
+        let call = (event.agent.to_owned(), event.generation, event.call);
+        self.by_call.insert(call.clone(), reason.to_owned());
         self.order.push_back(call);
         if MAX_REFUSED < self.order.len()
             && let Some(oldest) = self.order.pop_front()
@@ -268,7 +277,8 @@ impl Refused {
         }
     }
 
-    fn get(&self, call: u64) -> Option<(&str, &str)> {
-        self.by_call.get(&call).map(|(agent, reason)| (agent.as_str(), reason.as_str()))
+    /// Why an earlier call of the agent in an event was refused.
+    fn get(&self, event: &Event<'_>, call: u64) -> Option<&str> {
+        self.by_call.get(&(event.agent.to_owned(), event.generation, call)).map(String::as_str)
     }
 }

@@ -53,6 +53,8 @@
 mod mailbox;
 mod notice;
 mod sync;
+#[cfg(test)]
+mod tests;
 mod word;
 
 pub use crate::kernel::HANDLER_DEADLINE;

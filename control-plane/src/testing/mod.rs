@@ -59,7 +59,7 @@ pub fn denial<T>(answer: &Result<T, CallError>) -> Option<&Denial> {
 
 /// Asserts that a call was denied; by the rule and with the code, where they are given.
 ///
-/// `assert_denied!(answer)`, `assert_denied!(answer, rule = "no-secrets")`, `assert_denied!(answer, code = "AK0101")`;
+/// `assert_denied!(answer)`, `assert_denied!(answer, rule = "no-secrets")`, `assert_denied!(answer, code = "…")`;
 /// `answer` is a `&Result<_, CallError>`.
 #[macro_export]
 macro_rules! assert_denied {

@@ -40,8 +40,8 @@ pub enum VfsError {
     /// A directory stands where the operation needs a file.
     #[error("is a directory")]
     IsDirectory,
-    /// The path, or the combination of flags, cannot be.
-    #[error("invalid path or flags")]
+    /// The path, the combination of flags, or the content for a file of this kind cannot be.
+    #[error("invalid path, flags or content")]
     InvalidPath,
     /// As many descriptors are open as may be.
     #[error("too many open descriptors")]
@@ -115,7 +115,7 @@ impl VfsError {
             Self::Quota => (122, "EDQUOT", "AK0417"),
             Self::TooManyLabels => (7, "E2BIG", "AK0418"),
             Self::NotSupported => (95, "EOPNOTSUPP", "AK0419"),
-            Self::InvalidData => (22, "EINVAL", "AK0440"),
+            Self::InvalidData => (22, "EINVAL", "AK0450"),
         }
     }
 }

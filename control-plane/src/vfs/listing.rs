@@ -29,7 +29,7 @@ pub(super) async fn render(
     let mut after: Option<String> = None;
     if let Some((mount, path)) = store {
         while !window.is_full() {
-            let page = match mount.backend().list(path, Page::new(after.as_deref(), PAGE)).await {
+            let page = match mount.list(path, Page::new(after.as_deref(), PAGE)).await {
                 Err(VfsError::NotFound | VfsError::NotDirectory) if listed_without_store => break,
                 page => page?,
             };

@@ -17,21 +17,31 @@ mod listing;
 mod mount;
 mod namespace;
 mod path;
+mod query;
 mod relative;
 
 pub use backend::{
-    Answer, Content, Entry, Hit, Kind, Listing, Memory, MemoryBackend, Page, Projection, Quota, Search, Stat,
+    Answer, Content, Entry, Episodic, EpisodicError, Hit, Kind, Listing, MAX_DOCUMENT_BYTES, MAX_DOCUMENTS,
+    MAX_EPISODE_BYTES, MAX_EPISODES, Memory, MemoryBackend, Page, Projection, Quota, Search, Semantic, Stat,
     Usage, Version, Write, WriteMode, Written,
 };
+#[cfg(feature = "chroma")]
+pub use backend::{Chroma, Embedder, MAX_CHROMA_FILE};
 #[cfg(unix)]
 pub use backend::{Directory, DirectoryError};
 #[cfg(any(feature = "redis", feature = "postgres", feature = "chroma"))]
 pub use backend::{MAX_CONNECTIONS, MAX_STORE_NAME, StoreError};
+#[cfg(feature = "postgres")]
+pub use backend::{MAX_POSTGRES_FILE, MAX_POSTGRES_SEARCHED, Postgres};
 #[cfg(feature = "redis")]
 pub use backend::{MAX_REDIS_FILE, Redis};
+#[cfg(feature = "redb")]
+pub use backend::{Redb, RedbError};
 pub use descriptor::{Descriptor, MAX_OPEN, OpenFlags};
 pub use error::{PathError, VfsError};
 pub use mount::{Access, MAX_MOUNTS, Mount};
-pub use namespace::{MAX_TRANSFER, Namespace, Read};
+pub use namespace::{Found, MAX_HIT_TEXT, MAX_TRANSFER, Namespace, Read};
 pub use path::{BadPath, MAX_PATH_BYTES, MAX_SEGMENT_BYTES, MAX_SEGMENTS, VfsPath};
+pub use query::{DEFAULT_HITS, MAX_HITS, MAX_QUERY_BYTES};
+pub(crate) use query::{Query, encode_query};
 pub use relative::RelPath;

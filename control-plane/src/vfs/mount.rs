@@ -1,11 +1,17 @@
 //! Which store serves which part of a tree.
 
 use std::collections::BTreeSet;
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
 
-use agent_primitives::LabelSet;
+use agent_primitives::{LabelSet, Timer};
 
-use super::{MemoryBackend, Quota, RelPath, VfsError, VfsPath, WriteMode};
+use super::{
+    Answer, Content, Hit, Listing, MemoryBackend, Page, Quota, RelPath, Search, Stat, Version, VfsError,
+    VfsPath, Write, WriteMode, Written,
+};
 
 /// Most mounts of one agent.
 pub const MAX_MOUNTS: usize = 64;
@@ -17,6 +23,8 @@ pub struct Mount {
     backend: Arc<dyn MemoryBackend>,
     access: Access,
     labels: LabelSet,
+    deadline: Option<Duration>,
+    timer: Option<Arc<dyn Timer>>,
 }
 
 /// What a mount permits, whatever policy says. The one place that decides it.
@@ -35,7 +43,7 @@ impl Mount {
     /// `backend` at `point`.
     #[must_use]
     pub fn new(point: VfsPath, backend: Arc<dyn MemoryBackend>, access: Access) -> Self {
-        Self { point, backend, access, labels: LabelSet::EMPTY }
+        Self { point, backend, access, labels: LabelSet::EMPTY, deadline: None, timer: None }
     }
 
     /// The same mount, where all that is read carries `labels` besides its own: contents, names and listings. Nothing is
@@ -43,6 +51,15 @@ impl Mount {
     #[must_use]
     pub fn labels(mut self, labels: LabelSet) -> Self {
         self.labels = labels;
+        self
+    }
+
+    /// The same mount, where each operation on the store has `deadline` to end in; otherwise it is dropped and answered
+    /// with `Timeout`. A call of an agent may take several, and has
+    /// [`FILE_DEADLINE`](crate::kernel::FILE_DEADLINE) for all of them.
+    #[must_use]
+    pub const fn deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = Some(deadline);
         self
     }
 
@@ -64,8 +81,55 @@ impl Mount {
         self.access
     }
 
-    pub(super) fn backend(&self) -> &dyn MemoryBackend {
-        &*self.backend
+    /// The same mount, which keeps its deadline by `timer`.
+    pub(super) fn timed(mut self, timer: Option<&Arc<dyn Timer>>) -> Result<Self, VfsError> {
+        self.timer = match (self.deadline, timer) {
+            (Some(_), None) => return Err(VfsError::NotSupported),
+            (_, timer) => timer.cloned(),
+        };
+        Ok(self)
+    }
+}
+
+/// The operations on the store, each within the deadline.
+impl Mount {
+    pub(super) async fn read(
+        &self,
+        path: RelPath<'_>,
+        offset: u64,
+        length: usize,
+    ) -> Result<Content, VfsError> {
+        self.in_time(self.backend.read(path, offset, length)).await
+    }
+
+    pub(super) async fn write(&self, path: RelPath<'_>, write: Write) -> Result<Written, VfsError> {
+        self.in_time(self.backend.write(path, write)).await
+    }
+
+    pub(super) async fn remove(&self, path: RelPath<'_>, expected: Option<Version>) -> Result<(), VfsError> {
+        self.in_time(self.backend.remove(path, expected)).await
+    }
+
+    pub(super) async fn list(&self, path: RelPath<'_>, page: Page<'_>) -> Result<Listing, VfsError> {
+        self.in_time(self.backend.list(path, page)).await
+    }
+
+    pub(super) async fn stat(&self, path: RelPath<'_>) -> Result<Stat, VfsError> {
+        self.in_time(self.backend.stat(path)).await
+    }
+
+    pub(super) async fn search(&self, path: RelPath<'_>, query: Search<'_>) -> Result<Vec<Hit>, VfsError> {
+        self.in_time(self.backend.search(path, query)).await
+    }
+
+    async fn in_time<T>(&self, mut answer: Answer<'_, T>) -> Result<T, VfsError> {
+        let (Some(deadline), Some(timer)) = (self.deadline, &self.timer) else { return answer.await };
+        let mut over = timer.sleep_until(timer.monotonic().after(deadline));
+        poll_fn(|context| match answer.as_mut().poll(context) {
+            Poll::Pending => over.as_mut().poll(context).map(|()| Err(VfsError::Timeout)),
+            ready => ready,
+        })
+        .await
     }
 }
 

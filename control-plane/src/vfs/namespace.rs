@@ -2,19 +2,23 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
-use agent_primitives::LabelSet;
+use agent_primitives::truncate::within;
+use agent_primitives::{LabelSet, Timer, Timestamp};
 use bytes::Bytes;
 
 use super::descriptor::{DescriptorTable, OpenFile};
 use super::listing;
 use super::mount::{MountTable, Place};
 use super::{
-    Descriptor, Kind, Mount, OpenFlags, PathError, RelPath, Stat, Version, VfsError, VfsPath, Write,
+    Descriptor, Kind, Mount, OpenFlags, PathError, RelPath, Search, Stat, Version, VfsError, VfsPath, Write,
     WriteMode, Written,
 };
 
 /// Most bytes one read or write moves, and longest file that is written in its middle.
 pub const MAX_TRANSFER: u64 = 16 << 20;
+
+/// Most bytes of text of one hit; what is longer is cut, and says so.
+pub const MAX_HIT_TEXT: usize = 16 << 10;
 
 /// How often a write into the middle of a file starts over because the file changed meanwhile.
 const MAX_ATTEMPTS: usize = 16;
@@ -24,11 +28,26 @@ const MAX_ATTEMPTS: usize = 16;
 /// Two namespaces share nothing but the stores the host mounts in both. What lies under no mount does not exist.
 ///
 /// Every future does its work when polled and stops where it is dropped; what that leaves is said at each method. The
-/// caller puts a deadline around it.
+/// caller puts a deadline around it; a mount may have one of its own for each operation on its store.
 #[derive(Debug, Default)]
 pub struct Namespace {
     mounts: RwLock<MountTable>,
+    timer: Option<Arc<dyn Timer>>,
     descriptors: DescriptorTable,
+}
+
+/// A file that fits a query.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Found {
+    /// Where it is.
+    pub path: VfsPath,
+    /// How well it fits; comparable among the hits of one search only.
+    pub score: f64,
+    /// The content, or the part of it that fits, at most [`MAX_HIT_TEXT`] bytes.
+    pub text: String,
+    /// What the file carries, and what the mount adds.
+    pub labels: LabelSet,
 }
 
 /// What a read brought.
@@ -50,12 +69,21 @@ impl Namespace {
         Self::default()
     }
 
+    /// The same tree, with a timer for the deadlines of its mounts.
+    #[must_use]
+    pub fn timer(mut self, timer: Arc<dyn Timer>) -> Self {
+        self.timer = Some(timer);
+        self
+    }
+
     /// Adds a mount, at any depth and inside another one if need be.
     ///
     /// # Errors
-    /// `Exists` when something is mounted at that very point; `NoSpace` beyond [`MAX_MOUNTS`](super::MAX_MOUNTS).
+    /// `Exists` when something is mounted at that very point; `NoSpace` beyond [`MAX_MOUNTS`](super::MAX_MOUNTS);
+    /// `NotSupported` when it has a deadline and the tree no timer.
     pub fn mount(&self, mount: Mount) -> Result<(), PathError> {
         let point = mount.point().clone();
+        let mount = mount.timed(self.timer.as_ref()).map_err(|error| PathError::at(&point, error))?;
         let mut mounts = self.mounts.write().unwrap_or_else(PoisonError::into_inner);
         mounts.insert(mount).map_err(|error| PathError::at(&point, error))
     }
@@ -107,7 +135,35 @@ impl Namespace {
         labels: LabelSet,
         expected: Option<Version>,
     ) -> Result<Written, PathError> {
-        self.write_file(path, mode, data, labels, expected).await.map_err(|error| PathError::at(path, error))
+        self.write_until(path, mode, data, labels, expected, None).await
+    }
+
+    /// Writes as [`Namespace::write`] does a file that ceases to exist at `expires`, by the clock of its store.
+    ///
+    /// # Errors
+    /// Those of [`Namespace::write`]; `NotSupported` when the store keeps no ends.
+    pub async fn write_until(
+        &self,
+        path: &VfsPath,
+        mode: WriteMode,
+        data: Bytes,
+        labels: LabelSet,
+        expected: Option<Version>,
+        expires: Option<Timestamp>,
+    ) -> Result<Written, PathError> {
+        let written = self.write_file(path, mode, data, labels, (expected, expires)).await;
+        written.map_err(|error| PathError::at(path, error))
+    }
+
+    /// The files below a directory that fit `text` best, at most `limit` of them, the best first. Only the store that the
+    /// directory is of is searched, not what is mounted below it.
+    ///
+    /// Dropping the future is without consequence.
+    ///
+    /// # Errors
+    /// `NotSupported` when the store cannot search; `NotFound`; `NotDirectory` for a file; what the store answers.
+    pub async fn search(&self, path: &VfsPath, text: &str, limit: usize) -> Result<Vec<Found>, PathError> {
+        self.search_below(path, text, limit).await.map_err(|error| PathError::at(path, error))
     }
 
     /// Removes a file, provided it is in the version `expected`, if one is given.
@@ -198,7 +254,7 @@ impl Namespace {
     /// Writes all of `data` or nothing: at the end when the descriptor appends, whatever `offset` says; otherwise at
     /// `offset`, or else at the descriptor's position, which moves on behind the data. Beyond the end of the file, zeros
     /// fill the gap. Concurrent writers lose nothing to each other. The file carries `labels` and what it did before, however
-    /// much of it is overwritten.
+    /// much of it is overwritten, and ends when it would have.
     ///
     /// Appending to a file that was removed meanwhile creates it anew; writing into it does not. When the future is
     /// dropped, the file is as before or as it was to become, and the position stays.
@@ -239,7 +295,7 @@ impl Namespace {
         let store = match self.locate(path) {
             Place::Nowhere => return Err(VfsError::NotFound),
             Place::Junction(store) => store,
-            Place::Inside(mount, relative) => match mount.backend().read(relative, offset, length).await {
+            Place::Inside(mount, relative) => match mount.read(relative, offset, length).await {
                 Err(VfsError::IsDirectory) => Some((mount, relative)),
                 read => {
                     let mut content = read?;
@@ -261,19 +317,42 @@ impl Namespace {
         mode: WriteMode,
         data: Bytes,
         labels: LabelSet,
-        expected: Option<Version>,
+        (expected, expires): (Option<Version>, Option<Timestamp>),
     ) -> Result<Written, VfsError> {
         transfer(data.len() as u64)?;
         let (mount, relative) = self.inside(path)?;
         let quota = mount.access().permit_write(mode)?;
-        let write = Write::new(mode, data, labels, quota).expecting(expected);
-        mount.backend().write(relative, write).await
+        let write = Write::new(mode, data, labels, quota).expecting(expected).expiring(expires);
+        mount.write(relative, write).await
+    }
+
+    async fn search_below(&self, path: &VfsPath, text: &str, limit: usize) -> Result<Vec<Found>, VfsError> {
+        let (mount, relative) = match self.locate(path) {
+            Place::Nowhere => return Err(VfsError::NotFound),
+            Place::Junction(None) => return Err(VfsError::NotSupported),
+            Place::Junction(Some(store)) => store,
+            Place::Inside(mount, relative) => (mount, relative),
+        };
+        let hits = mount.search(relative, Search::new(text, limit)).await?;
+        let mut found = Vec::with_capacity(hits.len().min(limit));
+        for hit in hits.into_iter().take(limit) {
+            let below = RelPath::parse(&hit.path).map_err(|_| VfsError::Backend)?;
+            let path = path.join(below)?;
+            // What another mount hides cannot be reached, and is not told of.
+            if !matches!(self.locate(&path), Place::Inside(holder, _) if Arc::ptr_eq(&holder, &mount)) {
+                continue;
+            }
+            let labels = hit.labels.join(mount.added_labels())?;
+            let text = within(&hit.text, MAX_HIT_TEXT).into_owned();
+            found.push(Found { path, score: hit.score, text, labels });
+        }
+        Ok(found)
     }
 
     async fn remove_file(&self, path: &VfsPath, expected: Option<Version>) -> Result<(), VfsError> {
         let (mount, relative) = self.inside(path)?;
         mount.access().permit_removal()?;
-        mount.backend().remove(relative, expected).await
+        mount.remove(relative, expected).await
     }
 
     async fn stat_file(&self, path: &VfsPath) -> Result<Stat, VfsError> {
@@ -281,7 +360,7 @@ impl Namespace {
             Place::Nowhere => Err(VfsError::NotFound),
             Place::Junction(_) => Ok(Stat::directory(LabelSet::EMPTY)),
             Place::Inside(mount, relative) => {
-                let mut stat = mount.backend().stat(relative).await?;
+                let mut stat = mount.stat(relative).await?;
                 stat.labels = stat.labels.join(mount.added_labels())?;
                 Ok(stat)
             }
@@ -303,7 +382,7 @@ impl Namespace {
         match found {
             Ok(stat) if flags.writes() && stat.kind == Kind::Directory => return Err(VfsError::IsDirectory),
             Err(VfsError::NotFound) if flags.create => {
-                match self.write_file(path, WriteMode::CreateNew, Bytes::new(), labels, None).await {
+                match self.write_file(path, WriteMode::CreateNew, Bytes::new(), labels, (None, None)).await {
                     Err(VfsError::Exists) if !flags.exclusive => {}
                     created => drop(created?),
                 }
@@ -327,7 +406,7 @@ impl Namespace {
         labels: LabelSet,
     ) -> Result<Written, VfsError> {
         if file.flags.append {
-            return self.write_file(&file.path, WriteMode::Append, data, labels, None).await;
+            return self.write_file(&file.path, WriteMode::Append, data, labels, (None, None)).await;
         }
         if !file.flags.write {
             return Err(VfsError::BadDescriptor);
@@ -353,7 +432,7 @@ impl Namespace {
     ) -> Result<Written, VfsError> {
         for _ in 0..MAX_ATTEMPTS {
             let (mount, relative) = self.inside(path)?;
-            let stat = mount.backend().stat(relative).await?;
+            let stat = mount.stat(relative).await?;
             let version = stat.version.ok_or(VfsError::IsDirectory)?;
             if data.is_empty() {
                 return Ok(Written::new(version, stat.size, stat.labels));
@@ -364,14 +443,14 @@ impl Namespace {
                 let end = offset.checked_add(data.len() as u64).ok_or(VfsError::TooLarge)?;
                 let length = transfer(end.max(stat.size))?;
                 let size = transfer(stat.size)?;
-                let mut old = mount.backend().read(relative, 0, size).await?;
+                let mut old = mount.read(relative, 0, size).await?;
                 if old.version != version {
                     continue;
                 }
                 old.bytes.truncate(size);
                 (WriteMode::Replace, spliced(&old.bytes, offset, &data, length), old.labels.join(labels)?)
             };
-            match self.write_file(path, mode, bytes, labels, Some(version)).await {
+            match self.write_file(path, mode, bytes, labels, (Some(version), stat.expires)).await {
                 Err(VfsError::Conflict) => {}
                 written => return written,
             }

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use agent_primitives::AgentId;
 use unicode_normalization::is_nfc;
 
+use super::RelPath;
+
 /// Longest path in bytes, as `PATH_MAX` on Linux.
 pub const MAX_PATH_BYTES: usize = 4096;
 /// Most segments of a path.
@@ -15,7 +17,7 @@ pub const MAX_SEGMENT_BYTES: usize = 255;
 
 /// An absolute, normalised path.
 ///
-/// INVARIANT: starts with `/`, has no empty, `.` or `..` segment and no slash at the end (but for the root itself), is
+/// INVARIANT: starts with `/`, has no empty, `.` or `..` segment, none that begins with `?`, and no slash at the end (but for the root itself), is
 /// in Unicode normalisation form C, holds no control, bidirectional or other invisible formatting character, and keeps
 /// within [`MAX_PATH_BYTES`], [`MAX_SEGMENTS`] and [`MAX_SEGMENT_BYTES`]. One file therefore has one spelling, and
 /// whoever holds a `VfsPath` need not look again. Cloning is a reference count.
@@ -35,6 +37,11 @@ pub enum BadPath {
     /// Holds an empty, `.` or `..` segment, or ends with a slash.
     #[error("the path is not normalised: empty, `.` and `..` segments are refused")]
     NotNormalised,
+    /// A segment begins with `?`, which is what a query begins with; or the query is none.
+    #[error(
+        "what follows `/?` is not a query: `q=` and words, percent-encoded, then `&k=` and a number up to 100 if need be"
+    )]
+    Query,
     /// Holds a character that would let two paths look alike.
     #[error("the path holds a control or invisible character, or is not in normalisation form C")]
     Unclean,
@@ -89,6 +96,17 @@ impl VfsPath {
         if rest.is_empty() { Some(rest) } else { rest.strip_prefix('/') }
     }
 
+    /// The path `below` this one.
+    ///
+    /// # Errors
+    /// [`BadPath::TooLong`] when the two are, together.
+    pub(super) fn join(&self, below: RelPath<'_>) -> Result<Self, BadPath> {
+        if below.is_root() {
+            return Ok(self.clone());
+        }
+        Self::parse(&format!("{}/{below}", self.0.trim_end_matches('/')))
+    }
+
     /// Turns `/agent/<id>/…` into the view of the agent whose root that is.
     ///
     /// `Ok` holds the path as that agent sees it: its own tree without the prefix, any path outside `/agent`
@@ -126,6 +144,9 @@ pub(super) fn check_segments(text: &str) -> Result<(), BadPath> {
         segments += 1;
         if matches!(segment, "" | "." | "..") {
             return Err(BadPath::NotNormalised);
+        }
+        if segment.starts_with('?') {
+            return Err(BadPath::Query);
         }
         if MAX_SEGMENT_BYTES < segment.len() || MAX_SEGMENTS < segments {
             return Err(BadPath::TooLong);
@@ -184,6 +205,10 @@ mod tests {
             ("//mem", Err(BadPath::NotNormalised)),
             ("/mem/../policy", Err(BadPath::NotNormalised)),
             ("/./mem", Err(BadPath::NotNormalised)),
+            ("/mem/a?", Ok(())),
+            ("/mem/?", Err(BadPath::Query)),
+            ("/mem/?q=a", Err(BadPath::Query)),
+            ("/mem/?q/a", Err(BadPath::Query)),
             ("/mem\0", Err(BadPath::Unclean)),
             ("/mem\n", Err(BadPath::Unclean)),
             ("/cafe\u{301}", Err(BadPath::Unclean)),

@@ -3,14 +3,18 @@
 use std::time::Duration;
 
 use agent_control_plane::approval::TicketId;
-use agent_control_plane::call::{Change, FileRef, RawArguments, Reply, Syscall, WriteTo};
+use agent_control_plane::call::{
+    BadCall, Change, FileRef, MAX_TRANSFER, RawArguments, Reply, Syscall, WriteTo, mcp,
+};
 use agent_control_plane::primitives::{AgentId, Signal, SignalSet, Verdict};
 use agent_control_plane::vfs::{Descriptor, OpenFlags};
 use agent_control_plane::{AgentHandle, AgentState, CallError, Kernel};
 use serde_json::{Value, json};
 
+use crate::adapter::Shared;
 use crate::case::Step;
 use crate::fixture::World;
+use crate::handler::Behaviour;
 use crate::host;
 use crate::run::Got;
 
@@ -36,6 +40,14 @@ pub(crate) enum What {
     Check(Syscall),
     /// A call that was held, or one that pretends to be.
     Resume(TicketId, Syscall),
+    /// A request of a client, and the call it comes to.
+    Request(Shared, mcp::Request, Syscall),
+    /// A message that is no call, and what its sender is told.
+    Unreadable(BadCall, Value),
+    /// What was answered without a call.
+    Answered(Value),
+    /// A handler to be registered.
+    Handle(Signal, Behaviour),
 }
 
 /// What came of a call.
@@ -65,6 +77,7 @@ pub(crate) fn is_call(op: &str) -> bool {
             | "close"
             | "mask"
             | "unmask"
+            | "handler"
             | "signal"
             | "exit"
             | "checkpolicy"
@@ -72,6 +85,14 @@ pub(crate) fn is_call(op: &str) -> bool {
             | "approve"
             | "reject"
             | "revoke"
+            | "send"
+            | "publish"
+            | "recv"
+            | "subscribe"
+            | "list"
+            | "append"
+            | "remove"
+            | "await_signal"
     )
 }
 
@@ -118,8 +139,12 @@ impl Call {
     /// made, so that the refusal and its record are measured.
     fn forged(agent: AgentHandle, what: What) -> Self {
         let question = match &what {
-            What::Syscall(call) | What::Check(call) | What::Resume(_, call) => Some(call.clone()),
+            What::Syscall(call) | What::Check(call) | What::Resume(_, call) | What::Request(_, _, call) => {
+                Some(call.clone())
+            }
             What::Text(text, _) => Syscall::exec_from_json(text).ok(),
+            What::Unreadable(..) | What::Answered(_) => None,
+            What::Handle(..) => None,
         };
         let allowed = question.is_some_and(|call| {
             // A stopped agent gets no answer.
@@ -135,8 +160,16 @@ impl Call {
     /// The call itself, if it is one that can be held.
     pub(crate) fn syscall(&self) -> Option<Syscall> {
         match self {
-            Self::Agent(_, What::Syscall(call)) => Some(call.clone()),
+            Self::Agent(_, What::Syscall(call) | What::Request(_, _, call)) => Some(call.clone()),
             Self::Agent(_, What::Text(text, _)) => Syscall::exec_from_json(text).ok(),
+            _ => None,
+        }
+    }
+
+    /// The number of the client's request that it answers.
+    pub(crate) fn request(&self) -> Option<u64> {
+        match self {
+            Self::Agent(_, What::Request(_, request, _)) => Some(request.number()),
             _ => None,
         }
     }
@@ -178,6 +211,7 @@ impl What {
                 Some(Self::Text(rename_arguments(bytes), deadline(step)))
             }
             "resume" => resume(step, world),
+            "handler" => Some(Self::Handle(signal(step.value("signal"))?, Behaviour::of(step)?)),
             "checkpolicy" => {
                 let asked = step.first(&["call", "syscall"]).map_or("exec", |key| step.text(key));
                 let asked = Step { op: asked.to_owned(), fields: step.fields.clone() };
@@ -198,6 +232,21 @@ impl What {
                 _ => agent.exec_json(&text).await,
             },
             Self::Resume(ticket, call) => agent.resume(ticket, call).await,
+            Self::Request(session, request, call) => {
+                let result = agent.syscall(call).await;
+                let answer = session.lock().unwrap().answer(request, &result).unwrap_or_default();
+                if let Err(CallError::Held { ticket, .. }) = result {
+                    return Ended { got: Got::Escalated, value: ticket.to_string().into(), answer: None };
+                }
+                let got = result.map_or_else(|error| refused(&error), |_| Got::Allowed);
+                return Ended { got, value: answer, answer: None };
+            }
+            Self::Unreadable(error, answer) => {
+                let got = refused(&agent.refuse(error).await);
+                return Ended { got, value: answer, answer: None };
+            }
+            Self::Answered(answer) => return Ended { got: Got::Allowed, value: answer, answer: None },
+            Self::Handle(signal, behaviour) => behaviour.register(agent, signal).await,
             Self::Check(call) => {
                 return match agent.check(call).await {
                     Ok(decision) => {
@@ -310,7 +359,43 @@ fn syscall(step: &Step, world: &World) -> Option<Syscall> {
                 None => FileRef::Path(path()?),
             };
             let length = number(step.first(&["length", "len", "n", "size"]), Some(1 << 20))?;
-            Syscall::Read { file, offset: offset()?, length: length.unwrap_or(1 << 20), nonblock: false }
+            let nonblock = step.value("nonblock").as_bool().unwrap_or(false);
+            Syscall::Read { file, offset: offset()?, length: length.unwrap_or(1 << 20), nonblock }
+        }
+        "list" => {
+            let file = FileRef::Path(path()?);
+            Syscall::Read { file, offset: None, length: MAX_TRANSFER, nonblock: true }
+        }
+        "recv" => {
+            let file = match descriptor() {
+                Some(descriptor) => FileRef::Descriptor(descriptor),
+                None => FileRef::Path("/ipc/inbox".to_owned()),
+            };
+            Syscall::Read {
+                file,
+                offset: None,
+                length: MAX_TRANSFER,
+                nonblock: step.value("wait") != &json!(true),
+            }
+        }
+        "subscribe" => {
+            let flags = OpenFlags { read: true, ..OpenFlags::default() };
+            Syscall::Open { path: format!("/ipc/{}", step.value("topic").as_str()?), flags }
+        }
+        "send" | "publish" => {
+            let to = step.value(step.first(&["to", "topic", "target"])?).as_str()?;
+            let data = step.bytes("data", &world.saved).ok()?.into();
+            let to = WriteTo::Path { path: format!("/ipc/{to}"), change: Change::Append, expected: None, ttl: None };
+            Syscall::Write { to, data }
+        }
+        "append" | "remove" => {
+            let change = if step.op == "append" { Change::Append } else { Change::Remove };
+            let data = step.bytes("data", &world.saved).ok()?.into();
+            Syscall::Write { to: WriteTo::Path { path: path()?, change, expected: None, ttl: None }, data }
+        }
+        "await_signal" => {
+            let deadline = deadline(step).unwrap_or(Duration::from_secs(1));
+            Syscall::Await { set: signals(step)?, deadline }
         }
         "write" => {
             let key = step.first(&["data", "content", "text"]).unwrap_or("data");
@@ -319,7 +404,12 @@ fn syscall(step: &Step, world: &World) -> Option<Syscall> {
                 Some(descriptor) => WriteTo::Descriptor { descriptor, offset: offset()? },
                 // A write by path has no position.
                 None if step.first(&["offset", "pos"]).is_some() => return None,
-                None => WriteTo::Path { path: path()?, change: change(step.value("mode"))?, expected: None },
+                None => WriteTo::Path {
+                    path: path()?,
+                    change: change(step.value("mode"))?,
+                    expected: None,
+                    ttl: None,
+                },
             };
             Syscall::Write { to, data }
         }

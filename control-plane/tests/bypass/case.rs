@@ -42,7 +42,7 @@ pub(crate) struct Expected {
 }
 
 /// One step: its operation and whatever else it holds.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, serde::Serialize)]
 pub(crate) struct Step {
     pub(crate) op: String,
     #[serde(flatten)]

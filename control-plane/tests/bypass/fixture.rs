@@ -14,12 +14,14 @@ use agent_control_plane::budget::Budget;
 use agent_control_plane::call::Syscall;
 use agent_control_plane::kernel::{OnAsk, Widening};
 use agent_control_plane::policy::PolicySet;
-use agent_control_plane::primitives::{AgentId, LabelSet, ManualClock, TenantId};
+use agent_control_plane::primitives::{AgentId, LabelSet, TenantId};
 use agent_control_plane::vfs::{Access, Memory, MemoryBackend, Mount, Page, Quota, RelPath, VfsPath};
 use agent_control_plane::{AgentHandle, AgentSpec, Approvals, CallError, FlightRecorder, Kernel, Policy};
 use serde_json::{Value, json};
 
+use crate::adapter::Shared;
 use crate::case::Step;
+use crate::clock::WallClock;
 use crate::group::Task;
 use crate::record::Breakable;
 use crate::run::Got;
@@ -97,9 +99,16 @@ impl Counts {
     }
 }
 
+/// Where a descriptor is, and whether it was moved there by hand.
+#[derive(Clone, Copy, Debug, Default)]
+struct Position {
+    at: u64,
+    by_hand: bool,
+}
+
 pub(crate) struct World {
     pub(crate) folder: tempfile::TempDir,
-    pub(crate) clock: ManualClock,
+    pub(crate) clock: WallClock,
     pub(crate) counts: Counts,
     pub(crate) kernel: Kernel,
     pub(crate) agents: BTreeMap<String, AgentHandle>,
@@ -129,8 +138,14 @@ pub(crate) struct World {
     pub(crate) step: usize,
     /// Whether the fixture's quotas hold: 60 calls in any 60 s for all agents of the owner, five at once for each.
     quotas: bool,
-    /// Open descriptors by agent and number, with the position they were moved to.
-    descriptors: BTreeMap<(String, u64), Option<u64>>,
+    /// Open descriptors by agent and number.
+    descriptors: BTreeMap<(String, u64), Position>,
+    /// The session of each agent's client.
+    sessions: Mutex<BTreeMap<AgentId, Shared>>,
+    /// Requests that their client has called off.
+    called_off: Mutex<Vec<u64>>,
+    /// What the latest `tools/list` answered.
+    pub(crate) listed: Option<Vec<String>>,
     worker: Arc<OnceLock<AgentHandle>>,
 }
 
@@ -152,7 +167,7 @@ impl World {
         {
             std::fs::write(data.join(file), text).unwrap();
         }
-        let clock = ManualClock::default();
+        let clock = WallClock::default();
         let counts = Counts::default();
         let recorder_fails = Arc::new(AtomicBool::new(false));
         let recording = folder.path().join("recording-0");
@@ -183,6 +198,9 @@ impl World {
             step: 0,
             quotas,
             descriptors: BTreeMap::new(),
+            sessions: Mutex::default(),
+            called_off: Mutex::default(),
+            listed: None,
             worker,
         };
         world.spawn_all(&BTreeMap::new())?;
@@ -245,12 +263,24 @@ impl World {
         role: &str,
         labels: LabelSet,
     ) -> Result<(), String> {
+        self.spawn_of(owner_id(), name, known, role, labels)
+    }
+
+    /// The same, for any owner.
+    pub(crate) fn spawn_of(
+        &mut self,
+        owner: TenantId,
+        name: &str,
+        known: &str,
+        role: &str,
+        labels: LabelSet,
+    ) -> Result<(), String> {
         let memory = Arc::new(Memory::new());
         let quota = Quota { bytes: 1 << 20, files: 100 };
         let at = VfsPath::parse("/mem/working").unwrap();
         let mount = Mount::new(at, Arc::<Memory>::clone(&memory), Access::ReadWrite(quota));
         let mut spec = AgentSpec::new(name)
-            .tenant(owner_id())
+            .tenant(owner)
             .fact("role", role)
             .labels(labels)
             .mount(mount)
@@ -318,6 +348,21 @@ impl World {
         }
     }
 
+    /// The session of the client that speaks for an agent.
+    pub(crate) fn session(&self, agent: &AgentId) -> Shared {
+        Arc::clone(self.sessions.lock().unwrap().entry(agent.clone()).or_default())
+    }
+
+    /// The client of a request wants no answer any more.
+    pub(crate) fn call_off(&self, request: u64) {
+        self.called_off.lock().unwrap().push(request);
+    }
+
+    /// The requests that were called off since the last look.
+    pub(crate) fn take_called_off(&self) -> Vec<u64> {
+        std::mem::take(&mut *self.called_off.lock().unwrap())
+    }
+
     /// A path in the world's folder that is not taken.
     pub(crate) fn fresh_path(&self, name: &str) -> PathBuf {
         let number = std::fs::read_dir(self.folder.path()).unwrap().count();
@@ -347,13 +392,18 @@ impl World {
     /// Where a step's descriptor was moved to by hand, if it was.
     pub(crate) fn position(&self, step: &Step) -> Option<u64> {
         let descriptor = (step.text("as").to_owned(), step.value("fd").as_u64()?);
-        self.descriptors.get(&descriptor).copied().flatten()
+        self.descriptors.get(&descriptor).filter(|position| position.by_hand).map(|position| position.at)
     }
 
     /// Moves a descriptor; false when it is not open.
     pub(crate) fn seek(&mut self, agent: &str, descriptor: u64, offset: u64) -> bool {
         let found = self.descriptors.get_mut(&(agent.to_owned(), descriptor));
-        found.map(|position| *position = Some(offset)).is_some()
+        found.map(|position| *position = Position { at: offset, by_hand: true }).is_some()
+    }
+
+    /// Where a descriptor is, as far as its reads and writes tell.
+    pub(crate) fn present(&self, agent: &str, descriptor: u64) -> Option<u64> {
+        self.descriptors.get(&(agent.to_owned(), descriptor)).map(|position| position.at)
     }
 
     /// Keeps account of descriptors after a call that succeeded.
@@ -364,7 +414,7 @@ impl World {
         match (step.op.as_str(), descriptor) {
             ("open", _) => {
                 if let Some(number) = answer.as_u64() {
-                    self.descriptors.insert((agent, number), None);
+                    self.descriptors.insert((agent, number), Position::default());
                 }
             }
             ("close", Some(number)) => {
@@ -375,8 +425,9 @@ impl World {
                     Some(text) => text.len(),
                     None => step.bytes("data", &self.saved).map_or(0, |data| data.len()),
                 };
-                if let Some(Some(position)) = self.descriptors.get_mut(&(agent, number)) {
-                    *position = position.saturating_add(bytes as u64);
+                let given = step.first(&["offset", "pos"]).is_some();
+                if let Some(position) = self.descriptors.get_mut(&(agent, number)).filter(|_| !given) {
+                    position.at = position.at.saturating_add(bytes as u64);
                 }
             }
             _ => {}
@@ -413,15 +464,34 @@ fn referenced(value: &Value, names: &mut Vec<String>) {
 }
 
 /// Whose agents all agents of the fixture are.
-fn owner_id() -> TenantId {
+pub(crate) fn owner_id() -> TenantId {
     "owner".parse().unwrap()
+}
+
+/// Arguments of a tool as an honest agent would give them.
+pub(crate) fn plain_arguments(tool: &str) -> Value {
+    match tool {
+        "read_file" | "delete_file" => json!({"path": "/data/report.txt"}),
+        "write_file" => json!({"path": "/data/out/a", "content": "x"}),
+        "run_command" => json!({"argv": ["echo", "x"]}),
+        "database_query" | "database_write" => json!({"sql": "SELECT id FROM orders"}),
+        "http_get" => json!({"url": "https://api.example.com/v1"}),
+        "send_email" => json!({"to": "a@example.com", "subject": "s", "body": "b"}),
+        "refund" => json!({"order_id": "o1", "amount": 5}),
+        "read_secret" => json!({"name": "db"}),
+        "slow" => json!({"ms": 1}),
+        "reenter" => json!({"tool": "echo", "args": {"text": "x"}}),
+        "bulk" => json!({"targets": ["a"]}),
+        "execute_code" => json!({"code": "1"}),
+        _ => json!({"text": "x"}),
+    }
 }
 
 fn boot(
     policy: impl Into<PolicySet>,
     tools: Registry,
     recorder: FlightRecorder,
-    clock: &ManualClock,
+    clock: &WallClock,
     quotas: bool,
     tickets: &Tickets,
     dry_run: bool,

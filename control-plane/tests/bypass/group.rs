@@ -26,6 +26,8 @@ pub(crate) struct Task {
     /// Index of the step that started it.
     pub(crate) step: usize,
     agents: Vec<AgentHandle>,
+    /// The requests of clients that it answers.
+    requests: Vec<u64>,
     handle: JoinHandle<Vec<Ended>>,
     pub(crate) ended: Option<Vec<Ended>>,
 }
@@ -33,6 +35,7 @@ pub(crate) struct Task {
 impl Task {
     pub(crate) fn start(calls: Vec<Call>, name: &str, step: usize) -> Self {
         let agents = calls.iter().filter_map(|call| call.agent().cloned()).collect();
+        let requests = calls.iter().filter_map(Call::request).collect();
         let work = async move {
             let mut ended = Vec::new();
             for call in calls {
@@ -40,7 +43,7 @@ impl Task {
             }
             ended
         };
-        Self { name: name.to_owned(), step, agents, handle: tokio::spawn(work), ended: None }
+        Self { name: name.to_owned(), step, agents, requests, handle: tokio::spawn(work), ended: None }
     }
 
     fn is_over(&self) -> bool {
@@ -59,6 +62,13 @@ impl Task {
     fn is_parked(&self, world: &World) -> bool {
         let stopped = |agent: &AgentHandle| world.kernel.agent(agent.id()) == Some(AgentState::Stopped);
         self.agents.iter().any(stopped)
+    }
+
+    /// The client of a request wants no answer any more: whoever serves it drops the call.
+    pub(crate) fn call_off(&mut self, request: u64) {
+        if self.requests.contains(&request) && !self.is_over() {
+            self.give_up(Got::Failed("called off".to_owned()));
+        }
     }
 
     fn give_up(&mut self, got: Got) {
@@ -125,6 +135,14 @@ pub(crate) async fn let_run(tasks: &mut [Task]) {
     }
 }
 
+/// Whether a step is calls and nothing else.
+pub(crate) fn is_calls(step: &Step) -> bool {
+    match step.op.as_str() {
+        "parallel" | "repeat" => step.inner().iter().all(is_calls),
+        op => op == "adapter" || crate::call::is_call(op),
+    }
+}
+
 /// The calls of a step, in rows that run beside each other; `None` when one of them is no call.
 pub(crate) fn rows(step: &Step, world: &World) -> Option<Vec<Vec<Call>>> {
     let times = |step: &Step| usize::try_from(step.times()).unwrap_or(usize::MAX);
@@ -145,6 +163,7 @@ pub(crate) fn rows(step: &Step, world: &World) -> Option<Vec<Vec<Call>>> {
             }
             Some(vec![(0..times(step)).flat_map(|_| once.clone()).collect()])
         }
+        "adapter" => Some(vec![crate::adapter::calls(&step.resolved(&world.saved).ok()?, world)]),
         op if crate::call::is_call(op) => Some(vec![vec![Call::of(step, world)]]),
         _ => None,
     }

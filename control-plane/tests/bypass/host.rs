@@ -3,20 +3,18 @@
 use std::time::Duration;
 
 use agent_control_plane::approval::{ApprovalError, Principal, Scope, TicketId};
+use agent_control_plane::call::{FileRef, MAX_TRANSFER, Reply, Syscall};
 use agent_control_plane::policy::{PolicySet, security_md};
 use agent_control_plane::primitives::{AgentId, LabelSet, Signal};
-use agent_control_plane::vfs::VfsPath;
+use agent_control_plane::vfs::{Descriptor, VfsPath};
 use agent_control_plane::{AgentHandle, AgentSpec, ExitStatus, Kernel, Policy};
 use serde_json::Value;
 
 use crate::call::Call;
 use crate::case::Step;
-use crate::fixture::World;
+use crate::fixture::{self, World};
 use crate::run::Got;
-use crate::{policy, record};
-
-/// By how much a clock moves.
-pub(crate) const CLOCK: [&str; 5] = ["advance_s", "advance_ms", "ms", "s", "seconds"];
+use crate::{clock, policy, record};
 
 /// Carries out a step whose builders are carried out already.
 pub(crate) async fn carry_out(world: &mut World, step: &Step) -> Result<Got, String> {
@@ -25,7 +23,7 @@ pub(crate) async fn carry_out(world: &mut World, step: &Step) -> Result<Got, Str
         // Nothing in the types lets an agent do these; `tests/compile_fail` shows it.
         "forge_context" | "self_grant" | "reach" => Got::Denied,
         "load_policy" | "compose" | "parse" | "mode" | "destroy" | "mount" | "kernel_shutdown" | "audit"
-        | "unmount" | "clock" | "tell" | "declassify"
+        | "unmount" | "clock" | "tell" | "declassify" | "topic"
             if !by_host =>
         {
             Got::Denied
@@ -33,10 +31,7 @@ pub(crate) async fn carry_out(world: &mut World, step: &Step) -> Result<Got, Str
         "load_policy" => load_policy(world, step),
         "compose" => compose(world, step),
         "parse" => parse(world, step),
-        "mode" => match world.set_dry_run(is_dry_run(step.text("value")) == Some(true)) {
-            Ok(()) => Got::Allowed,
-            Err(error) => Got::Failed(error),
-        },
+        "mode" => mode(world, step),
         "tell" => tell(world, step)?,
         "declassify" => declassify(world, step),
         "spawn" => spawn(world, step)?,
@@ -50,12 +45,11 @@ pub(crate) async fn carry_out(world: &mut World, step: &Step) -> Result<Got, Str
             Err(error) => Got::Failed(error.to_string()),
         },
         "clock" => {
-            let key = step.first(&CLOCK).unwrap_or("advance_s");
-            let by = step.duration(key).ok_or("the clock moves by a duration")?;
-            world.clock.advance(by);
+            world.clock.change(&clock::Change::of(step).ok_or("the clock moves by a duration or to a time")?);
             Got::Allowed
         }
-        "seek" => seek(world, step),
+        "seek" => seek(world, step).await,
+        "topic" => topic(world, step),
         "fs_setup" => fs_setup(world, step).map_err(|error| error.to_string())?,
         "crash" => record::crash(world).await?,
         "audit" => record::audit(world, step).await?,
@@ -69,6 +63,29 @@ pub(crate) fn is_dry_run(mode: &str) -> Option<bool> {
         "dry_run" | "dry-run" | "dryrun" | "shadow" | "simulate" => Some(true),
         "live" | "enforce" | "normal" | "off" => Some(false),
         _ => None,
+    }
+}
+
+/// A dry run or its end; any other word is a mode for policies to look at, and lets nothing through by itself.
+fn mode(world: &mut World, step: &Step) -> Got {
+    let word = step.first(&["value", "mode", "name"]).map_or("", |key| step.text(key));
+    let set = match is_dry_run(word) {
+        Some(dry_run) => world.set_dry_run(dry_run),
+        None => match word.parse() {
+            Ok(mode) => world.kernel.set_mode(mode).map_err(|error| error.to_string()),
+            Err(_no_mode) => return Got::Denied,
+        },
+    };
+    set.map_or_else(Got::Failed, |()| Got::Allowed)
+}
+
+/// The host says what the messages to a topic have to fit.
+fn topic(world: &World, step: &Step) -> Got {
+    let name = step.first(&["name", "topic"]).map_or("", |key| step.text(key));
+    let schema = step.fields.get("schema").filter(|schema| !schema.is_null());
+    match world.kernel.topic(Some(&fixture::owner_id()), name, schema) {
+        Ok(()) => Got::Allowed,
+        Err(_bad) => Got::LoadError,
     }
 }
 
@@ -154,7 +171,15 @@ fn parse(world: &mut World, step: &Step) -> Got {
     }
     let Ok(text) = step.bytes("text", &world.saved) else { return Got::LoadError };
     let Ok(text) = String::from_utf8(text) else { return Got::LoadError };
-    let Ok(policy) = security_md::load("security.md", &text) else { return Got::LoadError };
+    let read = match step.text("format") {
+        format if SECURITY_FILES.contains(&format) => security_md::load("security.md", &text),
+        "yaml" | "yml" | "policy" | "policy_yaml" => Policy::from_yaml("case.yaml", &text),
+        "json" | "policy_json" => Policy::from_json("case.json", &text),
+        "toml" | "policy_toml" => Policy::from_toml("case.toml", &text),
+        // What the loader has no reader for, it does not take for something else.
+        _ => return Got::LoadError,
+    };
+    let Ok(policy) = read else { return Got::LoadError };
     match world.reload(policy) {
         Ok(()) => Got::Allowed,
         Err(_error) => Got::LoadError,
@@ -179,6 +204,11 @@ fn documents(step: &Step) -> Vec<&Value> {
 /// Several documents in force together: all of them for everybody, or the first and what extends it. Both are layers, and
 /// a layer only tightens.
 fn compose(world: &mut World, step: &Step) -> Got {
+    let mode = step.text("mode");
+    if !COMPOSE_ALL.contains(&mode) && !COMPOSE_EXTEND.contains(&mode) && !mode.is_empty() {
+        // Documents that widen each other, or of which the last wins, cannot be composed here.
+        return Got::LoadError;
+    }
     let extends = !COMPOSE_ALL.contains(&step.text("mode"));
     let policies: Result<Vec<Policy>, _> = documents(step)
         .into_iter()
@@ -239,7 +269,9 @@ fn spawn(world: &mut World, step: &Step) -> Result<Got, String> {
     let Some(name) = step.value(key).as_str() else { return Ok(Got::Denied) };
     let role = if step.text("role").is_empty() { "worker" } else { step.text("role") };
     let known = if step.text("save").is_empty() { name } else { step.text("save") };
-    Ok(match world.spawn(name, known, role, LabelSet::EMPTY) {
+    let owner = step.first(&["tenant", "owner"]).map(|key| step.text(key).parse());
+    let Ok(owner) = owner.unwrap_or_else(|| Ok(fixture::owner_id())) else { return Ok(Got::Denied) };
+    Ok(match world.spawn_of(owner, name, known, role, LabelSet::EMPTY) {
         Ok(()) => Got::Allowed,
         Err(_refused) => Got::Denied,
     })
@@ -307,12 +339,31 @@ fn place(step: &Step) -> Option<(AgentId, VfsPath)> {
 }
 
 /// There is no call that moves a descriptor: the position is the caller's, and goes with each read and write.
-fn seek(world: &mut World, step: &Step) -> Got {
-    let offset = step.first(&["offset", "pos", "to"]).and_then(|key| step.value(key).as_u64());
-    match (offset, step.value("fd").as_u64()) {
-        (None, _) => Got::Denied,
-        (Some(offset), Some(fd)) if world.seek(step.text("as"), fd, offset) => Got::Allowed,
-        _ => Got::Failed("the descriptor is not open".to_owned()),
+///
+/// Where the end is, the agent finds out by reading; where the descriptor is now, it knows.
+async fn seek(world: &mut World, step: &Step) -> Got {
+    let offset = step.first(&["offset", "pos", "to"]).map_or(Some(0), |key| step.value(key).as_i64());
+    let Some((offset, fd)) = offset.zip(step.value("fd").as_u64()) else { return Got::Denied };
+    let closed = || Got::Failed("the descriptor is not open".to_owned());
+    let from = match step.text("whence") {
+        "" | "set" | "start" | "begin" => Some(0),
+        "cur" | "current" => world.present(step.text("as"), fd),
+        "end" => end_of(world, step.text("as"), fd).await,
+        _ => return Got::Denied,
+    };
+    let Some(from) = from else { return closed() };
+    // No file has a place before its beginning.
+    let Some(to) = from.checked_add_signed(offset) else { return Got::Denied };
+    if world.seek(step.text("as"), fd, to) { Got::Allowed } else { closed() }
+}
+
+async fn end_of(world: &World, agent: &str, descriptor: u64) -> Option<u64> {
+    let descriptor = Descriptor::from_raw(u32::try_from(descriptor).ok()?);
+    let file = FileRef::Descriptor(descriptor);
+    let read = Syscall::Read { file, offset: Some(0), length: MAX_TRANSFER, nonblock: true };
+    match world.agent(agent)?.syscall(read).await.ok()? {
+        Reply::Data { data, .. } => Some(data.len() as u64),
+        _ => None,
     }
 }
 
@@ -336,6 +387,12 @@ fn fs_setup(world: &World, step: &Step) -> std::io::Result<Got> {
                 std::os::unix::fs::symlink(world.host_path(&second), at)?;
             }
             "file" | "write" => std::fs::write(at, second)?,
+            "touch" => drop(std::fs::OpenOptions::new().append(true).create(true).open(at)?),
+            "copy" => drop(std::fs::copy(at, world.host_path(&second))?),
+            "append" => {
+                let old = std::fs::read(&at).unwrap_or_default();
+                std::fs::write(at, [old, second.into_bytes()].concat())?;
+            }
             "mkdir" | "dir" => std::fs::create_dir_all(at)?,
             "hardlink" => std::fs::hard_link(world.host_path(&second), at)?,
             "remove" | "unlink" => std::fs::remove_file(at)?,

@@ -1,14 +1,15 @@
 //! The named predicates of the cases, each measured on the world.
 
 use agent_control_plane::primitives::{Signal, Verdict};
+use agent_control_plane::question::{CallKind, Caller, Object, Question};
 use agent_control_plane::recorder::{Body, Recording, Request};
 use agent_control_plane::{AgentSpec, AgentState, CallError};
 use serde_json::{Value, json};
 
 use crate::case::{Case, Step};
 use crate::fixture::{TOOL_LIMIT, World};
-use crate::record;
 use crate::run::{Done, Got, has_ended};
+use crate::{fixture, record};
 
 /// Grace after the tool time limit.
 const GRACE_SECONDS: u64 = 1;
@@ -54,6 +55,9 @@ pub(crate) async fn check(
             let scan = if judged.op == "scan" { judged } else { first("scan") };
             let advice = scan.op == "scan" && scan.records == 0 && scan.tool_runs == 0 && !scan.changed;
             holds(advice, format!("`{}` left {} records", scan.op, scan.records))
+        }
+        "handler_refused" => {
+            holds(first("handler").got == Got::Denied, format!("{:?}", first("handler").got))
         }
         "mask_refused" => holds(first("mask").got == Got::Denied, format!("{:?}", first("mask").got)),
         "delivery_reported_true" => {
@@ -101,6 +105,14 @@ pub(crate) async fn check(
             holds(tally.intents == runs, format!("{} intents for {runs} runs", tally.intents))
         }
         "one_line_per_record" => one_line_per_record(world),
+        "policy_unchanged" => {
+            holds(world.kernel.generation() == 1, format!("{} generations", world.kernel.generation()))
+        }
+        "w_alive" => holds(!has_ended("w", world), "it is gone".to_owned()),
+        "v_alive" => holds(!has_ended("v", world), "it is gone".to_owned()),
+        "w_terminated" => holds(has_ended("w", world), "it is alive".to_owned()),
+        "v_terminated" => holds(has_ended("v", world), "it is alive".to_owned()),
+        "only_permitted_listed" => only_permitted_listed(world),
         name => match counted(name) {
             Some(Counted::Running(most)) => {
                 let found = world.counts.most_at_once();
@@ -131,6 +143,26 @@ pub(crate) async fn check(
             None => Err(format!("unknown invariant `{name}`")),
         },
     }
+}
+
+/// What the latest listing showed are the tools of which a plain call would be let through, and no others.
+fn only_permitted_listed(world: &World) -> Result<(), String> {
+    let listed = world.listed.clone().ok_or("nothing was listed")?;
+    let (agent, tenant) = ("w".parse().unwrap(), fixture::owner_id());
+    let Value::Object(facts) = json!({"role": "worker"}) else { return Err("no facts".to_owned()) };
+    let caller = Caller::new(&agent, &facts).of_tenant(Some(&tenant));
+    for contract in world.kernel.tools() {
+        let arguments = fixture::plain_arguments(contract.id().as_str());
+        let question =
+            Question::new(CallKind::Exec, Object::Tool { id: contract.id(), arguments: &arguments });
+        let permitted = world.kernel.policy().decide(&caller, &question).verdict() != Verdict::Deny;
+        let shown = listed.iter().any(|name| name == contract.id().as_str());
+        if permitted != shown {
+            return Err(format!("`{}` is permitted: {permitted}, listed: {shown}", contract.id()));
+        }
+    }
+    let known = |name: &String| world.kernel.tools().any(|contract| contract.id().as_str() == name);
+    if listed.iter().all(known) { Ok(()) } else { Err(format!("{listed:?} holds what is no tool")) }
 }
 
 /// Invariants with a number in their name.

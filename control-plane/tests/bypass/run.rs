@@ -6,23 +6,19 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use agent_control_plane::AgentState;
-use agent_control_plane::call::tool_calls_from_openai;
 use agent_control_plane::primitives::{Clock, SystemClock, Verdict};
 
 use crate::call::{self, Call, Ended};
 use crate::case::{Case, Step};
 use crate::fixture::World;
 use crate::group::{self, Task};
-use crate::{host, invariant, record, scan};
+use crate::{adapter, host, invariant, record, scan};
 
 /// Real time a case may take.
 const CASE_LIMIT: Duration = Duration::from_secs(60);
 
 /// Most outcomes within one step that are made up because the ones before them were the same.
 const MAX_PARTS: usize = 1 << 20;
-
-/// The fields that hold what an adapter reads.
-pub(crate) const ADAPTER_TEXT: [&str; 4] = ["message", "response", "json", "text"];
 
 /// What a step came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -235,12 +231,28 @@ fn named(step: &Step, world: &World) -> Option<String> {
 pub(crate) async fn carry_out(world: &mut World, step: &Step) -> Result<Outcome, String> {
     match step.op.as_str() {
         "parallel" => {
-            let rows = group::rows(step, world).ok_or("a step that is no call cannot run in parallel")?;
             let asleep = world.clock.sleepers();
+            let (calls, others): (Vec<Step>, Vec<Step>) = step.inner().into_iter().partition(group::is_calls);
+            let mut fields = step.fields.clone();
+            fields.remove("step");
+            let calls = calls.iter().map(|inner| serde_json::to_value(inner).unwrap()).collect();
+            fields.insert("steps".to_owned(), calls);
+            let calls = Step { op: step.op.clone(), fields };
+            let rows = group::rows(&calls, world).ok_or("a call cannot run in parallel")?;
             let mut tasks: Vec<Task> =
                 rows.into_iter().map(|calls| Task::start(calls, "", world.step)).collect();
+            let mut parts = Vec::new();
+            // What the host does, it does while the calls are on their way.
+            for other in others.iter().flat_map(|other| (0..step.times()).map(move |_| other)) {
+                parts.push(Box::pin(carry_out(world, other)).await?.got);
+            }
             group::drive(world, &mut tasks, asleep).await;
-            Ok(all_ended(&mut tasks).into())
+            let mut outcome = Outcome::from(all_ended(&mut tasks));
+            if !parts.is_empty() {
+                outcome.parts.extend(parts);
+                outcome.got = Got::worst(&outcome.parts);
+            }
+            Ok(outcome)
         }
         "repeat" => {
             let (mut parts, inner) = (Vec::new(), step.inner());
@@ -265,7 +277,15 @@ pub(crate) async fn carry_out(world: &mut World, step: &Step) -> Result<Outcome,
             let inner = step.inner();
             let save = step.first(&["save", "id", "name"]).map_or("", |key| step.text(key));
             let rows: Option<Vec<_>> = inner.iter().map(|inner| group::rows(inner, world)).collect();
-            let calls = rows.ok_or("only calls can be started and left")?.into_iter().flatten().flatten();
+            let Some(rows) = rows else {
+                // What the host does is done at once, not left.
+                let mut parts = Vec::new();
+                for inner in &inner {
+                    parts.push(Box::pin(carry_out(world, inner)).await?.got);
+                }
+                return Ok(Outcome { got: Got::worst(&parts), answer: None, parts });
+            };
+            let calls = rows.into_iter().flatten().flatten();
             start(world, calls.collect(), save).await;
             world.saved.insert(save.to_owned(), save.into());
             Ok(Ended::from(Got::Allowed).into())
@@ -290,19 +310,31 @@ pub(crate) async fn carry_out(world: &mut World, step: &Step) -> Result<Outcome,
     }
 }
 
-/// What an agent's host makes of a model's message: each call that is in it, in order.
+/// What an agent's host makes of a message: each call that is in it, in order. What a client has called off is dropped.
 async fn adapter(world: &mut World, step: &Step) -> Result<Outcome, String> {
-    let key = step.first(&ADAPTER_TEXT).ok_or("an adapter reads a message")?;
-    let Ok(text) = step.bytes(key, &world.saved) else { return Ok(Ended::from(Got::Denied).into()) };
-    let Ok(calls) = tool_calls_from_openai(&text) else { return Ok(Ended::from(Got::Denied).into()) };
-    let Some(agent) = world.agent(step.text("as")).cloned() else {
-        return Ok(Ended::from(Got::Denied).into());
+    let resolved = match step.resolved(&world.saved) {
+        Ok(resolved) => resolved,
+        Err(_not_text) => return Ok(Ended::from(Got::Denied).into()),
     };
-    world.hand_over(step, &agent)?;
     let mut ended = Vec::new();
-    for call in calls {
-        ended.push(made(world, Call::Agent(agent.clone(), call::What::Syscall(call.call))).await);
+    for call in adapter::calls(&resolved, world) {
+        let asked = call.syscall();
+        let made = made(world, call).await;
+        if let (Got::Escalated, Some(ticket), Some(asked)) = (&made.got, made.value.as_str(), asked) {
+            world.held.insert(ticket.to_owned(), asked);
+        }
+        if let Some(listed) = adapter::listed(&made.value) {
+            world.listed = Some(listed);
+        }
+        if !step.text("save").is_empty() {
+            world.save(step.text("save"), made.value.clone(), step.text("as"));
+        }
+        ended.push(made);
     }
+    for request in world.take_called_off() {
+        world.tasks.iter_mut().for_each(|task| task.call_off(request));
+    }
+    let_tasks_run(world).await;
     Ok(ended.into())
 }
 

@@ -1,11 +1,9 @@
 //! Which cases wait for a part that is not built, and for which.
 
-use serde_json::Value;
-
 use super::case::{Case, Step};
+use super::handler::Behaviour;
 use super::invariant::counted;
-use super::run::ADAPTER_TEXT;
-use super::{call, host, tamper};
+use super::{call, clock, tamper};
 
 /// What the listing says of an operation, an action or an invariant that has no meaning here.
 const UNKNOWN_OPERATION: &str = "an operation this harness does not know";
@@ -26,15 +24,7 @@ fn step(step: &Step) -> Option<String> {
     if let Some(reason) = operation(step) {
         return Some(reason);
     }
-    let inner = step.inner();
-    let calls_only = matches!(step.op.as_str(), "parallel" | "async");
-    let beside = |inner: &&Step| {
-        calls_only && !call::is_call(&inner.op) && !matches!(inner.op.as_str(), "repeat" | "parallel")
-    };
-    if let Some(beside) = inner.iter().find(beside) {
-        return operation(beside).or_else(|| Some(format!("`{}` beside other steps", beside.op)));
-    }
-    inner.iter().find_map(self::step)
+    step.inner().iter().find_map(self::step)
 }
 
 fn operation(step: &Step) -> Option<String> {
@@ -44,18 +34,19 @@ fn operation(step: &Step) -> Option<String> {
             return matches!(step.text("signal"), "SIGUSR1" | "SIGUSR2")
                 .then(|| "checkpoints and diagnostics".to_owned());
         }
+        "handler" => {
+            let known = Behaviour::of(step).is_some();
+            return (!known).then(|| format!("{UNKNOWN_OPERATION} (a handler that does something else)"));
+        }
         op if call::is_call(op) => return None,
         "mount" | "destroy" | "load_policy" | "parallel" | "repeat" | "interleave" | "async" | "await"
         | "join" | "crash" | "kernel_shutdown" | "agent_panic" | "forge_context" | "self_grant" | "reach" => {
             return None;
         }
         "tell" | "declassify" => return None,
-        "seek" if matches!(step.value("whence"), Value::Null) || step.text("whence") == "set" => return None,
-        "seek" => "seeking from the end or the present position",
-        "clock" if host::CLOCK.iter().any(|key| step.duration(key).is_some()) => {
-            return None;
-        }
-        "clock" => "a clock that is set or moved back",
+        "seek" | "topic" | "compose" | "parse" => return None,
+        "clock" if clock::Change::of(step).is_some() => return None,
+        "clock" => "a clock that does something else",
         "unmount" => return None,
         "fs_setup" => return fs_setup(step),
         "audit" => return audit(step),
@@ -70,32 +61,20 @@ fn operation(step: &Step) -> Option<String> {
         "exec_as_fresh_child" => return None,
         "spawn" => "child agents",
         "scan" => return crate::scan::waits_for(step),
-        "parse" => {
-            let format = step.text("format");
-            return (!host::SECURITY_FILES.contains(&format) && !host::AGENTS_FILES.contains(&format))
-                .then(|| format!("{UNKNOWN_OPERATION} (parse `{}`)", step.text("format")));
-        }
-        "compose" => {
-            let mode = step.text("mode");
-            return (!host::COMPOSE_ALL.contains(&mode) && !host::COMPOSE_EXTEND.contains(&mode))
-                .then(|| format!("{UNKNOWN_OPERATION} (compose `{}`)", step.text("mode")));
-        }
-        "adapter" if step.text("kind").starts_with("openai") && step.first(&ADAPTER_TEXT).is_some() => {
-            return None;
-        }
-        "adapter" => "adapters for MCP and other messages",
-        "handler" => "signal handlers",
+        "adapter" if crate::adapter::text_of(step).is_some() => return None,
+        "adapter" => "an adapter that is shown no message",
         "checkpoint" | "restore" => "checkpoints and diagnostics",
-        "mode" if host::is_dry_run(step.text("value")).is_some() => return None,
-        "mode" => return Some(format!("{UNKNOWN_OPERATION} (mode `{}`)", step.text("value"))),
+        "mode" => return None,
         other => return Some(format!("{UNKNOWN_OPERATION} (`{other}`)")),
     };
     Some(part.to_owned())
 }
 
 fn fs_setup(step: &Step) -> Option<String> {
-    const KNOWN: [&str; 10] =
-        ["as", "symlink", "file", "write", "mkdir", "dir", "hardlink", "remove", "unlink", "rename"];
+    const KNOWN: [&str; 13] = [
+        "as", "symlink", "file", "write", "mkdir", "dir", "hardlink", "remove", "unlink", "rename", "touch",
+        "copy", "append",
+    ];
     let odd = step.fields.keys().find(|key| !KNOWN.contains(&key.as_str()));
     odd.map(|key| format!("{UNKNOWN_OPERATION} (fs_setup `{key}`)"))
 }
@@ -144,6 +123,7 @@ fn invariant(name: &str) -> Option<String> {
         | "checkpolicy_answer_is_deny"
         | "sender_denied"
         | "mask_refused"
+        | "handler_refused"
         | "delivery_reported_true"
         | "memory_bounded"
         | "cancelled_before_limit_plus_grace"
@@ -153,6 +133,12 @@ fn invariant(name: &str) -> Option<String> {
         | "chain_valid"
         | "count_matches"
         | "one_line_per_record"
+        | "only_permitted_listed"
+        | "policy_unchanged"
+        | "w_alive"
+        | "v_alive"
+        | "w_terminated"
+        | "v_terminated"
         | "tool_invoked_exactly_once"
         | "marked_simulated"
         | "advisory_only" => None,

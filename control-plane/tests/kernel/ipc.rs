@@ -172,7 +172,10 @@ fn a_name_leads_to_a_live_agent_first_and_no_one_else_reads_there() {
     assert_eq!(names, ["EACCES", "EBADF", "EACCES", "EACCES", "EACCES", "ENOENT", "ENOENT", "ENOENT"]);
     let strange = |to| posix(&now(b.syscall(Syscall::Write { to, data: "x".into() })).unwrap_err());
     let path = "/ipc/c".to_owned();
-    assert_eq!(strange(WriteTo::Path { path, change: Change::CreateNew, expected: None }), "EINVAL");
+    assert_eq!(
+        strange(WriteTo::Path { path, change: Change::CreateNew, expected: None, ttl: None }),
+        "EINVAL"
+    );
     assert_eq!(now(c.try_recv()).unwrap(), None);
 }
 
@@ -398,7 +401,7 @@ fn messages_are_judged_and_recorded_as_files_are() {
                 seen.push(format!("read {path} {nonblock}"));
             }
             Body::Refused { request: Request::Write { path, .. }, .. } => {
-                seen.push(format!("refused {path}"))
+                seen.push(format!("refused {path}"));
             }
             _ => {}
         }

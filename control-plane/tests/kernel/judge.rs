@@ -54,7 +54,7 @@ fn judge(host: &Host, call: Syscall, context: &JudgeContext) -> Judgement {
 /// The code of a refusal; nothing when the call may be made.
 fn code(judgement: &Judgement) -> Option<&'static str> {
     assert_eq!(judgement.allows(), judgement.denial.is_none());
-    judgement.denial.as_ref().map(|denial| denial.code())
+    judgement.denial.as_ref().map(agent_control_plane::Denial::code)
 }
 
 fn last(host: &Host) -> Value {
@@ -93,7 +93,12 @@ fn calls_get_what_an_agent_of_this_kernel_would_get() {
     };
     let signal = |to: &str| Syscall::Signal { to: to.into(), signal: Signal::Term, reason: String::new() };
     let write = Syscall::Write {
-        to: WriteTo::Path { path: "/mem/working/a".into(), change: Change::Replace, expected: None },
+        to: WriteTo::Path {
+            path: "/mem/working/a".into(),
+            change: Change::Replace,
+            expected: None,
+            ttl: None,
+        },
         data: "x".into(),
     };
     let cases = [

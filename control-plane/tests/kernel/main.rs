@@ -20,6 +20,8 @@ mod recording;
 mod reload;
 mod road;
 mod shadow;
+mod signal_delivery;
+mod signal_handlers;
 mod signals;
 mod states;
 mod tree;

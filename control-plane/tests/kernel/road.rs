@@ -166,7 +166,12 @@ async fn files_are_read_written_appended_listed_and_removed_through_calls() {
     assert_eq!(agent.syscall(read).await.unwrap_err().code(), "AK0404");
 
     let create = Syscall::Write {
-        to: WriteTo::Path { path: "/mem/working/notes".into(), change: Change::CreateNew, expected: None },
+        to: WriteTo::Path {
+            path: "/mem/working/notes".into(),
+            change: Change::CreateNew,
+            expected: None,
+            ttl: None,
+        },
         data: "x".into(),
     };
     assert_eq!(agent.syscall(create).await.unwrap_err().code(), "AK0407");

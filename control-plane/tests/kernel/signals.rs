@@ -15,11 +15,11 @@ use agent_control_plane::signal::Sender;
 use agent_control_plane::{AgentSpec, AgentState, CallError, ExitStatus};
 use serde_json::json;
 
-fn id(name: &str) -> AgentId {
+pub(crate) fn id(name: &str) -> AgentId {
     name.parse().unwrap()
 }
 
-fn poll<F: Future>(future: std::pin::Pin<&mut F>) -> Poll<F::Output> {
+pub(crate) fn poll<F: Future>(future: std::pin::Pin<&mut F>) -> Poll<F::Output> {
     future.poll(&mut Context::from_waker(Waker::noop()))
 }
 

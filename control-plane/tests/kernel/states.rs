@@ -7,11 +7,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use agent_control_plane::approval::{ApprovalStore, Request, StoreError, TicketId};
+use agent_control_plane::emk::WhenFull;
 use agent_control_plane::emk::store::{Batch, LedgerReader, LedgerStore};
 use agent_control_plane::emk::{Ledger, LedgerError, LedgerId, LedgerOptions, MemoryLimits, MemoryStore};
+use agent_control_plane::kernel::{Counted, Part};
 use agent_control_plane::primitives::Signal;
+use agent_control_plane::question::CallKind;
 use agent_control_plane::recorder::LEDGER_NAME;
-use agent_control_plane::{AgentSpec, CallError, ExitStatus, FlightRecorder, KernelState};
+use agent_control_plane::{
+    AgentSpec, Approvals, CallError, ExitStatus, FlightRecorder, Kernel, KernelState, Policy,
+};
 use serde_json::json;
 
 use crate::host::{self, Host};
@@ -166,4 +172,129 @@ fn a_recorder_that_fails_closes_every_gate_before_anything_else() {
     }
     assert!(matches!(poll(call.as_mut()), Poll::Ready(Err(_))));
     assert_eq!(host.runs(), 1, "the hanging tool is the only one that ran");
+}
+
+#[test]
+fn a_kernel_that_is_booting_is_prepared_and_takes_no_call() {
+    let policy = Policy::from_yaml("test.yaml", host::POLICY).unwrap();
+    let runs = Arc::default();
+    let kernel = Kernel::builder().policy(policy).tools(host::tools(&runs)).booting().build().unwrap();
+    assert_eq!(kernel.state(), KernelState::Booting);
+    let agent = kernel.spawn(AgentSpec::new("a")).unwrap();
+    kernel.reload(kernel.policy(), agent_control_plane::kernel::Widening::Force).unwrap();
+    let call = || poll(pin!(agent.exec("echo", json!({"text": "x"}))));
+    assert!(matches!(call(), Poll::Ready(Err(CallError::KernelDown { .. }))));
+    kernel.ready().unwrap();
+    assert_eq!(kernel.state(), KernelState::Running);
+    assert!(matches!(call(), Poll::Ready(Ok(_))));
+    assert_eq!(runs.load(Ordering::SeqCst), 1);
+}
+
+/// What of the record tells that something is impaired.
+fn health(kernel: &Kernel) -> Vec<String> {
+    let events = kernel.recorder().events(0).map(|event| event.unwrap().to_json().unwrap());
+    let of_health = events.filter(|event| event["kind"] == "impaired" || event["kind"] == "mended");
+    of_health
+        .map(|event| format!("{} {}", event["kind"].as_str().unwrap(), event["part"].as_str().unwrap()))
+        .collect()
+}
+
+#[test]
+fn a_record_that_begins_to_forget_degrades_the_kernel_for_good() {
+    let limits = MemoryLimits { records: 20, bytes: 1 << 20, when_full: WhenFull::DropOldest };
+    let store = MemoryStore::new(LedgerId::new(LEDGER_NAME).unwrap(), limits);
+    let recorder = FlightRecorder::on(Ledger::open(store, LedgerOptions::default()).unwrap());
+    let host = Host::with(host::POLICY, recorder);
+    let agent = host.kernel.spawn(AgentSpec::new("a")).unwrap();
+    assert_eq!(host.kernel.state(), KernelState::Running);
+    for _ in 0..20 {
+        assert!(matches!(poll(pin!(agent.exec("echo", json!({"text": "x"})))), Poll::Ready(Ok(_))));
+    }
+    assert_eq!(host.kernel.state(), KernelState::Degraded);
+    assert_eq!(host.kernel.impairments()[0].part, Part::Record);
+    assert_eq!(health(&host.kernel), ["impaired record"]);
+    assert!(matches!(poll(pin!(agent.exec("echo", json!({"text": "x"})))), Poll::Ready(Ok(_))), "it goes on");
+}
+
+/// A store of approvals that can be written only sometimes.
+#[derive(Clone, Debug, Default)]
+struct Moody(Arc<AtomicBool>);
+
+impl ApprovalStore for Moody {
+    fn load(&self) -> Result<Vec<Request>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    fn save(&self, _request: &Request) -> Result<(), StoreError> {
+        if self.0.load(Ordering::SeqCst) { Err(StoreError::new("the disk is full")) } else { Ok(()) }
+    }
+
+    fn remove(&self, _ticket: TicketId) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn approvals_that_cannot_be_kept_degrade_the_kernel_until_they_can() {
+    let store = Moody::default();
+    let host = Host::asking(host::POLICY, Approvals::new().store(store.clone()), None);
+    let agent =
+        host.kernel.spawn(AgentSpec::new("a").on_ask(agent_control_plane::kernel::OnAsk::Return)).unwrap();
+    store.0.store(true, Ordering::SeqCst);
+    let error = agent.exec("transfer", json!({"text": "1"})).await.unwrap_err();
+    assert!(matches!(error, CallError::Denied(_)), "{error}");
+    assert_eq!(host.kernel.state(), KernelState::Degraded);
+    let impaired = &host.kernel.impairments()[0];
+    assert_eq!((impaired.part, impaired.reason.contains("the disk is full")), (Part::Approvals, true));
+    store.0.store(false, Ordering::SeqCst);
+    let error = agent.exec("transfer", json!({"text": "2"})).await.unwrap_err();
+    assert!(matches!(error, CallError::Held { .. }), "{error}");
+    assert_eq!((host.kernel.state(), host.kernel.impairments()), (KernelState::Running, Vec::new()));
+    assert_eq!(health(&host.kernel), ["impaired approvals", "mended approvals"]);
+}
+
+#[tokio::test]
+async fn a_record_that_does_not_hold_panics_the_kernel() {
+    let folder = tempfile::tempdir().unwrap();
+    let host = Host::with(host::POLICY, FlightRecorder::open(folder.path()).unwrap());
+    let agent = host.kernel.spawn(AgentSpec::new("a")).unwrap();
+    agent.exec("echo", json!({"text": "x"})).await.unwrap();
+    host.kernel.recorder().flush().unwrap();
+    assert!(host.kernel.verify_record(|_| {}).is_ok());
+    let segment = std::fs::read_dir(folder.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .find(|path| path.metadata().unwrap().len() > 100)
+        .unwrap();
+    let mut bytes = std::fs::read(&segment).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&segment, bytes).unwrap();
+    assert!(host.kernel.verify_record(|_| {}).is_err());
+    let KernelState::Panicked(reason) = host.kernel.state() else { panic!("it went on") };
+    assert!(reason.contains("does not hold"), "{reason}");
+    assert!(agent.exec("echo", json!({"text": "x"})).await.is_err());
+    assert_eq!(host.runs(), 1);
+}
+
+#[test]
+fn the_metrics_are_what_the_record_says() {
+    let host = Host::new();
+    let agent = host.kernel.spawn(AgentSpec::new("a")).unwrap();
+    let exec = |tool: &str| poll(pin!(agent.exec(tool, json!({"text": "x"})))).is_ready();
+    assert!(exec("echo") && exec("echo") && exec("soft") && exec("soft") && exec("missing") && exec("panic"));
+    let mut hangs = pin!(agent.exec("hang", json!({})));
+    assert!(poll(hangs.as_mut()).is_pending());
+    let metrics = host.kernel.metrics();
+    let exec = |counted, count| (CallKind::Exec, counted, count);
+    assert_eq!(metrics.calls, [exec(Counted::Allow, 4), exec(Counted::Deny, 2), exec(Counted::Invalid, 1)]);
+    // A tool's panic is the tool's fault.
+    assert_eq!((metrics.denials(), metrics.bugs, metrics.in_flight, metrics.agents.running), (2, 0, 1, 1));
+    assert_eq!((metrics.head, metrics.policy_generation), (host.kernel.recorder().head(), 1));
+    assert!(metrics.record_bytes > 0);
+    host.kernel.signal(agent.id(), Signal::Kill, "test").unwrap();
+    let metrics = host.kernel.metrics();
+    assert_eq!(metrics.signals, [(Signal::Kill, 1)]);
+    assert_eq!((metrics.in_flight, metrics.agents.running), (0, 0));
+    assert_eq!(metrics.to_json()["calls"][0], json!({"syscall": "exec", "verdict": "allow", "count": 4}));
 }

@@ -2,10 +2,11 @@
 
 use agent_control_plane::approval::{Approvals, Principal, Scope};
 use agent_control_plane::call::{RawArguments, Syscall};
-use agent_control_plane::kernel::{OnAsk, Widening};
+use agent_control_plane::kernel::{Deed, JudgeContext, OnAsk, Widening};
 use agent_control_plane::policy::PolicySet;
 use agent_control_plane::policy::simulate::{self, Cause};
-use agent_control_plane::primitives::{LabelSet, Signal, SignalSet, TenantId, Verdict};
+use agent_control_plane::primitives::{Clock as _, LabelSet, Signal, SignalSet, TenantId, Verdict};
+use agent_control_plane::question::CallKind;
 use agent_control_plane::recorder::replay::Taken;
 use agent_control_plane::recorder::{LEDGER_NAME, Recording, Replay, replay, replay_recorded};
 use agent_control_plane::vfs::OpenFlags;
@@ -86,6 +87,7 @@ enum Step {
     Wait(u32),
     Mode(bool),
     Taint,
+    Judge(u8, u8),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -102,6 +104,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (1u32..5000).prop_map(Step::Wait),
         1 => any::<bool>().prop_map(Step::Mode),
         1 => Just(Step::Taint),
+        2 => (0u8..8, 0u8..3).prop_map(|(tool, past)| Step::Judge(tool, past)),
     ]
 }
 
@@ -179,7 +182,21 @@ async fn run(host: &Host, steps: &[Step]) {
             }
             Step::Wait(seconds) => host.clock.advance(std::time::Duration::from_secs(seconds.into())),
             Step::Mode(on) => {
-                host.kernel.set_mode(if on { "maintenance" } else { "normal" }.parse().unwrap()).unwrap()
+                host.kernel.set_mode(if on { "maintenance" } else { "normal" }.parse().unwrap()).unwrap();
+            }
+            Step::Judge(tool, past) => {
+                let (name, arguments) = exec(tool, 0);
+                let time = host.clock.now();
+                let deed =
+                    Deed { time, call: CallKind::Exec, object: "echo".into(), arguments: arguments.clone() };
+                let context = JudgeContext::new("z").fact("n", past).labels(untrusted.clone());
+                let context = match past {
+                    0 => context,
+                    times => context.past(vec![deed; usize::from(times)]),
+                };
+                let arguments = RawArguments::Value(arguments);
+                let call = Syscall::Exec { tool: name.to_owned(), arguments, deadline: None };
+                drop(host.kernel.judge(call, &context).await);
             }
             Step::Taint => drop(host.kernel.tell(agent.id(), "a page", &untrusted)),
         }

@@ -8,6 +8,8 @@ pub(crate) mod frame;
 pub mod fs;
 mod header;
 mod memory;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod reader;
 mod recover;
 pub(crate) mod scan;
@@ -16,6 +18,8 @@ mod segment;
 use std::sync::Arc;
 
 pub use memory::{MemoryLimits, MemoryStore, WhenFull};
+#[cfg(feature = "postgres")]
+pub use postgres::PostgresStore;
 pub use reader::{SegmentEntries, SegmentReader};
 pub use recover::Recovery;
 pub use segment::{SegmentOptions, SegmentStore};

@@ -15,6 +15,8 @@ fn on_every_store(check: impl Fn(&Ledger)) {
         let store = SegmentStore::open(dir.path(), id(), SMALL).unwrap();
         check(&Ledger::open(store, options(durability)).unwrap());
     }
+    #[cfg(all(feature = "postgres", unix))]
+    crate::postgres::on_a_server(check);
 }
 
 #[test]

@@ -11,6 +11,17 @@ mod faulty_fs;
 mod group_commit;
 mod kill;
 mod memory;
+#[cfg(all(feature = "postgres", unix))]
+mod postgres;
+#[cfg(all(feature = "postgres", unix))]
+#[path = "../servers/process.rs"]
+mod process;
+#[cfg(all(feature = "postgres", unix))]
+#[path = "../servers/postgres.rs"]
+mod server;
+#[cfg(all(feature = "postgres", unix))]
+#[path = "../servers/shared.rs"]
+mod shared;
 mod tamper;
 
 use std::path::Path;

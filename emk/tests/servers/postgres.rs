@@ -11,13 +11,13 @@ use super::process::{Server, Start, program};
 const ATTEMPTS: usize = 50;
 
 /// A running server, and the folder it lives in.
-pub struct Postgres {
+pub(crate) struct Postgres {
     _server: Server,
     folder: tempfile::TempDir,
 }
 
 impl Postgres {
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         if let Some((user, group)) = user(folder.path()) {
             chown(folder.path(), Some(user), Some(group)).unwrap();
@@ -27,16 +27,16 @@ impl Postgres {
     }
 
     /// Kills the server; what it had written stays.
-    pub fn stop(self) -> tempfile::TempDir {
+    pub(crate) fn stop(self) -> tempfile::TempDir {
         self.folder
     }
 
     /// Starts a server on what another one left.
-    pub fn start_in(folder: tempfile::TempDir) -> Self {
+    pub(crate) fn start_in(folder: tempfile::TempDir) -> Self {
         Self { _server: run(folder.path()), folder }
     }
 
-    pub fn address(&self) -> String {
+    pub(crate) fn address(&self) -> String {
         format!("host={} user=test dbname=postgres", self.folder.path().display())
     }
 }
@@ -56,14 +56,14 @@ fn run(folder: &Path) -> Server {
     let mut said = String::new();
     for _ in 0..ATTEMPTS {
         let directory = folder.display().to_string();
-        let arguments = ["-D", "data", "-k", &directory, "-c", "listen_addresses=", "-c", "max_connections=60"];
+        let arguments =
+            ["-D", "data", "-k", &directory, "-c", "listen_addresses=", "-c", "max_connections=60"];
         let start = Start {
             program: tool("postgres"),
             arguments: arguments.map(str::to_owned).into(),
             folder,
             user: user(folder),
             ready: "ready to accept connections",
-            signal: "KILL",
         };
         match start.run() {
             Ok(server) => return server,
@@ -88,6 +88,9 @@ fn user(folder: &Path) -> Option<(u32, u32)> {
     }
     let users = std::fs::read_to_string("/etc/passwd").unwrap();
     let line = users.lines().find_map(|line| line.strip_prefix("postgres:"));
-    let mut numbers = line.expect("no user `postgres`; install it: apt-get install postgresql").split(':').skip(1);
+    let Some(line) = line else {
+        panic!("there is no user `postgres`; install it: apt-get install postgresql")
+    };
+    let mut numbers = line.split(':').skip(1);
     Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
 }

@@ -1,44 +1,45 @@
-//! A child process that ends with its owner, however that ends.
+//! Real servers for tests: each test binary starts its own, on a socket or port of its own and a folder that goes with it.
+//!
+//! A test that finds no server fails, and says what to install. Nothing that this did not start is touched; what it did start
+//! ends with its owner, however that ends.
 
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 /// How long a server may take to get ready.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Starts a program in the background and kills it as soon as its own standard input ends, which it does when this process
-/// lets go of it or dies. `$1` is the signal.
-const KEEPER: &str = r#"signal=$1; shift; "$@" 2>&1 < /dev/null & server=$!; read -r _; kill "-$signal" "$server"; wait "$server""#;
+/// lets go of it or dies.
+const KEEPER: &str =
+    r#""$@" 2>&1 < /dev/null & server=$!; exec >&- 2>&-; read -r _; kill -KILL "$server"; wait "$server""#;
 
 /// A running server.
-pub struct Server {
+pub(crate) struct Server {
     keeper: Child,
     leash: Option<ChildStdin>,
 }
 
 /// What a server is started with.
-pub struct Start<'a> {
-    pub program: PathBuf,
-    pub arguments: Vec<String>,
-    pub folder: &'a Path,
+pub(crate) struct Start<'a> {
+    pub(crate) program: PathBuf,
+    pub(crate) arguments: Vec<String>,
+    pub(crate) folder: &'a Path,
     /// Who runs it, if not who runs the test.
-    pub user: Option<(u32, u32)>,
+    pub(crate) user: Option<(u32, u32)>,
     /// What the server says once it is ready.
-    pub ready: &'a str,
-    /// What ends it; `KILL` is a crash.
-    pub signal: &'a str,
+    pub(crate) ready: &'a str,
 }
 
 impl Start<'_> {
     /// Starts the server and waits until it is ready; what it said if it did not get there.
-    pub fn run(self) -> Result<Server, String> {
+    pub(crate) fn run(self) -> Result<Server, String> {
         let mut command = Command::new("sh");
-        command.args(["-c", KEEPER, "keeper", self.signal]).arg(&self.program).args(&self.arguments);
+        command.args(["-c", KEEPER, "keeper"]).arg(&self.program).args(&self.arguments);
         command.current_dir(self.folder).stdin(Stdio::piped()).stdout(Stdio::piped());
         if let Some((user, group)) = self.user {
             command.uid(user).gid(group);
@@ -78,29 +79,11 @@ fn await_line(output: impl Read + Send + 'static, ready: &str) -> Result<(), Str
     }
 }
 
-/// A server that the tests of one binary share while any of them runs.
-pub struct Shared<T>(Mutex<Weak<T>>);
-
-impl<T> Shared<T> {
-    pub const fn new() -> Self {
-        Self(Mutex::new(Weak::new()))
-    }
-
-    /// The running server, or the one that `start` starts. It ends with the last test that holds it.
-    pub fn get(&self, start: impl FnOnce() -> T) -> Arc<T> {
-        let mut running = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        running.upgrade().unwrap_or_else(|| {
-            let server = Arc::new(start());
-            *running = Arc::downgrade(&server);
-            server
-        })
-    }
-}
-
 /// The program `name` of the search path or of one of `folders`.
-pub fn program(name: &str, folders: &[PathBuf], install: &str) -> PathBuf {
+pub(crate) fn program(name: &str, folders: &[PathBuf], install: &str) -> PathBuf {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let candidates = folders.iter().cloned().chain(std::env::split_paths(&path)).map(|folder| folder.join(name));
+    let candidates =
+        folders.iter().cloned().chain(std::env::split_paths(&path)).map(|folder| folder.join(name));
     let found = candidates.into_iter().find(|program| program.is_file());
     found.unwrap_or_else(|| panic!("this test needs `{name}`, which is not here; install it: {install}"))
 }

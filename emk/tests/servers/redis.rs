@@ -5,34 +5,28 @@ use std::path::Path;
 use super::process::{Server, Start, program};
 
 /// A running server, and the folder it lives in.
-pub struct Redis {
+pub(crate) struct Redis {
     _server: Server,
     folder: tempfile::TempDir,
 }
 
 impl Redis {
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         Self { _server: run(folder.path()), folder }
     }
 
-    /// Kills the server and starts another one on the same socket. It keeps what was written.
-    pub fn crash(self) -> Self {
-        let Self { _server, folder } = self;
-        drop(_server);
-        Self { _server: run(folder.path()), folder }
-    }
-
     /// Kills the server.
-    pub fn stop(self) -> tempfile::TempDir {
+    pub(crate) fn stop(self) -> tempfile::TempDir {
         self.folder
     }
 
-    pub fn start_in(folder: tempfile::TempDir) -> Self {
+    /// Starts a server on what another one left.
+    pub(crate) fn start_in(folder: tempfile::TempDir) -> Self {
         Self { _server: run(folder.path()), folder }
     }
 
-    pub fn address(&self) -> String {
+    pub(crate) fn address(&self) -> String {
         format!("redis+unix://{}", self.folder.path().join("socket").display())
     }
 }
@@ -41,7 +35,7 @@ fn run(folder: &Path) -> Server {
     let arguments = "--port 0 --unixsocket socket --dir . --appendonly yes --appendfsync always --save";
     let arguments = arguments.split(' ').map(str::to_owned).chain([String::new()]).collect();
     let program = program("redis-server", &[], "apt-get install redis-server");
-    Start { program, arguments, folder, user: None, ready: "eady to accept connections", signal: "KILL" }
+    Start { program, arguments, folder, user: None, ready: "eady to accept connections" }
         .run()
         .unwrap_or_else(|said| panic!("the Redis server {said}"))
 }

@@ -11,8 +11,8 @@ use super::{Cause, Stop};
 use crate::flow::Argument;
 use crate::history::History;
 use crate::policy::{Decision, Policy, PolicySet, Standing};
-use crate::question::Caller;
-use crate::recorder::{Body, Decided, Event, Request};
+use crate::question::{CallKind, Caller};
+use crate::recorder::{Body, Decided, Event, REDACTED, Request};
 
 /// Ended lives that are remembered: a call that was being judged when its agent ended stands behind that end.
 const MAX_ENDED: usize = 1024;
@@ -66,7 +66,8 @@ impl<'s> Judge<'s> {
         decided: &Decided<'_>,
     ) -> Result<Option<Decision>, Stop> {
         let Some(asked) = Asked::of(request)? else { return Ok(None) };
-        let life = self.life(event).map_err(Stop::Not)?;
+        let alone = Life::alone(event, decided).map_err(Stop::Bad)?;
+        let life = alone.as_ref().map_or_else(|| self.life(event), Ok).map_err(Stop::Not)?;
         let standing = self.standing(decided, life).map_err(Stop::Not)?;
         if let Some(cause) = life.obscure.filter(|_| standing.looks().back) {
             return Err(Stop::Not(cause));
@@ -116,14 +117,7 @@ impl<'s> Judge<'s> {
             }
             Body::Host { action } if action.starts_with(SHADOWS) => self.shadowed = true,
             Body::Spawn { facts, tenant, task, under, .. } => {
-                let agent = event.agent.parse().map_err(|_bad| "its agent has no name")?;
-                let tenant = match *tenant {
-                    "" => None,
-                    name => Some(name.parse().map_err(|_bad| "its tenant has no name")?),
-                };
-                let facts = serde_json::from_slice(facts).map_err(|_bad| "its facts are no object")?;
-                let (task, history) = (self::task(task)?, History::default());
-                let life = Life { agent, tenant, facts, under: *under, task, history, obscure: None };
+                let life = Life { task: self::task(task)?, ..Life::new(event, tenant, facts, *under)? };
                 self.lives.insert(key(), life);
             }
             Body::Exit { .. } => {
@@ -165,6 +159,37 @@ impl<'s> Judge<'s> {
 }
 
 impl Life {
+    fn new(event: &Event<'_>, tenant: &str, facts: &[u8], under: u64) -> Result<Self, &'static str> {
+        let agent = event.agent.parse().map_err(|_bad| "its agent has no name")?;
+        let tenant = match tenant {
+            "" => None,
+            name => Some(name.parse().map_err(|_bad| "its tenant has no name")?),
+        };
+        let facts = serde_json::from_slice(facts).map_err(|_bad| "its facts are no object")?;
+        Ok(Self { agent, tenant, facts, under, task: None, history: History::default(), obscure: None })
+    }
+
+    /// The life of an agent that a call was judged without, as the event tells it; `None` for other events.
+    fn alone(event: &Event<'_>, decided: &Decided<'_>) -> Result<Option<Self>, &'static str> {
+        let Body::Judged { facts, tenant, past, .. } = &event.body else { return Ok(None) };
+        let mut life = Self::new(event, tenant, facts, decided.generation)?;
+        match past {
+            None => life.history.pass_over(Timestamp::from_micros(i64::MAX)),
+            Some(past) => {
+                for deed in past {
+                    let call = CallKind::ALL.into_iter().find(|call| call.number() == deed.call);
+                    let call = call.ok_or("a deed of its agent is no call")?;
+                    let arguments: Option<Value> = serde_json::from_slice(deed.arguments).ok();
+                    life.history.add(call, deed.object, arguments.as_ref(), deed.time);
+                    if deed.object.contains(REDACTED) || holds_mark(deed.arguments) {
+                        life.obscure = Some(Cause::Redacted);
+                    }
+                }
+            }
+        }
+        Ok(Some(life))
+    }
+
     fn caller<'a>(&'a self, decided: &'a Decided<'_>, now: Timestamp) -> Caller<'a> {
         Caller::new(&self.agent, &self.facts)
             .of_tenant(self.tenant.as_ref())
@@ -179,15 +204,21 @@ impl Life {
 /// Whether a deed is on record without something that conditions on the past add up or go by.
 fn hides_numbers(request: &Request<'_>) -> bool {
     match request {
-        Request::ExecRedacted { redacted, .. } => {
-            // Only what stands at the top is added up.
-            redacted.iter().any(|place| place.matches('/').count() <= 1)
+        Request::ExecRedacted { redacted, arguments, .. } => {
+            // Only numbers at the top are added up, and a number that is taken out leaves the mark alone.
+            let arguments: Value = serde_json::from_slice(arguments).unwrap_or_default();
+            let top = redacted.iter().filter(|place| place.matches('/').count() <= 1);
+            top.into_iter().any(|place| arguments.pointer(place).is_none_or(|left| left == REDACTED))
         }
         Request::Read { path, .. } | Request::Write { path, .. } | Request::Open { path, .. } => {
-            path.contains(crate::recorder::REDACTED)
+            path.contains(REDACTED)
         }
         _ => false,
     }
+}
+
+fn holds_mark(bytes: &[u8]) -> bool {
+    bytes.windows(REDACTED.len()).any(|window| window == REDACTED.as_bytes())
 }
 
 fn task(document: &[u8]) -> Result<Option<Policy>, &'static str> {

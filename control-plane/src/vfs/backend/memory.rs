@@ -53,7 +53,7 @@ impl Memory {
                 drop(tree);
                 self.change(|tree| look(tree))
             }
-            _ => look(&*tree),
+            _ => look(&tree),
         }
     }
 
@@ -62,7 +62,7 @@ impl Memory {
         if tree.ends.first().is_some() {
             tree.sweep(self.clock.now())?;
         }
-        change(&mut *tree)
+        change(&mut tree)
     }
 }
 

@@ -1,15 +1,27 @@
 //! What a store must do to be mounted, and the stores that come with the kernel.
 
+#[cfg(any(unix, feature = "redb"))]
+mod blocking;
+#[cfg(feature = "chroma")]
+mod chroma;
 #[cfg(unix)]
 mod directory;
 mod ends;
+mod episodic;
 mod memory;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod projection;
 mod quota;
+#[cfg(feature = "redb")]
+mod redb;
 #[cfg(feature = "redis")]
 mod redis;
 #[cfg(any(feature = "redis", feature = "postgres", feature = "chroma"))]
 mod remote;
+mod semantic;
+#[cfg(feature = "chroma")]
+mod vector;
 
 use std::fmt;
 use std::future::Future;
@@ -20,15 +32,25 @@ use bytes::Bytes;
 
 use super::{RelPath, VfsError};
 
+#[cfg(feature = "chroma")]
+pub use chroma::{Chroma, MAX_CHROMA_FILE};
 #[cfg(unix)]
 pub use directory::{Directory, DirectoryError};
+pub use episodic::{Episodic, EpisodicError, MAX_EPISODE_BYTES, MAX_EPISODES};
 pub use memory::Memory;
+#[cfg(feature = "postgres")]
+pub use postgres::{MAX_POSTGRES_FILE, MAX_POSTGRES_SEARCHED, Postgres};
 pub use projection::Projection;
 pub use quota::{Quota, Usage};
+#[cfg(feature = "redb")]
+pub use redb::{Redb, RedbError};
 #[cfg(feature = "redis")]
 pub use redis::{MAX_REDIS_FILE, Redis};
 #[cfg(any(feature = "redis", feature = "postgres", feature = "chroma"))]
 pub use remote::{MAX_CONNECTIONS, MAX_STORE_NAME, StoreError};
+pub use semantic::{MAX_DOCUMENT_BYTES, MAX_DOCUMENTS, Semantic};
+#[cfg(feature = "chroma")]
+pub use vector::Embedder;
 
 /// What the methods of a [`MemoryBackend`] return. Nothing happens before it is polled.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, VfsError>> + Send + 'a>>;

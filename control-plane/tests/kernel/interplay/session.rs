@@ -121,7 +121,7 @@ fn call() -> impl Strategy<Value = Syscall> {
         }),
         1 => file().prop_map(|path| Syscall::Read { file: FileRef::Path(path.to_owned()), offset: None, length: 4096, nonblock: false }),
         1 => (file(), words()).prop_map(|(path, data)| Syscall::Write {
-            to: WriteTo::Path { path: path.to_owned(), change: Change::Append, expected: None },
+            to: WriteTo::Path { path: path.to_owned(), change: Change::Append, expected: None, ttl: None },
             data: data.into(),
         }),
         1 => (file(), any::<bool>()).prop_map(|(path, create)| Syscall::Open {

@@ -10,13 +10,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use agent_primitives::{LabelSet, Timestamp};
 use cap_std::fs::{Dir, OpenOptions};
 
-use super::commit::Commit;
 use super::end;
 use super::error::classify;
 use super::file::{Found, STAGED, Seen, readable, remove_if_there, seen, version};
 use super::folder::{Folder, micros, step};
 use super::labels;
 use super::survey::Claim;
+use crate::vfs::backend::blocking::Commit;
 use crate::vfs::backend::ends::Ends;
 use crate::vfs::{RelPath, Usage, Version, VfsError, Write, WriteMode, Written};
 

@@ -2,7 +2,6 @@
 
 mod attribute;
 mod change;
-mod commit;
 mod end;
 mod error;
 mod file;
@@ -14,23 +13,18 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
-use agent_primitives::{Clock, SystemClock, Timestamp};
+use agent_primitives::{Clock, Timestamp};
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
-use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
 
+use super::blocking::{Blocking, Commit};
 use super::{
     Answer, Content, Listing, MemoryBackend, Page, RelPath, Stat, Usage, Version, VfsError, Write, Written,
 };
-use commit::{Commit, RevokeOnDrop};
 use file::usable;
 use folder::Folder;
 
 pub use error::DirectoryError;
-
-/// Operations of one directory that run at once; others wait. Each takes a thread of tokio's blocking pool.
-const MAX_IN_FLIGHT: usize = 16;
 
 /// A folder of the host, opened once and never left.
 ///
@@ -63,11 +57,7 @@ const MAX_IN_FLIGHT: usize = 16;
 /// **Cancelling.** Operations run on tokio's blocking pool; without a runtime they fail. A dropped future revokes its
 /// operation: a change that has not begun never happens. Only if the change itself (a rename, an unlink, an append) is
 /// being made does the drop wait for it.
-pub struct Directory {
-    folder: Arc<Folder>,
-    in_flight: Arc<Semaphore>,
-    clock: Arc<dyn Clock>,
-}
+pub struct Directory(Blocking<Folder>);
 
 impl Directory {
     /// Opens the folder at `path` for reading and writing, blocking. It belongs to this value until that is dropped.
@@ -101,39 +91,28 @@ impl Directory {
     /// Waits for a write in flight.
     #[must_use]
     pub fn usage(&self) -> Usage {
-        self.folder.usage()
+        self.0.store().usage()
     }
 
     fn over(folder: Folder) -> Self {
-        let in_flight = Arc::new(Semaphore::new(MAX_IN_FLIGHT));
-        Self { folder: Arc::new(folder), in_flight, clock: Arc::new(SystemClock::new()) }
+        Self(Blocking::new(folder))
     }
 
     /// The same folder, whose files reach their ends by another clock than the machine's.
     #[must_use]
-    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
-        self.clock = clock;
-        self
+    pub fn clock(self, clock: Arc<dyn Clock>) -> Self {
+        Self(self.0.clock(clock))
     }
 
-    /// Runs `work` on a thread that may block. It changes something only while it holds what `Commit` hands out, which
-    /// it no longer does once this future is dropped.
     async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Folder, &Commit, Timestamp) -> Result<T, VfsError> + Send + 'static,
     ) -> Result<T, VfsError> {
-        let runtime = Handle::try_current().map_err(|_| VfsError::Backend)?;
-        let turn = Arc::clone(&self.in_flight).acquire_owned().await.map_err(|_| VfsError::Backend)?;
-        let (folder, clock) = (Arc::clone(&self.folder), Arc::clone(&self.clock));
-        let commit = Commit::default();
-        let _revoke = RevokeOnDrop::of(&commit);
-        let done = runtime.spawn_blocking(move || {
-            let now = clock.now();
-            let result = folder.clear_away(now).and_then(|()| work(&folder, &commit, now));
-            drop(turn);
-            result
-        });
-        done.await.map_err(|_| VfsError::Backend)?
+        let whole = |folder: &Folder, commit: &Commit, now| {
+            folder.clear_away(now)?;
+            work(folder, commit, now)
+        };
+        self.0.run(whole).await
     }
 }
 

@@ -116,7 +116,7 @@ impl Reply {
 
     pub(super) fn bytes(&mut self) -> Result<Vec<u8>, VfsError> {
         match self.0.next() {
-            Some(Value::BulkString(bytes)) => Ok(bytes.into()),
+            Some(Value::BulkString(bytes)) => Ok(bytes),
             _ => Err(damaged("answer")),
         }
     }

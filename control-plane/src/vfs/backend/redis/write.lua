@@ -1,4 +1,4 @@
--- ARGV: time, path, mode, bytes, expected version ('' for any), labels, when it expires ('' for never),
+-- ARGV: time, path, mode, bytes, expected version ('' for any), labels, when it expires ('' for never, or as before),
 --       most bytes and most files of the store, most bytes of a file, most labels
 local mode, bytes, expected, labels, expires = ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[7]
 local most_bytes, most_files = tonumber(ARGV[8]), tonumber(ARGV[9])
@@ -6,7 +6,7 @@ local most_bytes, most_files = tonumber(ARGV[8]), tonumber(ARGV[9])
 if kind == 'directory' then return { 'IsDirectory' } end
 if kind == 'NotDirectory' then return { kind } end
 local is_new = kind ~= 'file'
-local old = { false, false, '', '0', '' }
+local old = { '', '', '0', '', '' }
 if not is_new then old = stat(path, kind) end
 local held, kept = tonumber(old[3]) or 0, 0
 
@@ -27,6 +27,7 @@ if mode == 'Append' and not is_new then
   end
   if #all > tonumber(ARGV[11]) then return { 'TooManyLabels' } end
   labels = table.concat(all, '\n')
+  if expires == '' then expires = old[5] end
 end
 local size = kept + #bytes
 if size > tonumber(ARGV[10]) then return { 'TooLarge' } end

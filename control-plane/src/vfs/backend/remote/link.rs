@@ -61,8 +61,13 @@ pub(in crate::vfs::backend) struct Pool<C> {
 /// A connection in use. It is closed when this is dropped, unless it was given back.
 pub(in crate::vfs::backend) struct Lease<'a, C> {
     pub(in crate::vfs::backend) link: Link<C>,
+    place: Place<'a, C>,
+}
+
+/// The right to have a connection.
+pub(in crate::vfs::backend) struct Place<'a, C> {
     pool: &'a Pool<C>,
-    _place: SemaphorePermit<'a>,
+    _permit: SemaphorePermit<'a>,
 }
 
 impl<C> Pool<C> {
@@ -75,13 +80,13 @@ impl<C> Pool<C> {
         &'a self,
         connect: impl Future<Output = Result<Link<C>, VfsError>>,
     ) -> Result<Lease<'a, C>, VfsError> {
-        let place = self.places.acquire().await.map_err(|_| VfsError::Backend)?;
+        let permit = self.places.acquire().await.map_err(|_| VfsError::Backend)?;
         let idle = self.idle().pop();
         let link = match idle {
             Some(link) => link,
             None => connect.await?,
         };
-        Ok(Lease { link, pool: self, _place: place })
+        Ok(Lease { link, place: Place { pool: self, _permit: permit } })
     }
 
     fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Link<C>>> {
@@ -89,13 +94,33 @@ impl<C> Pool<C> {
     }
 }
 
-impl<C> Lease<'_, C> {
+impl<'a, C> Lease<'a, C> {
     /// Gives the connection back: it is in order, and nothing is on its way.
+    #[cfg(any(feature = "redis", feature = "postgres"))]
     pub(in crate::vfs::backend) fn give_back(self) {
-        self.pool.idle().push(self.link);
+        self.place.give_back(self.link);
     }
 
     /// Closes the connection, and the idle ones with it: what took it away took them too.
+    #[cfg(any(feature = "redis", feature = "postgres"))]
+    pub(in crate::vfs::backend) fn lost(self) {
+        self.place.lost();
+    }
+
+    /// The connection and its place apart, for work that owns the one.
+    #[cfg(feature = "chroma")]
+    pub(in crate::vfs::backend) fn split(self) -> (Link<C>, Place<'a, C>) {
+        (self.link, self.place)
+    }
+}
+
+impl<C> Place<'_, C> {
+    /// See [`Lease::give_back`].
+    pub(in crate::vfs::backend) fn give_back(self, link: Link<C>) {
+        self.pool.idle().push(link);
+    }
+
+    /// See [`Lease::lost`].
     pub(in crate::vfs::backend) fn lost(self) {
         self.pool.idle().clear();
     }

@@ -11,9 +11,13 @@ use agent_primitives::{Label, LabelSet};
 use super::{Version, VfsError};
 
 pub use error::StoreError;
-pub(super) use link::{Lease, Link, Pool, drive};
+#[cfg(feature = "redis")]
+pub(super) use link::Lease;
+pub(super) use link::{Link, Pool, drive};
+#[cfg(feature = "postgres")]
+pub(super) use way::Change;
 #[cfg(any(feature = "postgres", feature = "chroma"))]
-pub(super) use way::{Change, at, plan};
+pub(super) use way::{at, plan};
 
 /// Longest name of a store, in bytes.
 pub const MAX_STORE_NAME: usize = 63;

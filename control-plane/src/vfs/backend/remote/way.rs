@@ -1,6 +1,6 @@
 //! What was found on the way to a path, and what a write makes of it.
 
-use agent_primitives::LabelSet;
+use agent_primitives::{LabelSet, Timestamp};
 
 use super::VfsError;
 use crate::vfs::backend::{Kind, Stat, Usage, Version, Write, Written};
@@ -23,6 +23,8 @@ pub(in crate::vfs::backend) fn at(way: &[Option<Stat>]) -> Result<Stat, VfsError
 pub(in crate::vfs::backend) struct Change {
     /// The file afterwards.
     pub(in crate::vfs::backend) written: Written,
+    /// When it will cease to exist.
+    pub(in crate::vfs::backend) expires: Option<Timestamp>,
     /// What the store holds afterwards.
     pub(in crate::vfs::backend) usage: Usage,
     /// How many directories at the end of the way, the file itself not counted, have to be made; they carry what the
@@ -54,7 +56,8 @@ pub(in crate::vfs::backend) fn plan(
     }
     let usage = write.quota.admit(usage, held, size)?;
     let labels = write.labels_after(old.as_ref().map_or(&LabelSet::EMPTY, |old| &old.labels))?;
+    let expires = write.expires_after(old.as_ref().and_then(|old| old.expires));
     let above = way.split_last().map_or(way, |(_, above)| above);
     let made = above.iter().filter(|stat| stat.is_none()).count();
-    Ok(Change { written: Written::new(version, size, labels), usage, made, is_new: old.is_none() })
+    Ok(Change { written: Written::new(version, size, labels), expires, usage, made, is_new: old.is_none() })
 }

@@ -1,130 +1,13 @@
-//! `agentctl log`: show and verify recordings.
+//! One event on one line, for people.
 
-use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::process::ExitCode;
-
-use agent_control_plane::FlightRecorder;
-use agent_control_plane::recorder::{Head, LedgerError, Recording, RecordingError, Stored, VerifyReport};
-use clap::{Subcommand, ValueEnum};
+use agent_control_plane::recorder::{RecordingError, Stored};
 use serde_json::Value;
-
-use crate::VERIFICATION_FAILED;
-
-#[derive(Subcommand)]
-pub(crate) enum Command {
-    /// Print the events of a recording, oldest first
-    Show {
-        /// The folder of the recording
-        recording: PathBuf,
-        /// Only the events of this agent
-        #[arg(long)]
-        agent: Option<String>,
-        /// Start at this sequence number
-        #[arg(long, default_value_t = 0)]
-        from: u64,
-        /// How to print
-        #[arg(long, value_enum, default_value_t = Output::Table)]
-        output: Output,
-    },
-    /// Recompute every hash of a recording; exits with 5 and names the record when one does not hold
-    Verify {
-        /// The folder of the recording
-        recording: PathBuf,
-        /// Number of records and hash of the last one, kept elsewhere: without it a cut-off tail or a rewritten
-        /// recording cannot be told from a shorter one
-        #[arg(long, value_name = "COUNT:HASH")]
-        head: Option<Head>,
-    },
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub(crate) enum Output {
-    /// Columns for people
-    Table,
-    /// One JSON object a line
-    Jsonl,
-}
-
-pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
-    match command {
-        Command::Show { recording, agent, from, output } => {
-            found(show(&recording, agent.as_deref(), from, output))
-        }
-        Command::Verify { recording, head } => match verify(&recording, head) {
-            Ok(report) => {
-                writeln!(std::io::stdout(), "verified: {}", summary(&report))?;
-                if head.is_none() {
-                    writeln!(
-                        std::io::stderr(),
-                        "no --head given: a tail that was cut off cleanly would not show"
-                    )?;
-                }
-                Ok(ExitCode::SUCCESS)
-            }
-            Err(error) => found(Err(error.into())),
-        },
-    }
-}
-
-/// Tells a recording that does not hold from any other failure: 5 and the finding with its code.
-pub(crate) fn found(result: anyhow::Result<ExitCode>) -> anyhow::Result<ExitCode> {
-    match result.as_ref().err().and_then(|error| error.downcast_ref::<RecordingError>()) {
-        Some(error) if error.is_finding() => {
-            writeln!(std::io::stderr(), "agentctl: {error} [{}]", error.code())?;
-            Ok(ExitCode::from(VERIFICATION_FAILED))
-        }
-        _ => result,
-    }
-}
-
-/// Verifies a recording, telling about progress on long ones.
-pub(crate) fn verify(folder: &Path, head: Option<Head>) -> Result<VerifyReport, RecordingError> {
-    /// A line of progress every so many records.
-    const STEP: u64 = 1_000_000;
-    let progress = |done| {
-        if done % STEP == 0 && done != 0 {
-            let _ = writeln!(std::io::stderr(), "{done} records so far");
-        }
-    };
-    match (Recording::open(folder), head) {
-        // Where a head is known there was a recording: that there is none any more is a finding.
-        (Err(RecordingError::Ledger(LedgerError::NotALedger { .. })), Some(head)) if head.count != 0 => {
-            Err(RecordingError::Gone { expected: head.count })
-        }
-        (recording, _) => recording?.verify(head, progress),
-    }
-}
-
-/// What was verified, on one line.
-pub(crate) fn summary(report: &VerifyReport) -> String {
-    let VerifyReport { entries, segments, head, .. } = report;
-    let files = if *segments == 1 { "file" } else { "files" };
-    format!("{entries} records in {segments} {files}, head {head}")
-}
-
-fn show(folder: &Path, agent: Option<&str>, from: u64, output: Output) -> anyhow::Result<ExitCode> {
-    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
-    for stored in Recording::open(folder)?.events(from)? {
-        let stored = stored?;
-        let event = stored.event()?;
-        if agent.is_some_and(|agent| agent != event.agent) {
-            continue;
-        }
-        match output {
-            Output::Table => writeln!(out, "{}", line(&stored)?)?,
-            Output::Jsonl => writeln!(out, "{}", stored.to_json()?)?,
-        }
-    }
-    out.flush()?;
-    Ok(ExitCode::SUCCESS)
-}
 
 /// Longest text of an event shown in a column, in characters.
 const WIDTH: usize = 120;
 
 /// One event in columns: number, agent, what, verdict, why.
-fn line(stored: &Stored) -> Result<String, RecordingError> {
+pub(super) fn line(stored: &Stored) -> Result<String, RecordingError> {
     let event = stored.to_json()?;
     // Everything an agent can have a say in is cut and cleaned, so that no event can pass for another one.
     let text = |key: &str| cut(event.get(key).and_then(Value::as_str).unwrap_or_default(), WIDTH);
@@ -218,27 +101,6 @@ pub(crate) fn cut(text: &str, width: usize) -> String {
         shown.push('…');
     }
     shown
-}
-
-/// Prints the events of a live kernel as they are added.
-#[derive(Debug, Default)]
-pub(crate) struct Follower {
-    next: u64,
-}
-
-impl Follower {
-    pub(crate) fn print_new(
-        &mut self,
-        recorder: &FlightRecorder,
-        out: &mut impl Write,
-    ) -> anyhow::Result<()> {
-        for stored in recorder.events(self.next) {
-            let stored = stored?;
-            self.next = stored.seq() + 1;
-            writeln!(out, "{}", line(&stored)?)?;
-        }
-        Ok(())
-    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,73 @@
+//! Following the record.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::MAX_TAILS;
+use super::connection::Connection;
+use super::protocol::{Failure, Outcome};
+
+/// How often a tail that has shown all there is looks for more.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+/// A place among those who follow. Free again when this is dropped.
+struct Place(Arc<AtomicUsize>);
+
+impl Place {
+    fn take(tails: &Arc<AtomicUsize>) -> Option<Self> {
+        let place = Self(Arc::clone(tails));
+        (tails.fetch_add(1, Ordering::SeqCst) < MAX_TAILS).then_some(place)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl Connection {
+    /// Sends the events from `from` on, and with `follow` those that are added, until the kernel is down.
+    pub(super) async fn tail(
+        &mut self,
+        id: u64,
+        from: u64,
+        agent: Option<&str>,
+        follow: bool,
+    ) -> io::Result<()> {
+        let shared = Arc::clone(&self.shared);
+        let Some(_place) = Place::take(&shared.tails) else {
+            let failure = Failure::new("AK0957", format!("{MAX_TAILS} follow the record, as many as can"));
+            return self.say(id, Outcome::Error(failure)).await;
+        };
+        let inner = shared.inner();
+        let mut next = from;
+        loop {
+            // Before the look, so that what the shutdown itself records is shown.
+            let last = !follow || inner.is_closed();
+            for stored in shared.kernel.recorder().events(next) {
+                let event = match stored.and_then(|stored| {
+                    next = stored.seq() + 1;
+                    stored.to_json()
+                }) {
+                    Ok(event) => event,
+                    Err(error) => {
+                        return self.say(id, Outcome::Error(Failure::new(error.code(), &error))).await;
+                    }
+                };
+                if agent.is_none_or(|agent| event.get("agent").is_some_and(|name| name == agent)) {
+                    self.say(id, Outcome::Event(event)).await?;
+                }
+            }
+            if last {
+                return self.say(id, Outcome::Ok(json!({ "next": next }))).await;
+            }
+            let wake = inner.monotonic().after(LOOK_EVERY);
+            let _woken = inner.until(wake, inner.closing_done()).await;
+        }
+    }
+}
