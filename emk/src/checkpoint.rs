@@ -30,10 +30,8 @@ pub struct Checkpoint {
     /// How many records it had.
     pub size: u64,
     /// Root of the Merkle tree over their hashes.
-    #[serde(with = "hex::digest")]
     pub root: Digest,
     /// Hash of the last of them, which chains all of them.
-    #[serde(with = "hex::digest")]
     pub head: Digest,
     /// When, by the clock of the writer.
     #[serde(with = "agent_primitives::timestamp::rfc3339")]
@@ -68,7 +66,6 @@ impl fmt::Debug for Signature {
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct SignatureText {
-    #[serde(with = "hex::digest")]
     key: Digest,
     ed25519: String,
 }
@@ -228,7 +225,6 @@ pub struct Seal {
     /// The checkpoint.
     pub checkpoint: Checkpoint,
     /// [`Accumulator::peaks`] of its tree.
-    #[serde(with = "hex::digests")]
     pub peaks: Vec<Digest>,
 }
 

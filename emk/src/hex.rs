@@ -1,34 +1,4 @@
-//! Bytes as lower-case hexadecimal text, for serde.
-
-use agent_primitives::Digest;
-use serde::{Deserialize, Deserializer, Serializer, de::Error};
-
-/// One digest.
-pub(crate) mod digest {
-    use super::{Deserialize, Deserializer, Digest, Error, Serializer};
-
-    pub(crate) fn serialize<S: Serializer>(digest: &Digest, to: S) -> Result<S::Ok, S::Error> {
-        to.collect_str(digest)
-    }
-
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Digest, D::Error> {
-        String::deserialize(from)?.parse().map_err(D::Error::custom)
-    }
-}
-
-/// A list of digests.
-pub(crate) mod digests {
-    use super::{Deserialize, Deserializer, Digest, Error, Serializer};
-
-    pub(crate) fn serialize<S: Serializer>(digests: &[Digest], to: S) -> Result<S::Ok, S::Error> {
-        to.collect_seq(digests.iter().map(Digest::to_string))
-    }
-
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Digest>, D::Error> {
-        let texts = Vec::<String>::deserialize(from)?;
-        texts.iter().map(|text| text.parse().map_err(D::Error::custom)).collect()
-    }
-}
+//! Bytes as lower-case hexadecimal text.
 
 /// `bytes` as text.
 pub(crate) fn encode(bytes: &[u8]) -> String {

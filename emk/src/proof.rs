@@ -4,7 +4,7 @@ use agent_primitives::Digest;
 use serde::{Deserialize, Serialize};
 
 use crate::merkle::{Blake3, ProofError, verify_consistency, verify_inclusion};
-use crate::{Checkpoint, EntryKind, Record, chain, hex};
+use crate::{Checkpoint, EntryKind, Record, chain};
 
 /// That one record is among those a checkpoint stands for. Says nothing about the checkpoint: check its signature first.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,15 +16,12 @@ pub struct InclusionProof {
     /// Number of its kind.
     pub kind: u8,
     /// Digest of its body.
-    #[serde(with = "hex::digest")]
     pub content_id: Digest,
     /// Hash of the record before it.
-    #[serde(with = "hex::digest")]
     pub previous: Digest,
     /// Records of the checkpoint.
     pub size: u64,
     /// From the record to the root.
-    #[serde(with = "hex::digests")]
     pub path: Vec<Digest>,
 }
 
@@ -69,7 +66,6 @@ pub struct ConsistencyProof {
     /// Records of the later one.
     pub new: u64,
     /// From the one to the other.
-    #[serde(with = "hex::digests")]
     pub path: Vec<Digest>,
 }
 

@@ -52,8 +52,9 @@ pub(crate) fn run(watch: &Stopwatch, options: &Options) -> anyhow::Result<()> {
 
     progress("  in files");
     let kernel = fill(FlightRecorder::open(folder.path())?, records)?;
-    let head = kernel.recorder().head();
+    // Closing seals it, which adds to it.
     kernel.recorder().close()?;
+    let head = kernel.recorder().head();
     let recording = Recording::open(folder.path())?;
     row(
         format!("in files on {kind}, cached"),
