@@ -148,8 +148,8 @@ impl Kernel {
     }
 
     /// Starts an agent as `spec` says, with what a checkpoint of it holds: its working memory with labels and expiry, the
-    /// labels it carried besides those of `spec`, its mask, its open files. Rights, budgets and approvals are those of today;
-    /// signals that were pending are gone. The agent is stopped: `SIGCONT` lets it begin.
+    /// labels it carried besides those of `spec`, its mask but for `SIGCONT`, its open files. Rights, budgets and approvals are
+    /// those of today; signals that were pending are gone. The agent is stopped: `SIGCONT` lets it begin.
     ///
     /// # Cancel safety
     /// Dropped, it ends the agent by `SIGKILL`.
@@ -278,7 +278,7 @@ impl Inner {
             if signal == Signal::Usr1 {
                 let checkpoint = self.picture(agent).await?;
                 let data = checkpoint.to_bytes().map_err(unwritten)?;
-                let (bytes, labels) = (data.len() as u64, checkpoint.content.labels.clone());
+                let (bytes, labels) = (data.len() as u64, checkpoint.content.carried()?);
                 let file = self.keep(agent, CHECKPOINTS, data, labels).await?;
                 let body = Body::Checkpoint { file: &file, digest: checkpoint.digest, bytes };
                 return self.append(agent.source(), 0, body).map(drop);
@@ -386,7 +386,8 @@ impl Inner {
             };
             descriptors.push(Reopened { before: open.descriptor, now });
         }
-        let masked: SignalSet = content.masked.iter().copied().collect();
+        // It is stopped, and could not let go of a SIGCONT that it holds back.
+        let masked = content.masked.iter().copied().collect::<SignalSet>().without(Signal::Cont);
         let _nothing_is_due = agent.mailbox.mask(&agent.word, masked, SignalSet::EMPTY);
         Ok(descriptors)
     }

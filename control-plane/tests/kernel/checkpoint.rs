@@ -411,3 +411,35 @@ async fn diagnostics_tell_what_an_agent_does_and_nothing_of_others() {
         Syscall::Exec { tool: "hang".into(), arguments: RawArguments::Value(json!({})), deadline: None };
     assert!(agent.check(question).await.is_ok());
 }
+
+/// A checkpoint holds what the files hold, so whoever reads it has read them, whatever the agent itself carried meanwhile.
+#[tokio::test]
+async fn a_checkpoint_in_the_tree_carries_what_the_files_in_it_do() {
+    let kernel = kernel(&ManualClock::default(), None);
+    let agent = kernel.spawn(AgentSpec::new("a").labels(labels("secret"))).unwrap();
+    agent.write("/mem/working/plan", "the secret").await.unwrap();
+    kernel.declassify(agent.id(), &labels("secret"), "me", "it did not read it yet").unwrap();
+    agent.signal("a", Signal::Usr1, "keep").await.unwrap();
+    assert_eq!(kernel.labels(agent.id()), Some(LabelSet::EMPTY));
+    let names = agent.read("/state/checkpoints").await.unwrap();
+    let names: Vec<Value> =
+        names.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect();
+    let path = format!("/state/checkpoints/{}", names[0]["name"].as_str().unwrap());
+    assert!(agent.read(&path).await.is_ok());
+    assert_eq!(kernel.labels(agent.id()), Some(labels("secret")));
+}
+
+/// What is restored is stopped until `SIGCONT`, which an agent that held it back in its life before would never get.
+#[tokio::test]
+async fn a_restored_agent_begins_with_sigcont_whatever_it_held_back() {
+    let kernel = kernel(&ManualClock::default(), None);
+    let agent = kernel.spawn(AgentSpec::new("a")).unwrap();
+    let both = SignalSet::EMPTY.with(Signal::Cont).with(Signal::Int);
+    agent.mask(both, SignalSet::EMPTY).await.unwrap();
+    let checkpoint = kernel.checkpoint(agent.id()).await.unwrap();
+    kernel.kill(agent.id(), "again").unwrap();
+    let restored = kernel.restore(AgentSpec::new("a"), &checkpoint).await.unwrap();
+    kernel.signal(restored.agent.id(), Signal::Cont, "go on").unwrap();
+    assert_eq!(kernel.agent(&id("a")), Some(AgentState::Ready));
+    assert_eq!(kernel.signal(&id("a"), Signal::Int, "look"), Ok(Raise::Pending));
+}
