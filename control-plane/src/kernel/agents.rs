@@ -531,10 +531,13 @@ impl Inner {
         let tenant = spec.tenant.clone();
         let port = self.exchange.port(&id, tenant.as_ref(), &self.timer);
         let facts = Arc::new(spec.facts.clone());
+        let lineage = parent.into_iter().flat_map(|parent| std::iter::once(parent).chain(&parent.lineage));
+        let lineage: Box<[Arc<Agent>]> = lineage.cloned().collect();
         let standard = tree::standard(tree::Shown {
             agent: &id,
             tenant: tenant.as_ref(),
             facts: &facts,
+            above: lineage.iter().map(|above| (above.id.clone(), Arc::clone(&above.facts))).collect(),
             footing: &footing,
             trail: &trail,
             tools: &self.tools,
@@ -549,7 +552,6 @@ impl Inner {
         let above = parent.map(|parent| &parent.accounts);
         let accounts = self.accounts.of(&id, tenant.as_ref(), above, self.timer.monotonic());
         let accounts = accounts.map_err(|_full| CallError::TooManyAccounts { limit: super::MAX_ACCOUNTS })?;
-        let lineage = parent.into_iter().flat_map(|parent| std::iter::once(parent).chain(&parent.lineage));
         let about = About {
             accounts,
             tenant,
@@ -559,7 +561,7 @@ impl Inner {
             on_ask: spec.on_ask,
             footing,
             dry_run: spec.dry_run || self.dry_run,
-            lineage: lineage.cloned().collect(),
+            lineage,
         };
         let agent = Agent::new(id, self.next_number(), files, trail, about);
         if spec.stopped {
