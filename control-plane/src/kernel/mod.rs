@@ -359,7 +359,7 @@ impl Inner {
     fn kill_all(&self, reason: &str, from: Actor<'_>) -> usize {
         let status = || ExitStatus::Signaled { signal: Signal::Kill, reason: reason.to_owned() };
         let agents = self.table.all_live();
-        let trees: Vec<_> = agents.iter().filter_map(|agent| children::close_tree(agent, status())).collect();
+        let trees: Vec<_> = agents.iter().map(|agent| children::close_tree(agent, status())).collect();
         let killed = trees.iter().map(Vec::len).sum();
         for tree in trees {
             self.bury_all(tree, from);

@@ -7,6 +7,7 @@ use std::time::Duration;
 use agent_primitives::{LabelSet, Signal};
 use agent_tool_registry::{CallContext, Output};
 
+use super::children;
 use super::own::{self, Declassify, Removed};
 use super::running::Intent;
 use super::table::{Agent, ExitStatus};
@@ -184,7 +185,7 @@ impl Inner {
         }
         if signal == Signal::Term {
             // The grace period runs whether the signal is masked or handled, so that neither outwaits it.
-            agent.start_grace(self.timer.monotonic().after(self.grace));
+            children::start_grace(agent, self.timer.monotonic().after(self.grace));
         }
         let letter = || self.letter(from, reason);
         let raised = agent.mailbox.raise(&agent.word, signal, from.is(agent), letter);

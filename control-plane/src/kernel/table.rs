@@ -211,14 +211,14 @@ impl Agent {
         Source { agent: self.id.as_str(), generation: self.generation, trail: Some(&self.trail) }
     }
 
-    /// Ends this life. `true` for the one caller whose status stands; once it returns no call enters the gate.
+    /// Ends this life. `true` for the one caller whose status stands; once it returns, to any caller, no call enters the gate.
     pub(crate) fn end(&self, status: ExitStatus) -> bool {
-        if self.status.set(status).is_err() {
-            return false;
-        }
+        let first = self.status.set(status).is_ok();
         self.word.close();
-        self.changed.notify_waiters();
-        true
+        if first {
+            self.changed.notify_waiters();
+        }
+        first
     }
 
     /// How it ended, once it has.
@@ -247,6 +247,14 @@ impl Agent {
     pub(crate) fn start_grace(&self, ends: Monotonic) {
         let ends = ends.as_nanos().max(1);
         let _ = self.grace_ends.compare_exchange(0, ends, Ordering::SeqCst, Ordering::SeqCst);
+        self.changed.notify_waiters();
+    }
+
+    /// Ends its grace period no later than that of an agent above it, which it does not outlive.
+    pub(crate) fn limit_grace(&self, ends: Monotonic) {
+        let ends = ends.as_nanos().max(1);
+        let sooner = |now: u64| (now == 0 || ends < now).then_some(ends);
+        let _ = self.grace_ends.fetch_update(Ordering::SeqCst, Ordering::SeqCst, sooner);
         self.changed.notify_waiters();
     }
 

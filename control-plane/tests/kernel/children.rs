@@ -533,3 +533,69 @@ proptest! {
         })?;
     }
 }
+
+/// A parent that masks `SIGTERM` and does nothing more is looked at by nobody: its time is up all the same, for whoever
+/// works for it too.
+#[test]
+fn a_child_does_not_outlive_the_grace_period_of_a_parent_that_nobody_looks_at() {
+    let host = Host::new();
+    let root = host.kernel.spawn(AgentSpec::new("a")).unwrap();
+    let kid = child(&host.kernel, &root, "b");
+    let grandkid = child(&host.kernel, &kid, "c");
+    let term = SignalSet::EMPTY.with(Signal::Term);
+    assert!(poll(pin!(root.mask(term, SignalSet::EMPTY))).is_ready());
+    let mut hangs = pin!(grandkid.exec("hang", json!({})));
+    assert!(poll(hangs.as_mut()).is_pending());
+    host.kernel.signal(root.id(), Signal::Term, "end").unwrap();
+    assert!(poll(pin!(grandkid.exec("echo", json!({"text": "x"})))).is_ready());
+    host.clock.advance(agent_control_plane::kernel::DEFAULT_GRACE);
+    let ran = host.runs();
+    assert!(matches!(poll(hangs.as_mut()), Poll::Ready(Err(CallError::Dead(_)))));
+    let late = poll(pin!(grandkid.exec("echo", json!({"text": "x"}))));
+    assert!(matches!(late, Poll::Ready(Err(CallError::Dead(_)))), "{late:?}");
+    assert_eq!(host.runs(), ran);
+}
+
+/// Whoever is told that an agent is gone may rely on it, also while another is still ending it.
+#[test]
+fn of_two_kills_at_once_neither_returns_before_the_gates_are_closed() {
+    for _ in 0..300 {
+        let host = Host::new();
+        let root = host.kernel.spawn(AgentSpec::new("a")).unwrap();
+        let kids: Vec<AgentHandle> =
+            (0..8).map(|number| child(&host.kernel, &root, &format!("c{number}"))).collect();
+        let go = std::sync::Barrier::new(2);
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    go.wait();
+                    let _one_of_them_is_late = host.kernel.kill(root.id(), "now");
+                    for agent in std::iter::once(&root).chain(&kids) {
+                        let live = host.kernel.agents().iter().any(|live| live.id == *agent.id());
+                        assert!(!live, "{} is alive", agent.id());
+                    }
+                });
+            }
+        });
+    }
+}
+
+/// Its tools are those that it and every agent above it may call.
+#[tokio::test]
+async fn the_tools_a_child_is_shown_are_within_reach_of_its_parent_too() {
+    let rules = r#"
+  - { id: look, effect: allow, calls: [read], paths: ["/tools/**"] }
+  - { id: echo, effect: allow, calls: [exec], tools: ["echo", "soft"] }
+  - { id: not-p, effect: deny, calls: [exec], tools: ["soft"], agents: ["p"] }
+"#;
+    let kernel = kernel(policy(rules));
+    let parent = kernel.spawn(AgentSpec::new("p")).unwrap();
+    let kid = child(&kernel, &parent, "c");
+    assert!(kid.exec("soft", json!({})).await.is_err());
+    for agent in [&parent, &kid] {
+        let all = agent.read("/tools/all.jsonl").await.unwrap();
+        let all = String::from_utf8_lossy(&all).into_owned();
+        assert!(all.contains("\"echo\"") && !all.contains("\"soft\""), "{}: {all}", agent.id());
+        assert!(agent.read("/tools/soft.json").await.is_err());
+    }
+}
