@@ -68,8 +68,6 @@ enum End {
     Interrupted,
     Timeout,
     Dead,
-    /// A signal that does nothing.
-    Signal,
     Other,
 }
 
@@ -129,7 +127,7 @@ impl Model {
         }
     }
 
-    /// `None`: an error, that nobody is there or that the signal does nothing.
+    /// `None`: an error, that nobody is there.
     fn raise(&mut self, signal: Signal) -> Option<Raise> {
         self.enforce_grace();
         if self.closed {
@@ -153,19 +151,18 @@ impl Model {
         }
         if !waits {
             self.act(signal);
-            if matches!(signal, Signal::Usr1 | Signal::Usr2) {
-                return None;
-            }
         }
         self.raised += 1;
-        if before == state(self) && signal.maskable() {
+        // The two user signals leave a file each time.
+        let leaves_a_file = !waits && matches!(signal, Signal::Usr1 | Signal::Usr2);
+        if before == state(self) && signal.maskable() && !leaves_a_file {
             return Some(Raise::Unchanged);
         }
         Some(if waits { Raise::Pending } else { Raise::Delivered })
     }
 
-    /// Delivers what nothing holds back any more. `false` if one of them does nothing.
-    fn release(&mut self) -> bool {
+    /// Delivers what nothing holds back any more.
+    fn release(&mut self) {
         if self.pending.contains(Signal::Cont)
             && !self.masked.contains(Signal::Cont)
             && self.handlers.contains_key(&Signal::Cont)
@@ -176,10 +173,7 @@ impl Model {
         let due: SignalSet = self.pending.iter().filter(free).collect();
         self.pending = self.pending.minus(due);
         due.iter().for_each(|signal| self.act(signal));
-        let user = due.iter().find(|signal| matches!(signal, Signal::Usr1 | Signal::Usr2));
-        // What comes after one that does nothing is delivered, but not said.
-        self.delivered[0] += due.iter().take_while(|signal| user.is_none_or(|user| *signal < user)).count();
-        user.is_none()
+        self.delivered[0] += due.iter().count();
     }
 
     fn due(&self, except: SignalSet) -> Option<Signal> {
@@ -203,7 +197,8 @@ impl Model {
     }
 
     fn end_handling(&mut self, signal: Signal, well: bool) {
-        if !well && !self.closed {
+        // SIGCONT resumed before its handler began, and what stopped the agent since was later.
+        if !well && !self.closed && signal != Signal::Cont {
             self.act(signal);
         }
         self.handling = false;
@@ -292,7 +287,8 @@ impl Model {
                     }
                     Asks::Mask(block, unblock) => {
                         self.masked = self.masked.union(block).minus(unblock);
-                        return Some(if self.release() { End::Done } else { End::Signal });
+                        self.release();
+                        return Some(End::Done);
                     }
                     Asks::Exit => {
                         self.closed = true;
@@ -331,7 +327,8 @@ impl Model {
                 self.handlers.remove(&signal);
             }
         }
-        if self.release() { End::Done } else { End::Signal }
+        self.release();
+        End::Done
     }
 
     fn give_up(&mut self, call: &Call) {
@@ -361,7 +358,6 @@ fn end(result: Result<End, CallError>) -> End {
         Err(CallError::Interrupted) => End::Interrupted,
         Err(CallError::Timeout) => End::Timeout,
         Err(CallError::Dead(_)) => End::Dead,
-        Err(CallError::Signal(_)) => End::Signal,
         Err(_) => End::Other,
     }
 }

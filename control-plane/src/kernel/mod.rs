@@ -198,7 +198,7 @@ impl Kernel {
     /// none begins after. `SIGSTOP`, `SIGCONT` and `SIGTERM` go down the tree too: each descendant gets them in turn.
     ///
     /// # Errors
-    /// No live agent of that name, or a signal that does nothing yet.
+    /// No live agent of that name.
     pub fn signal(&self, agent: &AgentId, signal: Signal, reason: &str) -> Result<Raise, SignalError> {
         let inner = &self.inner;
         let cell = inner.table.live(agent.as_str());
