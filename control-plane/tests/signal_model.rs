@@ -401,8 +401,10 @@ fn tools() -> Registry {
     tools.build()
 }
 
+/// Half of them are the two that undo each other.
 fn signals() -> impl Strategy<Value = Signal> {
-    prop::sample::select(Signal::ALL.to_vec())
+    let two = prop::sample::select(vec![Signal::Stop, Signal::Cont]);
+    prop_oneof![two, prop::sample::select(Signal::ALL.to_vec())]
 }
 
 fn maskable() -> impl Strategy<Value = Signal> {

@@ -599,3 +599,45 @@ async fn the_tools_a_child_is_shown_are_within_reach_of_its_parent_too() {
         assert!(agent.read("/tools/soft.json").await.is_err());
     }
 }
+
+/// Whoever looks while agents are started finds none whose beginning is not on record, and ends none before it began.
+#[test]
+fn no_agent_is_found_before_its_beginning_is_on_record() {
+    for round in 0..100 {
+        let host = Host::new();
+        let root = host.kernel.spawn(AgentSpec::new("a")).unwrap();
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let killer = scope.spawn(|| {
+                while !done.load(Ordering::SeqCst) {
+                    for number in 0..8 {
+                        let _not_there_yet = host.kernel.kill(&id(&format!("a::c{number}")), "now");
+                    }
+                }
+            });
+            let spawned: Vec<AgentHandle> =
+                (0..8).map(|number| child(&host.kernel, &root, &format!("c{number}"))).collect();
+            done.store(true, Ordering::SeqCst);
+            killer.join().unwrap();
+            for agent in spawned {
+                let kinds = host.kinds(agent.id().as_str());
+                assert_eq!(kinds[..2], ["spawn", "child"], "round {round}");
+            }
+        });
+    }
+}
+
+/// A spawn that is refused leaves the account of whoever has the name alone.
+#[tokio::test]
+async fn a_spawn_that_is_refused_changes_nothing_of_whoever_has_the_name() {
+    let kernel = kernel(policy("  - { id: all, effect: allow, calls: [exec], tools: [\"*\"] }"));
+    let (ours, theirs): (TenantId, TenantId) = ("ours".parse().unwrap(), "theirs".parse().unwrap());
+    let two = || Budget::new().limit(Resource::Calls, 2);
+    let agent = kernel.spawn(AgentSpec::new("x").tenant(ours.clone()).budget(two())).unwrap();
+    assert!(echoes(&agent).await && echoes(&agent).await);
+    let refused = kernel.spawn(AgentSpec::new("x").tenant(theirs));
+    assert!(matches!(refused, Err(SpawnError::AlreadyExists(_))));
+    kernel.kill(agent.id(), "again").unwrap();
+    let agent = kernel.spawn(AgentSpec::new("x").tenant(ours).budget(two())).unwrap();
+    assert!(!echoes(&agent).await, "what its earlier life used counts");
+}
