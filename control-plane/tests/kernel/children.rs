@@ -641,3 +641,41 @@ async fn a_spawn_that_is_refused_changes_nothing_of_whoever_has_the_name() {
     let agent = kernel.spawn(AgentSpec::new("x").tenant(ours).budget(two())).unwrap();
     assert!(!echoes(&agent).await, "what its earlier life used counts");
 }
+
+/// The policy that an agent gives its child is the agent's word: by the name of another policy's rule it gets at no count of
+/// that rule, neither to use it up nor to begin it anew.
+#[tokio::test]
+async fn the_limits_of_a_policy_that_an_agent_gives_touch_no_other_count() {
+    let rules = r#"
+  - { id: spawn, effect: allow, calls: [exec], tools: ["kernel.spawn"] }
+  - { id: echo, effect: allow, calls: [exec], tools: ["echo"] }
+  - { id: pay, effect: allow, calls: [exec], tools: ["transfer"], limits: { rate: { rate: 2/day, burst: 1 }, per: policy } }
+  - { id: few, effect: allow, calls: [exec], tools: ["soft"], limits: { rate: 2/day, per: policy } }
+"#;
+    let (runs, clock) = (Arc::new(AtomicU64::new(0)), ManualClock::default());
+    let programs =
+        Programs::new(|task| drop(tokio::spawn(task))).program("echo", |agent: AgentHandle, _| async move {
+            for _ in 0..2 {
+                agent.exec("echo", json!({"text": "x"})).await.unwrap();
+            }
+            0
+        });
+    let builder = Kernel::builder().policy(policy(rules)).tools(tools(&runs)).programs(programs);
+    let kernel = builder.timer(Arc::new(clock.clone())).build().unwrap();
+    let agent = kernel.spawn(AgentSpec::new("a")).unwrap();
+    agent.exec("transfer", json!({"text": "x"})).await.unwrap();
+    assert!(agent.exec("transfer", json!({"text": "x"})).await.is_err());
+    for (name, rule, rate) in
+        [("fast", "pay", json!({"rate": "1000000/s", "burst": 2})), ("slow", "few", json!("5/day"))]
+    {
+        let task = json!({"version": 1, "name": "test", "rules": [{"id": rule, "effect": "allow", "calls": ["exec"],
+            "tools": ["echo"], "limits": {"rate": rate, "per": "policy"}}]});
+        let arguments = json!({"name": name, "program": "echo", "task_policy": task});
+        agent.exec(SPAWN, arguments).await.unwrap();
+        let ended = kernel.wait(&id(&format!("a::{name}"))).await;
+        assert_eq!(ended, Some(ExitStatus::Exited { code: 0, message: String::new() }));
+    }
+    clock.advance(std::time::Duration::from_secs(1));
+    assert!(agent.exec("transfer", json!({"text": "x"})).await.is_err(), "its pace is the host's");
+    assert!(agent.exec("soft", json!({"text": "x"})).await.is_ok(), "nobody has used it up");
+}
