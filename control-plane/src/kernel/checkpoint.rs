@@ -255,16 +255,29 @@ impl Inner {
         }
     }
 
-    /// Takes what a signal asked for and could not be taken when it was raised.
-    pub(crate) async fn take_due_snapshots(&self, agent: &Arc<Agent>) {
+    /// Takes what a signal asked for and could not be taken when it was raised. Nothing more is done once the agent has ended.
+    ///
+    /// # Errors
+    /// It has.
+    pub(crate) async fn take_due_snapshots(&self, agent: &Arc<Agent>) -> Result<(), CallError> {
         let due = agent.snapshots_due.swap(0, Ordering::SeqCst);
         for signal in [Signal::Usr1, Signal::Usr2] {
-            if due & bit(signal) != 0
-                && let Err(error) = self.snapshot(agent, signal).await
-            {
-                self.not_taken(agent, signal, &error);
+            if due & bit(signal) == 0 {
+                continue;
+            }
+            let mut ended = pin!(self.changed(agent, |_| false));
+            let mut taking = pin!(self.snapshot(agent, signal));
+            let taken = poll_fn(|context| match ended.as_mut().poll(context) {
+                Poll::Ready(()) => Poll::Ready(None),
+                Poll::Pending => taking.as_mut().poll(context).map(Some),
+            });
+            match taken.await {
+                None => return Err(self.dead(agent)),
+                Some(Err(error)) => self.not_taken(agent, signal, &error),
+                Some(Ok(())) => {}
             }
         }
+        Ok(())
     }
 
     fn not_taken(&self, agent: &Agent, signal: Signal, error: &CallError) {

@@ -97,6 +97,7 @@ impl Inner {
         // Another tenant's agent is like one that does not exist.
         let receiver = self.table.live(to.as_str()).filter(|receiver| receiver.tenant == sender.tenant);
         let receiver = receiver.ok_or_else(|| SignalError::NoSuchAgent(to.to_string()))?;
+        self.enforce_grace(&receiver);
         self.raise_from(&receiver, signal, Raiser::Agent(sender), &reason)?;
         Ok(Reply::Done)
     }

@@ -312,7 +312,10 @@ impl MemoryBackend for Slow {
     }
 
     fn list<'a>(&'a self, path: RelPath<'a>, page: Page<'a>) -> Answer<'a, Listing> {
-        self.inner.list(path, page)
+        Box::pin(async move {
+            self.wait().await;
+            self.inner.list(path, page).await
+        })
     }
 
     fn stat<'a>(&'a self, path: RelPath<'a>) -> Answer<'a, Stat> {
@@ -348,6 +351,26 @@ async fn a_slow_store_is_waited_for_at_the_next_call_and_a_restless_one_gives_up
     kernel.signal(agent.id(), Signal::Usr1, "keep").unwrap();
     agent.exec("echo", json!({"text": "x"})).await.unwrap();
     assert_eq!((bodies(&kernel, "checkpoint"), bodies(&kernel, "not_taken")), (1, 1));
+}
+
+#[tokio::test]
+async fn a_snapshot_that_waits_for_a_store_ends_with_its_agent() {
+    let kernel = kernel(&ManualClock::default(), None);
+    let store = Slow::new();
+    let point = VfsPath::parse("/state/checkpoints").unwrap();
+    let mount = Mount::new(point, Arc::clone(&store) as _, Access::ReadOnly);
+    let agent = kernel.spawn(AgentSpec::new("a").mount(mount)).unwrap();
+    store.late.store(true, Ordering::SeqCst);
+    kernel.signal(agent.id(), Signal::Usr1, "keep").unwrap();
+    let mut call = Box::pin(agent.exec("echo", json!({"text": "x"})));
+    assert!(poll(call.as_mut()).is_pending());
+    kernel.kill(agent.id(), "enough").unwrap();
+    store.late.store(false, Ordering::SeqCst);
+    assert!(matches!(poll(call.as_mut()), Poll::Ready(Err(CallError::Dead(_)))));
+    let root = RelPath::parse("").unwrap();
+    assert_eq!(store.inner.list(root, Page::new(None, 9)).await.unwrap().entries.len(), 0);
+    assert_eq!(bodies(&kernel, "checkpoint"), 0);
+    assert_eq!(bodies(&kernel, "intent"), 0);
 }
 
 #[tokio::test]
