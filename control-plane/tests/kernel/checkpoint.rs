@@ -466,3 +466,29 @@ async fn a_restored_agent_begins_with_sigcont_whatever_it_held_back() {
     assert_eq!(kernel.agent(&id("a")), Some(AgentState::Ready));
     assert_eq!(kernel.signal(&id("a"), Signal::Int, "look"), Ok(Raise::Pending));
 }
+
+/// What an agent can read of itself is the same however many others there were before it.
+#[tokio::test]
+async fn diagnostics_and_checkpoints_count_nothing_of_what_others_do() {
+    let told = async |strangers: usize| {
+        let kernel = kernel(&ManualClock::default(), None);
+        for number in 0..strangers {
+            let stranger = kernel.spawn(AgentSpec::new(format!("s{number}"))).unwrap();
+            stranger.write("/mem/working/x", "y").await.unwrap();
+        }
+        let agent = busy(&kernel).await;
+        agent.signal("a", Signal::Usr1, "keep").await.unwrap();
+        agent.signal("a", Signal::Usr2, "keep").await.unwrap();
+        let kid = kernel.spawn(AgentSpec::new("kid").parent(agent.id().clone())).unwrap();
+        let past = kid.read("/audit/events.jsonl").await.unwrap();
+        let mut files = vec![String::from_utf8_lossy(&past).into()];
+        for folder in ["/state/checkpoints", "/state/diagnostics"] {
+            let names = agent.read(folder).await.unwrap();
+            let name: Value = serde_json::from_slice(&names).unwrap();
+            let file = agent.read(&format!("{folder}/{}", name["name"].as_str().unwrap())).await.unwrap();
+            files.push(serde_json::from_slice::<Value>(&file).unwrap());
+        }
+        files
+    };
+    assert_eq!(told(0).await, told(3).await);
+}
