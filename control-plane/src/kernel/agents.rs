@@ -10,6 +10,7 @@ use agent_primitives::json::{self, Value};
 use agent_primitives::{AgentId, LabelSet, Signal, TenantId};
 use agent_tool_registry::ToolContract;
 use serde_json::Map;
+use tracing::{Instrument, Span};
 
 use super::consent::OnAsk;
 use super::files::Files;
@@ -21,6 +22,7 @@ use crate::agent::AgentHandle;
 use crate::budget::Budget;
 use crate::error::{CallError, SignalError};
 use crate::flow::Provenance;
+use crate::observe::spans;
 use crate::policy::{Policy, PolicyErrors};
 use crate::recorder::{Actor, Body, Trail};
 use crate::tree;
@@ -211,6 +213,14 @@ impl Kernel {
     /// # Errors
     /// See [`SpawnError`]; nothing is left behind.
     pub fn spawn(&self, spec: AgentSpec) -> Result<AgentHandle, SpawnError> {
+        let span = spans::creating(&spec.id);
+        let started = span.in_scope(|| self.start(spec));
+        spans::created(&span, started.as_ref().map(|handle| &**handle.cell()).map_err(SpawnError::code));
+        started
+    }
+
+    /// See [`Kernel::spawn`].
+    fn start(&self, spec: AgentSpec) -> Result<AgentHandle, SpawnError> {
         let inner = &self.inner;
         inner.starting()?;
         let AgentSpec { id, tenant, labels, provenance, facts, mounts, on_ask, .. } = spec;
@@ -295,16 +305,32 @@ impl Kernel {
     {
         let handle = self.spawn(spec)?;
         let agent = Arc::clone(handle.cell());
+        let span = spans::invoking(&agent);
+        self.drive(&agent, handle, program, &span).instrument(span.clone()).await
+    }
+
+    /// Runs the program of an agent that was started, in the span `span`.
+    async fn drive<P, F>(
+        &self,
+        agent: &Arc<Agent>,
+        handle: AgentHandle,
+        program: P,
+        span: &Span,
+    ) -> Result<ExitStatus, SpawnError>
+    where
+        P: FnOnce(AgentHandle) -> F,
+        F: Future<Output = i32>,
+    {
         let inner = &self.inner;
-        let _owned = Owned { inner, agent: &agent };
+        let _owned = Owned { inner, agent, span };
         let crash = |panic| {
             let status = ExitStatus::Crashed { panic: panic_text(panic) };
-            inner.end(&agent, status, Actor::Kernel);
+            inner.end(agent, status, Actor::Kernel);
         };
         match catch_unwind(AssertUnwindSafe(|| Box::pin(program(handle)))) {
             Err(panic) => crash(panic),
             Ok(mut program) => {
-                let mut ended = pin!(inner.changed(&agent, |_| false));
+                let mut ended = pin!(inner.changed(agent, |_| false));
                 poll_fn(|context| {
                     if agent.word.load().closed() {
                         return Poll::Ready(());
@@ -313,7 +339,7 @@ impl Kernel {
                         Ok(Poll::Pending) => return ended.as_mut().poll(context),
                         Ok(Poll::Ready(code)) => {
                             let status = ExitStatus::Exited { code, message: String::new() };
-                            inner.end(&agent, status, Actor::Agent(agent.id.as_str()));
+                            inner.end(agent, status, Actor::Agent(agent.id.as_str()));
                         }
                         Err(panic) => crash(panic),
                     }
@@ -324,7 +350,7 @@ impl Kernel {
             }
         }
         let status = agent.ended().cloned();
-        status.ok_or_else(|| SpawnError::Kernel(inner.dead(&agent)))
+        status.ok_or_else(|| SpawnError::Kernel(inner.dead(agent)))
     }
 
     /// Waits until the agent that has this name now has ended, and takes its exit status. `None` if no such agent is
@@ -437,12 +463,15 @@ impl Kernel {
 struct Owned<'a> {
     inner: &'a Inner,
     agent: &'a Arc<Agent>,
+    /// Is told how the agent ended.
+    span: &'a Span,
 }
 
 impl Drop for Owned<'_> {
     fn drop(&mut self) {
         let reason = "its program was dropped".to_owned();
         self.inner.end(self.agent, ExitStatus::Signaled { signal: Signal::Kill, reason }, Actor::Host);
+        spans::ended(self.span, self.agent.ended());
     }
 }
 

@@ -12,6 +12,7 @@ use super::Inner;
 use super::running::Intent;
 use super::table::Agent;
 use crate::budget::{AccountId, Accounts, Amounts, Mark, News, NoRoom, Reached, Reservation};
+use crate::observe::spans;
 use crate::policy::permit::Judged;
 use crate::policy::request::Needs;
 use crate::recorder::{Actor, Body, Outcome, Source};
@@ -155,7 +156,7 @@ impl Inner {
             let Reached { account, resource, used, limit, mark } = &reached;
             let (name, resource) = (account.to_string(), resource.to_string());
             let exhausted = *mark == Mark::Exhausted;
-            tracing::warn!(account = name, resource, used, limit, exhausted, "a budget runs out");
+            spans::reached(&reached);
             let body =
                 Body::Budget { account: &name, resource: &resource, used: *used, limit: *limit, exhausted };
             // A recorder that fails here has already panicked the kernel, which closed every gate.

@@ -76,6 +76,7 @@ use crate::approval::Desk;
 use crate::error::{CallError, SignalError};
 use crate::ipc::Exchange;
 use crate::mode::Mode;
+use crate::observe::spans;
 use crate::recorder::{Actor, Body, FlightRecorder, Outcome, Recorded, Source};
 pub use crate::signal::MAX_IN_FLIGHT;
 
@@ -317,6 +318,7 @@ impl Inner {
     ) -> Result<Recorded, CallError> {
         // Counted first, because the recorder takes the body; if it fails nothing is counted any more.
         self.counters.count(&body);
+        spans::recorded(source, &body);
         #[cfg(feature = "metrics")]
         let began = self.timer.monotonic();
         let recorded = self.recorder.append(time, source, call, body);

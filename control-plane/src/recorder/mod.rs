@@ -145,6 +145,11 @@ impl FlightRecorder {
         self.redaction.as_ref().is_some_and(|redaction| redaction.withholds(tool))
     }
 
+    /// Whether something of a tool's calls may be taken out of the record.
+    pub(crate) fn redacts(&self, tool: &str) -> bool {
+        self.redaction.as_ref().is_some_and(|redaction| redaction.applies(tool))
+    }
+
     /// How many events there are and the hash of the last one. Kept elsewhere, it is what a tampered record is held
     /// against.
     #[must_use]
