@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
 use agent_control_plane::atr::{Registry, ToolError};
+use agent_control_plane::budget::Budget;
 use agent_control_plane::kernel::{OnAsk, Widening};
-use agent_control_plane::primitives::Signal;
-use agent_control_plane::{AgentSpec, Approvals, Kernel, Policy};
+use agent_control_plane::primitives::{Resource, Scope, Signal};
+use agent_control_plane::{AgentSpec, Approvals, CallError, Kernel, Policy};
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
 use serde_json::json;
 
@@ -67,12 +68,14 @@ fn names_and_labels_are_as_documented_and_tell_nothing_of_who_did_what() {
     metrics::with_local_recorder(&names, || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
+            let budget = Budget::new().limit(Resource::Calls, 10);
             let builder = Kernel::builder().policy(policy("allow")).tools(tools()).approvals(Approvals::new());
-            let kernel = builder.build().unwrap();
+            let kernel = builder.budget(budget).build().unwrap();
             kernel.shadow(policy("deny")).unwrap();
             let agent = kernel.spawn(AgentSpec::new("secret-agent").on_ask(OnAsk::Return)).unwrap();
             agent.exec("secret-tool", json!({})).await.unwrap();
-            agent.exec("pay", json!({})).await.unwrap_err();
+            let CallError::Held { ticket, .. } = agent.exec("pay", json!({})).await.unwrap_err() else { unreachable!() };
+            kernel.approve(ticket, &"ann".parse().unwrap(), Scope::Once).unwrap();
             agent.exec("missing", json!({})).await.unwrap_err();
             kernel.reload(policy("deny"), Widening::Force).unwrap();
             let stranger = "version: 1\nname: t\nrules:\n  - { id: t, effect: allow, calls: [exec], tools: [stranger] }\n";
@@ -89,7 +92,10 @@ fn names_and_labels_are_as_documented_and_tell_nothing_of_who_did_what() {
         "counter agent_os_syscalls_total{syscall=exec,verdict=ask}",
         "counter agent_os_syscalls_total{syscall=exec,verdict=invalid}",
         "gauge agent_os_approvals_pending{}",
+        "gauge agent_os_budget_reserved{resource=calls}",
         "gauge agent_os_policy_generation{}",
+        "gauge agent_os_recorder_lag_entries{}",
+        "histogram agent_os_approval_wait_seconds{}",
         "histogram agent_os_decision_seconds{}",
         "histogram agent_os_recorder_append_seconds{}",
     ];

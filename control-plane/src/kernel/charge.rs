@@ -108,6 +108,10 @@ impl Inner {
         let now = self.timer.monotonic();
         let reserved = agent.accounts.reserve(now, limits.clone(), &needs.amounts(), take)?;
         let Some(reservation) = reserved else { return Ok(None) };
+        #[cfg(feature = "metrics")]
+        for (resource, amount) in reservation.amounts() {
+            super::meters::reserved(resource, amount);
+        }
         let charge = Charge { reservation, needs, began: None, meter: None };
         agent.charges.lock().insert(call, charge);
         // Whoever ended the agent meanwhile may have looked for what is held before this was.
@@ -147,6 +151,10 @@ impl Inner {
     fn settle_charge(&self, accounts: &Accounts, charge: Charge, outcome: Option<&Outcome<'_>>) {
         let now = self.timer.monotonic();
         let used = used(&charge, now, outcome);
+        #[cfg(feature = "metrics")]
+        for (resource, amount) in charge.reservation.amounts() {
+            super::meters::given_back(resource, amount);
+        }
         self.tell(accounts.settle(charge.reservation, now, &used));
     }
 

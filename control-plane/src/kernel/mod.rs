@@ -19,7 +19,7 @@ mod inspect;
 mod ipc;
 mod judge;
 #[cfg(feature = "metrics")]
-mod meters;
+pub(crate) mod meters;
 mod metrics;
 pub(crate) mod own;
 mod policies;
@@ -325,6 +325,8 @@ impl Inner {
         #[cfg(feature = "metrics")]
         meters::appended(self.timer.monotonic().since(began));
         let recorded = recorded.map_err(|error| self.recorder_failed(&error))?;
+        #[cfg(feature = "metrics")]
+        meters::recorder_lag(self.recorder.lag(&recorded));
         self.counters.recorded(recorded.bytes());
         if recorded.seq() % LOOK_EVERY == 0 {
             self.look_at_record();

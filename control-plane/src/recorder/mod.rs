@@ -266,6 +266,12 @@ impl FlightRecorder {
         Ok(Recorded { seq: appended.seq, bytes: bytes.len() })
     }
 
+    /// How many events are not durable yet, of those up to `last`.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn lag(&self, last: &Recorded) -> u64 {
+        (last.seq + 1).saturating_sub(self.ledger.durable_count())
+    }
+
     /// Waits until the event is durable under the ledger's policy. Cancel safe: dropping it forgets the wait only.
     pub(crate) async fn durable(&self, recorded: &Recorded) -> Result<(), RecorderError> {
         Ok(self.ledger.durable(recorded.seq).await?)
