@@ -1,5 +1,5 @@
 //! What OpenTelemetry makes of the kernel's spans.
-#![expect(clippy::unwrap_used, reason = "a test may fail loudly")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may fail loudly")]
 
 use agent_control_plane::atr::{Registry, ToolError};
 use agent_control_plane::observe::{TraceParent, otel};

@@ -326,7 +326,7 @@ impl Inner {
         meters::appended(self.timer.monotonic().since(began));
         let recorded = recorded.map_err(|error| self.recorder_failed(&error))?;
         #[cfg(feature = "metrics")]
-        meters::recorder_lag(self.recorder.lag(&recorded));
+        meters::recorder_lag(self.recorder.lag());
         self.counters.recorded(recorded.bytes());
         if recorded.seq() % LOOK_EVERY == 0 {
             self.look_at_record();

@@ -219,7 +219,7 @@ impl Inner {
         match self.recorder.durable(recorded).await {
             Ok(()) => {
                 #[cfg(feature = "metrics")]
-                super::meters::recorder_lag(self.recorder.lag(recorded));
+                super::meters::recorder_lag(self.recorder.lag());
                 Ok(())
             }
             Err(error) => Err(self.recorder_failed(&error)),

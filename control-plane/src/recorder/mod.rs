@@ -266,10 +266,10 @@ impl FlightRecorder {
         Ok(Recorded { seq: appended.seq, bytes: bytes.len() })
     }
 
-    /// How many events are not durable yet, of those up to `last`.
+    /// How many events are not durable yet.
     #[cfg(feature = "metrics")]
-    pub(crate) fn lag(&self, last: &Recorded) -> u64 {
-        (last.seq + 1).saturating_sub(self.ledger.durable_count())
+    pub(crate) fn lag(&self) -> u64 {
+        self.ledger.head().count.saturating_sub(self.ledger.durable_count())
     }
 
     /// Waits until the event is durable under the ledger's policy. Cancel safe: dropping it forgets the wait only.
