@@ -78,7 +78,7 @@ pub(crate) async fn run(recorder: FlightRecorder) -> Result<(), Box<dyn std::err
 
 async fn search(kernel: &Kernel, account: &AccountId, agent: &AgentHandle) -> std::io::Result<()> {
     let name = agent.id();
-    if kernel.agent(name) == Some(AgentState::Stopped) {
+    if matches!(kernel.agent(name), Some(AgentState::Stopped { .. })) {
         return say(format_args!("{name} is stopped"));
     }
     match agent.exec("search", json!({})).await {

@@ -4,7 +4,11 @@
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::Arc;
 
+use agent_control_plane::primitives::SystemClock;
+use agent_control_plane::recorder::{FileAnchor, Sealing, SigningKey};
+use agent_control_plane::{AgentSpec, FlightRecorder, Kernel, Policy};
 use serde_json::{Value, json};
 
 fn agentctl(folder: &Path, arguments: &[&str]) -> Output {
@@ -108,6 +112,52 @@ fn a_cut_tail_shows_against_a_head_kept_elsewhere() {
     let output = agentctl(out.path(), &["log", "verify", &recording, "--head", &longer]);
     assert_eq!(code(&output), Some(5));
     assert!(stderr(&output).contains("AK0824"), "{}", stderr(&output));
+}
+
+#[test]
+fn a_recording_is_held_against_a_key_and_an_anchor() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let key = SigningKey::from_bytes(&[7; 32]);
+    let sealing = Sealing::new(Arc::new(SystemClock::new())).key(key.clone());
+    let sealing = sealing.anchor(FileAnchor::open(path("anchor")).unwrap()).unwrap();
+    let recorder = FlightRecorder::open_sealed(path("log"), sealing).unwrap();
+    let kernel = Kernel::builder().policy(Policy::deny_all()).recorder(recorder).build().unwrap();
+    kernel.recorder().seal().unwrap();
+    kernel.spawn(AgentSpec::new("a")).unwrap();
+    kernel.recorder().close().unwrap();
+
+    let (mine, other) = (key.public().to_string(), SigningKey::from_bytes(&[8; 32]).public().to_string());
+    let verify = |more: &[&str]| {
+        let log = path("log");
+        let output = agentctl(folder.path(), &[&["log", "verify", &log], more].concat());
+        (code(&output), format!("{}{}", stdout(&output), stderr(&output)))
+    };
+    let (anchor, log) = (path("anchor"), path("log"));
+    let (exit, told) = verify(&["--key", &mine, "--anchor", &anchor]);
+    assert_eq!(exit, Some(0), "{told}");
+    assert!(told.contains("signed: the first 3 records"), "{told}");
+    let (exit, told) = verify(&["--key", &other]);
+    assert!(exit == Some(5) && told.contains("AK0833"), "{told}");
+    assert_eq!(verify(&["--key", "nonsense"]).0, Some(2));
+    assert_eq!(verify(&["--anchor", &path("none")]).0, Some(1));
+    // Another recording in its place, and then none.
+    std::fs::remove_dir_all(&log).unwrap();
+    let recorder = FlightRecorder::open(&log).unwrap();
+    Kernel::builder()
+        .policy(Policy::deny_all())
+        .recorder(recorder)
+        .build()
+        .unwrap()
+        .recorder()
+        .close()
+        .unwrap();
+    let (exit, told) = verify(&["--anchor", &anchor]);
+    assert!(exit == Some(5) && told.contains("AK0837"), "{told}");
+    std::fs::remove_dir_all(&log).unwrap();
+    std::fs::create_dir(&log).unwrap();
+    let (exit, told) = verify(&["--anchor", &anchor]);
+    assert!(exit == Some(5) && told.contains("AK0841"), "{told}");
 }
 
 #[test]

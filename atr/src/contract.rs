@@ -166,7 +166,7 @@ pub enum Endpoint {
     Function,
     /// A child process. The digest covers program, arguments, working directory and the names of its environment
     /// variables; not their values, which may be secrets.
-    Process(#[serde(serialize_with = "hex")] Digest),
+    Process(Digest),
 }
 
 /// A tool as policies, people and models see it. Made by registration only, and never changed.
@@ -176,7 +176,6 @@ pub enum Endpoint {
 pub struct ToolContract {
     #[serde(flatten)]
     terms: Terms,
-    #[serde(serialize_with = "hex")]
     digest: Digest,
 }
 
@@ -286,10 +285,6 @@ impl ToolContract {
 
 fn micros<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_u64(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX))
-}
-
-fn hex<S: Serializer>(digest: &Digest, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(digest)
 }
 
 #[cfg(test)]

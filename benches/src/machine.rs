@@ -22,6 +22,15 @@ pub fn load() -> String {
     or_unknown(file("/proc/loadavg").split_whitespace().next().map(str::to_owned))
 }
 
+/// Bytes of memory that this process has in use; `None` where the system does not tell.
+#[must_use]
+pub fn resident() -> Option<u64> {
+    let status = file("/proc/self/status");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kibibytes * 1024)
+}
+
 /// The type of the file system that holds `path`.
 #[must_use]
 pub fn file_system(path: &Path) -> String {

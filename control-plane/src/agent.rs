@@ -302,6 +302,18 @@ impl AgentHandle {
         }
     }
 
+    /// Starts a child that runs one of the host's programs on `input`, and returns the name it has: see
+    /// [`SPAWN`](crate::kernel::SPAWN).
+    ///
+    /// # Errors
+    /// See [`CallError`]; a name, program or policy that does not fit is [`CallError::Spawn`].
+    pub async fn spawn(&self, name: &str, program: &str, input: Value) -> Result<AgentId, CallError> {
+        let arguments = serde_json::json!({"name": name, "program": program, "input": input});
+        let answer = self.exec(crate::kernel::SPAWN, arguments).await?;
+        let started = answer.get("agent").and_then(Value::as_str).and_then(|id| id.parse().ok());
+        started.ok_or_else(|| CallError::Crashed { panic: "a spawn answered something else".to_owned() })
+    }
+
     /// Ends the agent.
     ///
     /// # Errors

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::call::BadCall;
 use crate::denial::{Denial, DenialClass};
-use crate::kernel::ExitStatus;
+use crate::kernel::{ExitStatus, SpawnError};
 use crate::vfs::{BadPath, PathError, VfsError};
 
 /// Why a call did not do what it asked for.
@@ -70,6 +70,18 @@ pub enum CallError {
         /// Why.
         reason: String,
     },
+    /// A child agent could not be started.
+    #[error(transparent)]
+    Spawn(Box<SpawnError>),
+}
+
+impl From<SpawnError> for CallError {
+    fn from(error: SpawnError) -> Self {
+        match error {
+            SpawnError::Kernel(error) => error,
+            error => Self::Spawn(Box::new(error)),
+        }
+    }
 }
 
 impl CallError {
@@ -103,6 +115,7 @@ impl CallError {
             Self::TooManyAccounts { .. } => "AK0305",
             Self::Crashed { .. } => "AK9902",
             Self::KernelDown { .. } => "AK9901",
+            Self::Spawn(error) => error.code(),
         }
     }
 }
@@ -171,6 +184,13 @@ impl CallError {
             Self::File(_) => ErrorClass::File,
             Self::Tool(_) => ErrorClass::Tool,
             Self::Signal(_) => ErrorClass::Signal,
+            Self::Spawn(error) => match **error {
+                SpawnError::Full { .. } | SpawnError::TooManyChildren { .. } | SpawnError::TooDeep { .. } => {
+                    ErrorClass::Limit
+                }
+                SpawnError::Mount(_) | SpawnError::Tree(_) => ErrorClass::Kernel,
+                _ => ErrorClass::Mistake,
+            },
             Self::Labels(_) | Self::Crashed { .. } | Self::KernelDown { .. } => ErrorClass::Kernel,
         }
     }
@@ -191,6 +211,7 @@ impl CallError {
             Self::Dead(_)
             | Self::Simulated
             | Self::Signal(_)
+            | Self::Spawn(_)
             | Self::Labels(_)
             | Self::TooManyAccounts { .. }
             | Self::Crashed { .. }
@@ -329,9 +350,6 @@ pub enum SignalError {
     /// No live agent of that name.
     #[error("there is no live agent `{0}`")]
     NoSuchAgent(String),
-    /// `SIGUSR1` and `SIGUSR2`: checkpoints and dumps are not built yet.
-    #[error("{0} does nothing yet")]
-    NotBuilt(agent_primitives::Signal),
 }
 
 impl SignalError {
@@ -340,7 +358,6 @@ impl SignalError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::NoSuchAgent(_) => "AK0910",
-            Self::NotBuilt(_) => "AK0911",
         }
     }
 }

@@ -96,6 +96,11 @@ pub struct Caller<'a> {
     pub mode: &'a str,
     /// How much of the budgets above the agent is used. Empty where the policy does not ask for it.
     pub budgets: &'a [BudgetState],
+    /// The agents it descends from, its parent first, each in its own situation. What one of them may not do, the agent may
+    /// not do either.
+    pub above: &'a [Caller<'a>],
+    /// The descendant that makes the call, where the question is whether this agent could.
+    pub acting: Option<&'a AgentId>,
 }
 
 impl<'a> Caller<'a> {
@@ -103,7 +108,8 @@ impl<'a> Caller<'a> {
     #[must_use]
     pub const fn new(agent: &'a AgentId, facts: &'a Map<String, Value>) -> Self {
         let (labels, history, now) = (&LabelSet::EMPTY, &History::EMPTY, Timestamp::from_micros(0));
-        Self { agent, tenant: None, facts, labels, history, now, mode: Mode::NORMAL, budgets: &[] }
+        let (mode, above, acting) = (Mode::NORMAL, &[], None);
+        Self { agent, tenant: None, facts, labels, history, now, mode, budgets: &[], above, acting }
     }
 
     /// The same agent, of this tenant.
@@ -138,6 +144,20 @@ impl<'a> Caller<'a> {
     #[must_use]
     pub const fn having_done(mut self, history: &'a History) -> Self {
         self.history = history;
+        self
+    }
+
+    /// The same agent, as a descendant of these.
+    #[must_use]
+    pub const fn below(mut self, above: &'a [Caller<'a>]) -> Self {
+        self.above = above;
+        self
+    }
+
+    /// The same agent, asked about a call that its descendant makes.
+    #[must_use]
+    pub const fn acting_through(mut self, descendant: &'a AgentId) -> Self {
+        self.acting = Some(descendant);
         self
     }
 

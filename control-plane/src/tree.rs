@@ -18,6 +18,13 @@ use crate::vfs::{Access, BadPath, Memory, Mount, Projection, Quota, VfsPath};
 /// How much an agent may keep under `/mem/working`.
 pub const WORKING_MEMORY: Quota = Quota { bytes: 16 << 20, files: 10_000 };
 
+/// Where an agent's working memory is.
+pub(crate) const WORKING: &str = "/mem/working";
+/// Where the checkpoints of an agent are kept, for it to read.
+pub const CHECKPOINTS: &str = "/state/checkpoints";
+/// Where the diagnostics of an agent are kept, for it to read.
+pub const DIAGNOSTICS: &str = "/state/diagnostics";
+
 /// Where an agent finds its own latest events.
 const AUDIT: &str = "/audit";
 
@@ -56,9 +63,12 @@ pub(crate) fn standard(shown: Shown<'_>) -> Result<Vec<Mount>, BadPath> {
     let events = move || Ok(Bytes::from(trail.to_jsonl()));
     // What is sent is held by the receivers' bounds, not by a store's.
     let messages = Access::ReadWrite(Quota { bytes: 0, files: 0 });
+    let kept = |at| Ok(Mount::new(VfsPath::parse(at)?, Arc::new(Memory::new()), Access::ReadOnly));
     Ok(vec![
+        kept(CHECKPOINTS)?,
+        kept(DIAGNOSTICS)?,
         Mount::new(
-            VfsPath::parse("/mem/working")?,
+            VfsPath::parse(WORKING)?,
             Arc::new(Memory::new().clock(Arc::clone(timer) as Arc<dyn Clock>)),
             Access::ReadWrite(WORKING_MEMORY),
         ),

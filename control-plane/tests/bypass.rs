@@ -32,6 +32,8 @@ mod handler;
 mod host;
 #[path = "bypass/invariant.rs"]
 mod invariant;
+#[path = "bypass/life.rs"]
+mod life;
 #[path = "bypass/policy.rs"]
 mod policy;
 #[path = "bypass/record.rs"]
@@ -57,6 +59,7 @@ fn every_case_the_road_covers_holds() {
     let report = run_file(&path);
     println!("{report}");
     report.assert_held();
+    assert!(report.waiting.is_empty(), "a case waits");
 }
 
 #[test]

@@ -17,7 +17,7 @@ fn crate_file(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
-/// How often each code is written in a file or in all files of a folder, tests left out.
+/// How often each code is written in a file or in all files of a folder, tests and comments left out.
 fn codes(path: &Path, found: &mut BTreeMap<String, usize>) {
     if path.is_dir() {
         for entry in std::fs::read_dir(path).unwrap() {

@@ -278,6 +278,7 @@ fn packs_bring_their_rules_and_nothing_else() {
         [
             ("read_only.own-tree", Verdict::Allow, Some("read_only")),
             ("read_only.tools", Verdict::Allow, Some("read_only")),
+            ("read_only.descendants", Verdict::Allow, Some("read_only")),
             ("no", Verdict::Deny, None)
         ]
     );

@@ -4,7 +4,7 @@
 use agent_control_plane::Policy;
 use agent_control_plane::budget::{BudgetState, Level};
 use agent_control_plane::primitives::resource::Currency;
-use agent_control_plane::primitives::{AgentId, Resource, Timestamp, ToolId, Verdict};
+use agent_control_plane::primitives::{AgentId, Resource, Signal, Timestamp, ToolId, Verdict};
 use agent_control_plane::question::{CallKind, Caller, Object, Question};
 use chrono::DateTime;
 use serde_json::{Map, Value};
@@ -240,4 +240,32 @@ fn limits_stand_where_there_is_something_to_bound() {
         let text = format!("{{version: 1, rules: [{{id: r, {rule}}}]}}");
         assert_eq!(Policy::from_yaml("p", &text).unwrap_err().code(), code, "{rule}");
     }
+}
+
+#[test]
+fn targets_can_be_meant_by_what_they_are_to_the_sender() {
+    let rules = |targets: &str| {
+        let text = format!(
+            "version: 1\nname: t\nrules:\n  - {{ id: r, effect: allow, calls: [signal], targets: {targets} }}\n"
+        );
+        Policy::from_yaml("t.yaml", &text)
+    };
+    let both = rules(r#"["@descendants", "@self", "friend*"]"#).unwrap();
+    let may = |policy: &Policy, from: &str, to: &str| {
+        let (from, to, facts) = (from.parse().unwrap(), to.parse().unwrap(), Map::new());
+        let object = Object::Agent { id: &to, signal: Signal::Int };
+        let caller = Caller::new(&from, &facts);
+        policy.decide(&caller, &Question::new(CallKind::Signal, object)).verdict() == Verdict::Allow
+    };
+    let allowed = [("a", "a"), ("a", "a::b"), ("a", "a::b::c"), ("a::b", "a::b::c"), ("a", "friend-1")];
+    assert!(allowed.iter().all(|(from, to)| may(&both, from, to)));
+    let denied = [("a::b", "a"), ("a", "ab"), ("a", "ab::c"), ("a", "a:b"), ("a::b", "a::c"), ("b", "a")];
+    assert!(denied.iter().all(|(from, to)| !may(&both, from, to)));
+    let own = rules(r#"["@self"]"#).unwrap();
+    assert!(may(&own, "a", "a") && !may(&own, "a", "a::b"));
+    for bad in [r#"["@everybody"]"#, r#"["@self*"]"#, r#"["@"]"#] {
+        assert!(rules(bad).is_err(), "{bad}");
+    }
+    let elsewhere = r#"{version: 1, name: t, rules: [{id: r, effect: allow, calls: [read], paths: ["/**"], agents: ["@self"]}]}"#;
+    assert!(Policy::from_yaml("t.yaml", elsewhere).is_err());
 }

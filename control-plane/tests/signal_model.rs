@@ -498,7 +498,7 @@ impl Pair {
         let state = match self.kernel.agent(self.agent.id()).unwrap() {
             AgentState::Ready => "ready",
             AgentState::Running => "running",
-            AgentState::Stopped => "stopped",
+            AgentState::Stopped { .. } => "stopped",
             AgentState::Zombie(_) => "zombie",
             other => panic!("{other:?}"),
         };

@@ -1,6 +1,5 @@
 //! What hosts test with.
 #![cfg(feature = "test-util")]
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail loudly")]
 
 use std::time::Duration;
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use agent_primitives::Digest;
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use crate::LedgerError;
 use crate::store::frame;
@@ -136,6 +137,8 @@ pub struct Appended {
     pub seq: u64,
     /// Its entry hash; together with `seq` the head of the ledger at that moment.
     pub hash: Digest,
+    /// The digest of its body.
+    pub content_id: Digest,
 }
 
 /// The head of a ledger: how many records it has and the hash of the last one.
@@ -176,7 +179,8 @@ impl FromStr for Head {
 /// The name of a ledger. Two ledgers with different names never share a hash.
 ///
 /// INVARIANT: 1 to [`LedgerId::MAX_BYTES`] bytes, no control characters.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct LedgerId(Arc<str>);
 
 impl LedgerId {
@@ -204,6 +208,20 @@ impl LedgerId {
 impl fmt::Display for LedgerId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+impl TryFrom<String> for LedgerId {
+    type Error = LedgerError;
+
+    fn try_from(text: String) -> Result<Self, LedgerError> {
+        Self::new(&text)
+    }
+}
+
+impl From<LedgerId> for String {
+    fn from(id: LedgerId) -> Self {
+        id.as_str().to_owned()
     }
 }
 

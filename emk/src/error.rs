@@ -119,6 +119,17 @@ pub enum LedgerError {
         /// The position asked for.
         seq: u64,
     },
+    /// The last seal does not fit the records before it, so nothing is sealed on top of it.
+    #[error("the checkpoint in record {seq} does not hold: {reason}")]
+    BadCheckpoint {
+        /// Where it stands.
+        seq: u64,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// More anchors than [`crate::MAX_ANCHORS`].
+    #[error("a ledger has at most 8 anchors")]
+    TooManyAnchors,
     /// Not a name for a ledger.
     #[error("a ledger name has 1 to 128 bytes and no control characters")]
     BadLedgerId,
@@ -156,6 +167,8 @@ impl LedgerError {
             Self::Missing { .. } => "AK0815",
             Self::BadLedgerId => "AK0816",
             Self::Damaged { .. } => "AK0819",
+            Self::BadCheckpoint { .. } => "AK0817",
+            Self::TooManyAnchors => "AK0818",
         }
     }
 

@@ -3,6 +3,7 @@
 use agent_primitives::{Digest, json};
 use serde_json::Value;
 
+use crate::merkle::{Accumulator, Blake3, Tree, verify_inclusion};
 use crate::store::frame;
 use crate::store::scan::{Damage, FrameScanner};
 use crate::{ChainVerifier, EntryKind, Finding, Head, LedgerId, Record, VerifyError, VerifyReport, chain};
@@ -103,6 +104,38 @@ fn verification() {
             }
         };
         assert_eq!(found, case["expect"], "{}", case["id"]);
+    }
+}
+
+fn tree(input: &Value) -> (Vec<Digest>, Tree) {
+    let hashes: Vec<Digest> = input["entry_hashes"].as_array().unwrap().iter().map(digest).collect();
+    let mut tree = Tree::new();
+    hashes.iter().for_each(|hash| tree.push(hash.as_bytes()));
+    (hashes, tree)
+}
+
+#[test]
+fn merkle_roots() {
+    for case in cases("merkle_root") {
+        let (hashes, tree) = tree(&case["input"]);
+        let mut growing = Accumulator::<Blake3>::new();
+        hashes.iter().for_each(|hash| growing.push(hash.as_bytes()));
+        let root = digest(&case["expect"]["root"]);
+        assert_eq!((tree.root(tree.size()), growing.root()), (Some(root), root), "{}", case["id"]);
+    }
+}
+
+#[test]
+fn inclusion_proofs() {
+    for case in cases("inclusion_proof") {
+        let (hashes, tree) = tree(&case["input"]);
+        let (index, size) = (case["input"]["index"].as_u64().unwrap(), tree.size());
+        let path = tree.inclusion(index, size).unwrap();
+        let shown: Vec<String> = path.iter().map(Digest::to_string).collect();
+        assert_eq!(Value::from(shown), case["expect"]["proof"], "{}", case["id"]);
+        let leaf = hashes[usize::try_from(index).unwrap()];
+        let root = tree.root(size).unwrap();
+        assert_eq!(verify_inclusion::<Blake3>(leaf.as_bytes(), index, size, &path, &root), Ok(()));
     }
 }
 

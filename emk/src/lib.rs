@@ -1,18 +1,34 @@
 #![doc = include_str!("../README.md")]
 
+pub mod anchor;
 pub mod chain;
+mod checkpoint;
 mod entry;
 mod error;
 #[cfg(test)]
 mod golden;
+mod hex;
+#[cfg(feature = "sign")]
+mod key;
 mod ledger;
+pub mod merkle;
+mod proof;
 pub mod store;
+mod trust;
 mod verify;
 
+pub use checkpoint::{Checkpoint, CheckpointError, MAX_CHECKPOINT_BYTES, Seal, Signature};
 pub use entry::{Appended, BadHead, Entry, EntryKind, Head, LedgerId, MAX_BODY_BYTES, Record};
 pub use error::LedgerError;
-pub use ledger::{Durability, Entries, Ledger, LedgerOptions};
+#[cfg(feature = "sign")]
+pub use key::{BadKey, PublicKey, SigningKey};
+pub use ledger::{
+    AnchorStatus, Durability, Entries, Ledger, LedgerOptions, MAX_ANCHORS, MAX_SEAL_LAG, MAX_SEAL_RECORDS,
+    MAX_UNANCHORED, SealStatus, Sealing,
+};
+pub use proof::{ConsistencyProof, InclusionProof};
 #[cfg(feature = "postgres")]
 pub use store::PostgresStore;
 pub use store::{MemoryLimits, MemoryStore, Recovery, SegmentOptions, SegmentReader, SegmentStore, WhenFull};
+pub use trust::Trust;
 pub use verify::{ChainVerifier, Finding, Place, VerifyError, VerifyReport};

@@ -4,7 +4,7 @@ use std::fmt;
 
 use agent_primitives::Digest;
 
-use crate::{EntryKind, Head, LedgerError, Record, chain};
+use crate::{CheckpointError, EntryKind, Head, LedgerError, Record, chain};
 
 /// How often the progress of a verification is told, in records.
 pub(crate) const PROGRESS_EVERY: u64 = 4096;
@@ -49,6 +49,38 @@ pub enum Finding {
         /// What is wrong.
         reason: &'static str,
     },
+    /// A seal is not believed.
+    #[error("the checkpoint does not hold: {0}")]
+    Checkpoint(#[from] CheckpointError),
+    /// A seal is not of the records before it.
+    #[error("the checkpoint of the first {size} records is not of these records")]
+    SealMismatch {
+        /// How many it seals.
+        size: u64,
+    },
+    /// An anchor knows of more records than there are.
+    #[error("the ledger ends here, and {size} records of it were anchored")]
+    RolledBack {
+        /// How many the anchor knows of.
+        size: u64,
+    },
+    /// The records are not those that were anchored.
+    #[error("the first {size} records are not those that were anchored")]
+    AnchorMismatch {
+        /// How many the anchor knows of.
+        size: u64,
+    },
+    /// A key was given, and nothing in the ledger is signed.
+    #[error("no record is a signed checkpoint")]
+    Unsealed,
+    /// A record is whole, but what it says cannot be.
+    #[error("{reason}")]
+    Body {
+        /// Stable code of what is wrong.
+        code: &'static str,
+        /// What is wrong.
+        reason: String,
+    },
     /// The records could not be read.
     #[error(transparent)]
     Unreadable(LedgerError),
@@ -68,6 +100,12 @@ impl Finding {
             Self::TornTail { .. } => "AK0827",
             Self::Corrupt { .. } => "AK0828",
             Self::Unreadable(_) => "AK0829",
+            Self::Checkpoint(error) => error.code(),
+            Self::SealMismatch { .. } => "AK0835",
+            Self::RolledBack { .. } => "AK0836",
+            Self::AnchorMismatch { .. } => "AK0837",
+            Self::Unsealed => "AK0838",
+            Self::Body { code, .. } => code,
         }
     }
 }
@@ -128,6 +166,10 @@ pub struct VerifyReport {
     pub head: Head,
     /// Segment files read; 0 when records came from elsewhere.
     pub segments: u64,
+    /// Seals among the records.
+    pub checkpoints: u64,
+    /// Records that the last seal stands for, by a signature if keys were given. Those after it are only chained.
+    pub sealed: u64,
 }
 
 /// Checks records as they stream by; memory does not grow with the ledger.
@@ -206,6 +248,8 @@ impl ChainVerifier {
             redacted: self.redacted,
             head: self.head,
             segments: 0,
+            checkpoints: 0,
+            sealed: 0,
         })
     }
 

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use agent_control_plane::recorder::Trust;
 use agent_control_plane::vfs::{Access, Directory, Mount, Quota, VfsPath};
 use agent_control_plane::{AgentSpec, ExitStatus, FlightRecorder, Kernel, Policy};
 use anyhow::Context as _;
@@ -81,7 +82,8 @@ fn report(scratch: &Scratch, out: &mut impl std::io::Write) -> anyhow::Result<()
 }
 
 fn verify(scratch: &Scratch, out: &mut impl std::io::Write) -> anyhow::Result<()> {
-    let report = log::verify(&scratch.recording(), None).context("the recording does not verify")?;
+    let report =
+        log::verify(&scratch.recording(), &Trust::default()).context("the recording does not verify")?;
     writeln!(out, "\nrecording verified: {}", log::summary(&report))?;
     let recording = scratch.recording();
     let recording = recording.display();

@@ -13,7 +13,9 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use agent_control_plane::recorder::{Head, LedgerError, Recording, RecordingError, VerifyReport};
+use agent_control_plane::recorder::{
+    FileAnchor, Head, LedgerError, PublicKey, Recording, RecordingError, Trust, VerifyReport,
+};
 use clap::{Subcommand, ValueEnum};
 
 pub(crate) use self::follow::Follower;
@@ -68,6 +70,13 @@ pub(crate) enum Command {
         /// recording cannot be told from a shorter one
         #[arg(long, value_name = "COUNT:HASH")]
         head: Option<Head>,
+        /// The public key that its seals have to be signed with: without one, a recording written anew as a whole does
+        /// not show
+        #[arg(long, value_name = "HEX")]
+        key: Option<PublicKey>,
+        /// A file of checkpoints that it was anchored in, kept elsewhere
+        #[arg(long, value_name = "FILE")]
+        anchor: Option<PathBuf>,
         /// How to print
         #[arg(long, value_enum, default_value_t = Output::Table)]
         output: Output,
@@ -93,28 +102,47 @@ pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Follow(options) => found(crate::runtime()?.block_on(follow::run(options))),
         Command::Export(options) => found(export::run(&options)),
         Command::Replay(options) => found(replay::run(&options)),
-        Command::Verify { recording, head, output } => match verify(&recording, head) {
-            Ok(report) => {
-                match output {
-                    Output::Table => writeln!(std::io::stdout(), "verified: {}", summary(&report))?,
-                    Output::Json | Output::Jsonl => writeln!(std::io::stdout(), "{}", verified(&report))?,
+        Command::Verify { recording, head, key, anchor, output } => {
+            let trust = head.into_iter().fold(Trust::default(), Trust::head);
+            let trust = key.into_iter().fold(trust, Trust::key);
+            let trust = match &anchor {
+                Some(file) => trust.anchored(FileAnchor::read(file)?),
+                None => trust,
+            };
+            match verify(&recording, &trust) {
+                Ok(report) => {
+                    tell(&report, output, key.is_some())?;
+                    if head.is_none() && anchor.is_none() {
+                        writeln!(
+                            std::io::stderr(),
+                            "no --head or --anchor given: a tail that was cut off cleanly would not show"
+                        )?;
+                    }
+                    Ok(ExitCode::SUCCESS)
                 }
-                if head.is_none() {
-                    writeln!(
-                        std::io::stderr(),
-                        "no --head given: a tail that was cut off cleanly would not show"
-                    )?;
-                }
-                Ok(ExitCode::SUCCESS)
+                Err(error) => found(Err(error.into())),
             }
-            Err(error) => found(Err(error.into())),
-        },
+        }
     }
 }
 
-fn verified(report: &VerifyReport) -> serde_json::Value {
+fn tell(report: &VerifyReport, output: Output, signed: bool) -> anyhow::Result<()> {
+    let mut out = std::io::stdout();
+    match output {
+        Output::Table => {
+            writeln!(out, "verified: {}", summary(report))?;
+            if signed {
+                writeln!(out, "signed: the first {} records", report.sealed)?;
+            }
+        }
+        Output::Json | Output::Jsonl => writeln!(out, "{}", verified(report, signed))?,
+    }
+    Ok(())
+}
+
+fn verified(report: &VerifyReport, signed: bool) -> serde_json::Value {
     serde_json::json!({ "version": 1, "verified": true, "records": report.entries, "segments": report.segments,
-        "head": report.head.to_string() })
+        "head": report.head.to_string(), "sealed": report.sealed, "signed": signed })
 }
 
 /// Tells a recording that does not hold from any other failure: 5 and the finding with its code.
@@ -129,7 +157,7 @@ pub(crate) fn found(result: anyhow::Result<ExitCode>) -> anyhow::Result<ExitCode
 }
 
 /// Verifies a recording, telling about progress on long ones.
-pub(crate) fn verify(folder: &Path, head: Option<Head>) -> Result<VerifyReport, RecordingError> {
+pub(crate) fn verify(folder: &Path, trust: &Trust) -> Result<VerifyReport, RecordingError> {
     /// A line of progress every so many records.
     const STEP: u64 = 1_000_000;
     let progress = |done| {
@@ -137,12 +165,14 @@ pub(crate) fn verify(folder: &Path, head: Option<Head>) -> Result<VerifyReport, 
             let _ = writeln!(std::io::stderr(), "{done} records so far");
         }
     };
-    match (Recording::open(folder), head) {
+    let anchored = trust.anchored.iter().map(|checkpoint| checkpoint.size);
+    let known = anchored.chain(trust.head.map(|head| head.count)).max().unwrap_or(0);
+    match Recording::open(folder) {
         // Where a head is known there was a recording: that there is none any more is a finding.
-        (Err(RecordingError::Ledger(LedgerError::NotALedger { .. })), Some(head)) if head.count != 0 => {
-            Err(RecordingError::Gone { expected: head.count })
+        Err(RecordingError::Ledger(LedgerError::NotALedger { .. })) if known != 0 => {
+            Err(RecordingError::Gone { expected: known })
         }
-        (recording, _) => recording?.verify(head, progress),
+        recording => recording?.verify_against(trust, progress),
     }
 }
 

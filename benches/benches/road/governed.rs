@@ -1,27 +1,19 @@
 //! The road in memory: whole system calls, recorded in memory.
 
-use std::sync::{Arc, Barrier};
+use std::sync::Barrier;
 
 use agent_control_plane::atr::Effect;
 use agent_control_plane::call::{RawArguments, Syscall};
-use agent_control_plane::primitives::LabelSet;
-use agent_control_plane::vfs::{
-    Access, Memory, MemoryBackend, Mount, Quota, RelPath, VfsPath, Write, WriteMode,
-};
 use agent_control_plane::{AgentHandle, AgentSpec, CallError, FlightRecorder};
 use agent_os_benches::statistics::{Figure, Stopwatch, measure, median};
 use agent_os_benches::table::{Table, rate, ratio};
 use agent_os_benches::workload::ToolCalls;
 use anyhow::{Context as _, anyhow, bail};
-use bytes::Bytes;
 use serde_json::json;
 
 use crate::options::Options;
 use crate::world::{self, at_once, calls_of, refused};
 use crate::{RULES, print, progress};
-
-/// Room for a million files.
-const QUOTA: Quota = Quota { bytes: 1 << 30, files: 2_000_000 };
 
 pub(crate) fn run(watch: &Stopwatch, options: &Options) -> anyhow::Result<()> {
     let mut table = Table::of_figures("governed call, recorder in memory");
@@ -29,8 +21,6 @@ pub(crate) fn run(watch: &Stopwatch, options: &Options) -> anyhow::Result<()> {
         progress(&format!("  {rules} rules"));
         calls(watch, options, &mut table, rules)?;
     }
-    progress("  listings");
-    listings(watch, options, &mut table)?;
     print(format!("\n## The road in memory\n\n{table}"))?;
     progress("  threads");
     threads(watch, options)?;
@@ -63,28 +53,6 @@ fn calls(watch: &Stopwatch, options: &Options, table: &mut Table, rules: usize) 
     table.figure(&format!("exec that policy denies, {rules} rules"), &figure);
     let figure = measure(watch, options.effort(), 1, |_| unknown_tool(&agent))?;
     table.figure(&format!("exec of a tool nobody registered, {rules} rules"), &figure);
-    Ok(())
-}
-
-/// A directory of ten files, alone and in a store of a million.
-fn listings(watch: &Stopwatch, options: &Options, table: &mut Table) -> anyhow::Result<()> {
-    for others in [0_u32, 1_000_000] {
-        let store = Arc::new(Memory::new());
-        let names = (0..10).map(|number| format!("few/{number}"));
-        let others_names = (0..others).map(|number| format!("d{}/{number}", number % 1000));
-        for name in names.chain(others_names) {
-            let write = Write::new(WriteMode::Replace, Bytes::new(), LabelSet::EMPTY, QUOTA);
-            at_once(store.write(RelPath::parse(&name)?, write))??;
-        }
-        let workload = ToolCalls::new(10);
-        let kernel = world::kernel(&workload, "deny", Effect::Read, FlightRecorder::memory()?)?;
-        let mount = Mount::new(VfsPath::parse("/mem/working")?, store, Access::ReadWrite(QUOTA));
-        let agent = kernel.spawn(AgentSpec::new("bench").mount(mount))?;
-        let figure = measure(watch, options.effort(), 1, |_| {
-            anyhow::Ok(drop(at_once(agent.read("/mem/working/few"))??))
-        })?;
-        table.figure(&format!("list 10 files beside {others} others"), &figure);
-    }
     Ok(())
 }
 

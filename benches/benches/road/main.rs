@@ -5,7 +5,9 @@ mod approvals;
 mod conditions;
 mod decision;
 mod durable;
+mod files;
 mod governed;
+mod idle;
 mod limits;
 mod options;
 mod peers;
@@ -26,6 +28,10 @@ use options::{Options, Section};
 const RULES: [usize; 3] = [10, 100, 1000];
 
 fn main() -> ExitCode {
+    let mut arguments = std::env::args().skip(1);
+    if arguments.next().as_deref() == Some(idle::CHILD) {
+        return finish(idle::child(&arguments.next().unwrap_or_default()));
+    }
     let options = match Options::parse(std::env::args().skip(1)) {
         Ok(Some(options)) => options,
         Ok(None) => return finish(print(options::HELP)),
@@ -60,6 +66,8 @@ fn run(options: &Options) -> anyhow::Result<()> {
             Section::Approvals => approvals::run(&watch, options)?,
             Section::Reload => reload::run(&watch, options)?,
             Section::Stop => stop::run(&watch, options)?,
+            Section::Files => files::run(&watch, options)?,
+            Section::Idle => idle::run(&watch, options)?,
             Section::Durable => durable::run(&watch, options)?,
             Section::Verify => verify::run(&watch, options)?,
             Section::Peers => peers::run(&watch, options)?,

@@ -11,7 +11,7 @@ Measures the kernel's road beside its floors and its peers.
 Usage: cargo bench -p agent-os-benches [-- [--quick] [--no-peers] [SECTION ...]]
 
 Sections, all of them unless named: decision, governed, limits, approvals, reload, stop,
-durable, verify, peers
+files, idle, durable, verify, peers
   --quick     a tenth of the samples
   --no-peers  leave out the peers, which are built by cargo first
 
@@ -32,19 +32,23 @@ pub(crate) enum Section {
     Approvals,
     Reload,
     Stop,
+    Files,
+    Idle,
     Durable,
     Verify,
     Peers,
 }
 
 impl Section {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 11] = [
         Self::Decision,
         Self::Governed,
         Self::Limits,
         Self::Approvals,
         Self::Reload,
         Self::Stop,
+        Self::Files,
+        Self::Idle,
         Self::Durable,
         Self::Verify,
         Self::Peers,
@@ -58,6 +62,8 @@ impl Section {
             Self::Approvals => "approvals",
             Self::Reload => "reload",
             Self::Stop => "stop",
+            Self::Files => "files",
+            Self::Idle => "idle",
             Self::Durable => "durable",
             Self::Verify => "verify",
             Self::Peers => "peers",

@@ -7,7 +7,7 @@ use agent_os_benches::machine;
 use agent_os_benches::statistics::{Figure, Stopwatch};
 use agent_os_benches::table::{Table, rate, time};
 use agent_os_benches::workload::ToolCalls;
-use anyhow::ensure;
+use anyhow::{Context as _, ensure};
 use emk::{Ledger, LedgerId, LedgerOptions, MemoryLimits, MemoryStore, WhenFull};
 
 use crate::options::Options;
@@ -15,6 +15,8 @@ use crate::world::{self, at_once, calls_of};
 use crate::{durable, print, progress};
 
 const RUNS: usize = 5;
+/// About as many proofs are made.
+const PROOFS: usize = 1_000;
 
 pub(crate) fn run(watch: &Stopwatch, options: &Options) -> anyhow::Result<()> {
     let records = options.scaled(1_000_000);
@@ -50,8 +52,9 @@ pub(crate) fn run(watch: &Stopwatch, options: &Options) -> anyhow::Result<()> {
 
     progress("  in files");
     let kernel = fill(FlightRecorder::open(folder.path())?, records)?;
-    let head = kernel.recorder().head();
+    // Closing seals it, which adds to it.
     kernel.recorder().close()?;
+    let head = kernel.recorder().head();
     let recording = Recording::open(folder.path())?;
     row(
         format!("in files on {kind}, cached"),
@@ -60,7 +63,34 @@ pub(crate) fn run(watch: &Stopwatch, options: &Options) -> anyhow::Result<()> {
             Ok(())
         })?,
     );
-    print(format!("\n## Verification\n\n{table}"))
+    print(format!("\n## Verification\n\n{table}"))?;
+    proofs(watch, &recording, records)
+}
+
+/// Proofs of records all over the recording, for its newest checkpoint.
+fn proofs(watch: &Stopwatch, recording: &Recording, records: usize) -> anyhow::Result<()> {
+    progress("  proofs");
+    let start = watch.read();
+    let prover = recording.prover()?;
+    let read = watch.lap(start) as f64;
+    let newest = prover.checkpoints().last().context("a recording that was closed has a seal")?;
+    let sample: Vec<_> = recording.events(0)?.step_by(records / PROOFS + 1).collect::<Result<_, _>>()?;
+    let start = watch.read();
+    for stored in &sample {
+        ensure!(std::hint::black_box(prover.inclusion(stored, newest)).is_some());
+    }
+    let made = watch.lap(start) as f64 / sample.len() as f64;
+    let start = watch.read();
+    for stored in &sample {
+        let proof = prover.inclusion(stored, newest).context("a record has a proof")?;
+        proof.verify(stored.bytes(), newest)?;
+    }
+    let checked = watch.lap(start) as f64 / sample.len() as f64 - made;
+    let mut table = Table::new(["proofs", "records", "each"]);
+    table.row(["read once to make them".to_owned(), records.to_string(), time(read)]);
+    table.row(["inclusion, made".to_owned(), records.to_string(), time(made)]);
+    table.row(["inclusion, checked".to_owned(), records.to_string(), time(checked)]);
+    print(format!("\n{table}"))
 }
 
 /// Makes calls until there are `records` records.

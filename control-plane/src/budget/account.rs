@@ -1,6 +1,7 @@
 //! Accounts: whose calls are counted together, and how much of what they may use.
 //!
-//! A call is booked on every account above it: its agent's life, its agent, its tenant, the kernel. All of them are locked
+//! A call is booked on every account above it: its agent's life, its agent, those of the agents it descends from, its
+//! tenant, the kernel. All of them are locked
 //! together while it is looked whether there is room and while the room is taken, always from the agent upwards, so that
 //! nobody overshoots and nobody waits in a circle.
 
@@ -207,6 +208,8 @@ impl Books {
 pub(crate) struct Accounts {
     pub(crate) task: Arc<Account>,
     pub(crate) agent: Arc<Account>,
+    /// The lives and names of the agents it descends from, its parent's life first: two for each.
+    pub(crate) above: Box<[Arc<Account>]>,
     pub(crate) tenant: Option<Arc<Account>>,
     pub(crate) kernel: Arc<Account>,
 }
@@ -262,10 +265,8 @@ pub(crate) struct NoRoom {
     pub(crate) rule: Option<Arc<str>>,
 }
 
-/// Place of each account in [`Accounts::all`].
-const AGENT: usize = 1;
-const TENANT: usize = 2;
-const KERNEL: usize = 3;
+/// Accounts by their place in [`Accounts::all`].
+type Places<T> = SmallVec<[T; 4]>;
 
 impl Accounts {
     /// Whether some account limits something of its own.
@@ -275,9 +276,14 @@ impl Accounts {
 
     /// How much is used of everything that some account limits.
     pub(crate) fn states(&self) -> Vec<BudgetState> {
-        let levels = [Level::Task, Level::Agent, Level::Tenant, Level::Kernel];
+        let own = [
+            (Some(&self.task), Level::Task),
+            (Some(&self.agent), Level::Agent),
+            (self.tenant.as_ref(), Level::Tenant),
+            (Some(&self.kernel), Level::Kernel),
+        ];
         let mut states = Vec::new();
-        for (account, level) in self.all().into_iter().zip(levels) {
+        for (account, level) in own {
             for usage in account
                 .filter(|account| account.is_limited())
                 .map(|account| account.usage())
@@ -290,8 +296,22 @@ impl Accounts {
         states
     }
 
-    pub(crate) fn all(&self) -> [Option<&Arc<Account>>; 4] {
-        [Some(&self.task), Some(&self.agent), self.tenant.as_ref(), Some(&self.kernel)]
+    pub(crate) fn all(&self) -> Places<Option<&Arc<Account>>> {
+        let own = [Some(&self.task), Some(&self.agent)];
+        let mut all = Places::new();
+        all.extend(own.into_iter().chain(self.above.iter().map(Some)));
+        all.extend([self.tenant.as_ref(), Some(&self.kernel)]);
+        all
+    }
+
+    /// Where a rule's limit counts: for an agent on its own account and on that of each agent it descends from.
+    fn places(&self, scope: Scope) -> Places<usize> {
+        let behind = 2 + self.above.len();
+        match scope {
+            Scope::Agent => (1..behind).step_by(2).collect(),
+            Scope::Tenant => Places::from_slice(&[behind]),
+            Scope::Policy => Places::from_slice(&[behind + 1]),
+        }
     }
 
     /// Reserves what a call needs at most on every account, and counts it under each limit, or does neither.
@@ -304,7 +324,8 @@ impl Accounts {
         needs: &Amounts,
         taking: bool,
     ) -> Result<Option<Reservation>, NoRoom> {
-        let mut wanted = self.all().map(|account| account.is_some_and(|account| account.is_limited()));
+        let mut wanted: Places<bool> =
+            self.all().iter().map(|account| account.is_some_and(|account| account.is_limited())).collect();
         for limit in limits.clone() {
             if limit.per == Scope::Tenant && self.tenant.is_none() {
                 let what = "the limit is per tenant, and the agent has none";
@@ -313,8 +334,10 @@ impl Accounts {
                     rule: Some(Arc::clone(&limit.rule)),
                 });
             }
-            if let Some(wanted) = wanted.get_mut(place(limit.per)) {
-                *wanted = true;
+            for place in self.places(limit.per) {
+                if let Some(wanted) = wanted.get_mut(place) {
+                    *wanted = true;
+                }
             }
         }
         let mut open: SmallVec<[Option<Opened<'_>>; 4]> = SmallVec::new();
@@ -328,8 +351,10 @@ impl Accounts {
                 own.meter.peek(&own.limit, now, |_| None).map_err(|full| no_room(full, &account.id, None))?;
             }
         }
-        for limit in limits.clone() {
-            let Some(Some((account, books))) = open.get_mut(place(limit.per)) else { continue };
+        let counted =
+            limits.clone().flat_map(|limit| self.places(limit.per).into_iter().map(move |at| (limit, at)));
+        for (limit, at) in counted.clone() {
+            let Some(Some((account, books))) = open.get_mut(at) else { continue };
             let Some(meter) = books.meter(limit, now) else {
                 let what = "more limits are counted than an account keeps";
                 return Err(NoRoom {
@@ -343,7 +368,7 @@ impl Accounts {
         if !taking {
             return Ok(None);
         }
-        take(&mut open, now, limits, needs, &mut reservation);
+        take(&mut open, now, counted, needs, &mut reservation);
         Ok((!reservation.is_empty()).then_some(reservation))
     }
 
@@ -432,7 +457,7 @@ fn look_at_lines(
 fn take<'l>(
     open: &mut [Option<Opened<'_>>],
     now: Monotonic,
-    limits: impl Iterator<Item = &'l RuleLimit> + Clone,
+    limits: impl Iterator<Item = (&'l RuleLimit, usize)> + Clone,
     needs: &Amounts,
     reservation: &mut Reservation,
 ) {
@@ -450,8 +475,7 @@ fn take<'l>(
     // A rule before and after a reload counts on one meter, and each call there once.
     let several = limits.clone().nth(1).is_some();
     let mut counted = BTreeMap::new();
-    for limit in limits {
-        let place = place(limit.per);
+    for (limit, place) in limits {
         let Some(Some((_, books))) = open.get_mut(place) else { continue };
         let Some(meter) = books.meter(limit, now) else { continue };
         let mut counts = limit.limit;
@@ -471,14 +495,6 @@ fn take<'l>(
         } else {
             meter.give_back(now, 0, 0);
         }
-    }
-}
-
-fn place(scope: Scope) -> usize {
-    match scope {
-        Scope::Agent => AGENT,
-        Scope::Tenant => TENANT,
-        Scope::Policy => KERNEL,
     }
 }
 

@@ -100,7 +100,7 @@ fn a_call_whose_number_is_missing_makes_the_sum_unknown() {
 }
 
 fn event(agent: &'static str, time: i64, body: Body<'static>) -> Event<'static> {
-    Event { version: EVENT_VERSION, time: at(time), agent, generation: 1, call: 1, body }
+    Event { version: EVENT_VERSION, time: at(time), agent, generation: 1, call: 1, prev: Digest::ZERO, body }
 }
 
 fn intent(request: Request<'static>) -> Body<'static> {

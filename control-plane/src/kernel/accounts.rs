@@ -34,13 +34,17 @@ impl AccountTable {
         &self,
         agent: &AgentId,
         tenant: Option<&TenantId>,
+        parent: Option<&Accounts>,
         now: Monotonic,
     ) -> Result<Accounts, TooManyAccounts> {
+        let own =
+            parent.map(|parent| [&parent.task, &parent.agent].into_iter().chain(&parent.above).cloned());
+        let above = own.into_iter().flatten().collect();
         let owner = tenant;
         let tenant = tenant.map(|tenant| self.open(AccountId::Tenant(tenant.clone()), now)).transpose()?;
         let task = Arc::new(Account::new(AccountId::Task(agent.clone())));
         let agent = self.of_agent(agent, owner, now)?;
-        Ok(Accounts { task, agent, tenant, kernel: Arc::clone(&self.kernel) })
+        Ok(Accounts { task, agent, above, tenant, kernel: Arc::clone(&self.kernel) })
     }
 
     /// What an agent of this name has used counts for the next one, unless that is another tenant's: it has the same limits

@@ -12,6 +12,7 @@ use agent_tool_registry::ToolContract;
 use serde_json::Map;
 use tracing::{Instrument, Span};
 
+use super::children::CHILD;
 use super::consent::OnAsk;
 use super::files::Files;
 use super::policies::Footing;
@@ -34,17 +35,19 @@ pub const MAX_FACTS: usize = 64 << 10;
 /// What the host says about an agent it starts.
 #[derive(Debug)]
 pub struct AgentSpec {
-    id: String,
-    tenant: Option<TenantId>,
-    labels: LabelSet,
-    provenance: Provenance,
-    facts: Map<String, Value>,
+    pub(super) id: String,
+    pub(super) parent: Option<AgentId>,
+    pub(super) tenant: Option<TenantId>,
+    pub(super) labels: LabelSet,
+    pub(super) provenance: Provenance,
+    pub(super) facts: Map<String, Value>,
     mounts: Vec<Mount>,
     on_ask: OnAsk,
     budget: Budget,
     task_budget: Budget,
     task: Option<Policy>,
-    dry_run: bool,
+    pub(super) dry_run: bool,
+    pub(super) stopped: bool,
 }
 
 impl AgentSpec {
@@ -53,6 +56,7 @@ impl AgentSpec {
     pub fn new(id: impl Into<String>) -> Self {
         Self {
             id: id.into(),
+            parent: None,
             tenant: None,
             labels: LabelSet::EMPTY,
             provenance: Provenance::default(),
@@ -63,7 +67,20 @@ impl AgentSpec {
             task_budget: Budget::new(),
             task: None,
             dry_run: false,
+            stopped: false,
         }
+    }
+
+    /// The live agent it is a child of. Its name is then `parent::name`: see [`CHILD`](super::CHILD).
+    ///
+    /// It begins with what its parent knows: it carries the parent's labels, and has its facts besides what is said here. It
+    /// has the parent's tenant and provenance, and is on a dry run if the parent is. It is judged by what its parent was
+    /// spawned under, never by a wider policy, and each call by what its parent could do as well, and so on up: the strictest
+    /// answer stands. What it does and uses counts for its parent too. It ends when its parent does.
+    #[must_use]
+    pub fn parent(mut self, parent: AgentId) -> Self {
+        self.parent = Some(parent);
+        self
     }
 
     /// Whose agent it is. Policies select on it, and what a tenant may use is shared by all its agents.
@@ -176,6 +193,40 @@ pub enum SpawnError {
     /// The kernel takes no agents, or could not record the spawn.
     #[error(transparent)]
     Kernel(#[from] CallError),
+    /// A name that only a child can have, or that a child cannot.
+    #[error(
+        "the name `{0}` is kept for children of agents: a name has no `::` and no `:` at its end, a child's own name no `:`"
+    )]
+    Reserved(String),
+    /// The parent is not alive.
+    #[error("there is no live agent `{0}` to be the parent")]
+    NoParent(AgentId),
+    /// A child of an agent of another tenant.
+    #[error("the child of `{parent}` belongs to the tenant that `{parent}` belongs to")]
+    OtherTenant {
+        /// The parent.
+        parent: AgentId,
+    },
+    /// The parent has as many children as it may.
+    #[error("`{parent}` has {limit} children, the most it may have")]
+    TooManyChildren {
+        /// The parent.
+        parent: AgentId,
+        /// The limit.
+        limit: usize,
+    },
+    /// The parent descends from as many agents as one may.
+    #[error("the agent would descend from more than {limit} others")]
+    TooDeep {
+        /// The limit.
+        limit: usize,
+    },
+    /// An agent asked for a child, and the host lets agents start no program.
+    #[error("no program can be started here: the host registered none")]
+    NoPrograms,
+    /// An agent asked for a child with a program that the host does not have.
+    #[error("there is no program `{0}`")]
+    UnknownProgram(String),
 }
 
 impl SpawnError {
@@ -191,6 +242,13 @@ impl SpawnError {
             Self::Tree(_) => "AK9904",
             Self::Full { .. } => "AK0914",
             Self::Kernel(error) => error.code(),
+            Self::Reserved(_) => "AK0940",
+            Self::NoParent(_) => "AK0941",
+            Self::OtherTenant { .. } => "AK0942",
+            Self::TooManyChildren { .. } => "AK0943",
+            Self::TooDeep { .. } => "AK0944",
+            Self::NoPrograms => "AK0945",
+            Self::UnknownProgram(_) => "AK0946",
         }
     }
 }
@@ -205,6 +263,8 @@ pub struct AgentInfo {
     pub generation: u64,
     /// What it is doing.
     pub state: AgentState,
+    /// The agent it is a child of.
+    pub parent: Option<AgentId>,
 }
 
 impl Kernel {
@@ -213,79 +273,16 @@ impl Kernel {
     /// # Errors
     /// See [`SpawnError`]; nothing is left behind.
     pub fn spawn(&self, spec: AgentSpec) -> Result<AgentHandle, SpawnError> {
-        let span = spans::creating(&spec.id);
-        let started = span.in_scope(|| self.start(spec));
-        spans::created(&span, started.as_ref().map(|handle| &**handle.cell()).map_err(SpawnError::code));
-        started
+        let inner = &self.inner;
+        let parent = self.parent_of(&spec)?;
+        let agent = inner.start(spec, parent.as_ref(), "")?;
+        Ok(AgentHandle::new(Arc::clone(inner), agent))
     }
 
-    /// See [`Kernel::spawn`].
-    fn start(&self, spec: AgentSpec) -> Result<AgentHandle, SpawnError> {
-        let inner = &self.inner;
-        inner.starting()?;
-        let AgentSpec { id, tenant, labels, provenance, facts, mounts, on_ask, .. } = spec;
-        let AgentSpec { budget, task_budget, task, dry_run, .. } = spec;
-        let id: AgentId = id.parse().map_err(|source| SpawnError::Name { name: id, source })?;
-        let canonical = json::canonical(&Value::Object(facts.clone())).map_err(SpawnError::Facts)?;
-        if MAX_FACTS < canonical.len() {
-            return Err(SpawnError::Facts(json::JsonError::TooLarge { limit: MAX_FACTS }));
-        }
-        let document = task.as_ref().map(|task| json::canonical(&task.to_json())).transpose();
-        let document = document.map_err(SpawnError::Facts)?.unwrap_or_default();
-        if let Some(task) = &task {
-            task.check_tools(inner.tools.iter().map(ToolContract::id))?;
-        }
-        let (trail, footing) = (Arc::new(Trail::default()), Arc::new(Footing::new(&inner.policies, task)));
-        let port = inner.exchange.port(&id, tenant.as_ref(), &inner.timer);
-        let facts = Arc::new(facts);
-        let standard = tree::standard(tree::Shown {
-            agent: &id,
-            tenant: tenant.as_ref(),
-            facts: &facts,
-            footing: &footing,
-            trail: &trail,
-            tools: &inner.tools,
-            board: port.board(),
-            timer: &inner.timer,
-        });
-        let standard = standard.map_err(SpawnError::Tree)?;
-        let taken = |mount: &Mount| mounts.iter().any(|own| own.point() == mount.point());
-        let standard: Vec<Mount> = standard.into_iter().filter(|mount| !taken(mount)).collect();
-        let files =
-            Files::new(standard, mounts, port, Arc::clone(&inner.timer)).map_err(SpawnError::Mount)?;
-        let (shown, starts_with) = (tenant.clone(), labels.clone());
-        let accounts = inner.accounts.of(&id, tenant.as_ref(), inner.timer.monotonic());
-        let accounts = accounts.map_err(|_full| CallError::TooManyAccounts { limit: super::MAX_ACCOUNTS })?;
-        let dry_run = dry_run || inner.dry_run;
-        let about = About { accounts, tenant, facts, labels, provenance, on_ask, footing, dry_run };
-        let agent = Arc::new(Agent::new(id, inner.next_number(), files, trail, about));
-        inner.table.add(&agent).map_err(|error| match error {
-            TableError::Exists => SpawnError::AlreadyExists(agent.id.clone()),
-            TableError::Full => SpawnError::Full { limit: super::MAX_AGENTS },
-        })?;
-        inner.append(
-            agent.source(),
-            0,
-            Body::Spawn {
-                facts: &canonical,
-                tenant: shown.as_ref().map_or("", |tenant| tenant.as_str()),
-                labels: starts_with.clone(),
-                under: agent.footing.generation(),
-                task: &document,
-                dry_run: agent.dry_run,
-            },
-        )?;
-        agent.files.open_inbox(starts_with);
-        // After the name was taken, so that a spawn that is refused changes nobody's budget.
-        inner.tell(agent.accounts.agent.set(&budget));
-        inner.tell(agent.accounts.task.set(&task_budget));
-        // A shutdown that began meanwhile may have looked at the table before the agent was in it.
-        if let Err(down) = inner.starting() {
-            let reason = "the kernel is shutting down".to_owned();
-            inner.end(&agent, ExitStatus::Signaled { signal: Signal::Kill, reason }, Actor::Kernel);
-            return Err(down.into());
-        }
-        Ok(AgentHandle::new(Arc::clone(inner), agent))
+    pub(super) fn parent_of(&self, spec: &AgentSpec) -> Result<Option<Arc<Agent>>, SpawnError> {
+        let Some(id) = &spec.parent else { return Ok(None) };
+        let parent = self.inner.table.live(id.as_str());
+        parent.map(Some).ok_or_else(|| SpawnError::NoParent(id.clone()))
     }
 
     /// Starts an agent, runs its program to the end and returns how it ended.
@@ -305,52 +302,10 @@ impl Kernel {
     {
         let handle = self.spawn(spec)?;
         let agent = Arc::clone(handle.cell());
-        let span = spans::invoking(&agent);
-        self.drive(&agent, handle, program, &span).instrument(span.clone()).await
-    }
-
-    /// Runs the program of an agent that was started, in the span `span`.
-    async fn drive<P, F>(
-        &self,
-        agent: &Arc<Agent>,
-        handle: AgentHandle,
-        program: P,
-        span: &Span,
-    ) -> Result<ExitStatus, SpawnError>
-    where
-        P: FnOnce(AgentHandle) -> F,
-        F: Future<Output = i32>,
-    {
-        let inner = &self.inner;
-        let _owned = Owned { inner, agent, span };
-        let crash = |panic| {
-            let status = ExitStatus::Crashed { panic: panic_text(panic) };
-            inner.end(agent, status, Actor::Kernel);
-        };
-        match catch_unwind(AssertUnwindSafe(|| Box::pin(program(handle)))) {
-            Err(panic) => crash(panic),
-            Ok(mut program) => {
-                let mut ended = pin!(inner.changed(agent, |_| false));
-                poll_fn(|context| {
-                    if agent.word.load().closed() {
-                        return Poll::Ready(());
-                    }
-                    match catch_unwind(AssertUnwindSafe(|| program.as_mut().poll(context))) {
-                        Ok(Poll::Pending) => return ended.as_mut().poll(context),
-                        Ok(Poll::Ready(code)) => {
-                            let status = ExitStatus::Exited { code, message: String::new() };
-                            inner.end(agent, status, Actor::Agent(agent.id.as_str()));
-                        }
-                        Err(panic) => crash(panic),
-                    }
-                    Poll::Ready(())
-                })
-                .await;
-                discard(program);
-            }
-        }
+        let owned = Owned::new(Arc::clone(&self.inner), Arc::clone(&agent));
+        owned.drive(|| program(handle)).await;
         let status = agent.ended().cloned();
-        status.ok_or_else(|| SpawnError::Kernel(inner.dead(agent)))
+        status.ok_or_else(|| SpawnError::Kernel(self.inner.dead(&agent)))
     }
 
     /// Waits until the agent that has this name now has ended, and takes its exit status. `None` if no such agent is
@@ -385,7 +340,8 @@ impl Kernel {
     pub fn agents(&self) -> Vec<AgentInfo> {
         let info = |agent: &Arc<Agent>| {
             self.inner.enforce_grace(agent);
-            AgentInfo { id: agent.id.clone(), generation: agent.generation, state: agent.state() }
+            let parent = agent.lineage.first().map(|parent| parent.id.clone());
+            AgentInfo { id: agent.id.clone(), generation: agent.generation, state: agent.state(), parent }
         };
         let mut agents: Vec<AgentInfo> = self.inner.table.all_live().iter().map(info).collect();
         agents.retain(|agent| !matches!(agent.state, AgentState::Zombie(_)));
@@ -459,23 +415,188 @@ impl Kernel {
     }
 }
 
-/// An agent whose program runs here: when the program is given up, the agent ends with it.
-struct Owned<'a> {
-    inner: &'a Inner,
-    agent: &'a Arc<Agent>,
+/// An agent whose program runs here: when the program is given up, begun or not, the agent ends with it.
+pub(super) struct Owned {
+    inner: Arc<Inner>,
+    agent: Arc<Agent>,
     /// Is told how the agent ended.
-    span: &'a Span,
+    span: Span,
 }
 
-impl Drop for Owned<'_> {
+impl Owned {
+    /// The span of the program lies in the one that is current now.
+    pub(super) fn new(inner: Arc<Inner>, agent: Arc<Agent>) -> Self {
+        let span = spans::invoking(&agent);
+        Self { inner, agent, span }
+    }
+
+    /// Runs the program that `start` begins, until it or its agent ends.
+    pub(super) async fn drive<F: Future<Output = i32>>(self, start: impl FnOnce() -> F) {
+        let span = self.span.clone();
+        self.steps(start).instrument(span).await;
+    }
+
+    async fn steps<F: Future<Output = i32>>(self, start: impl FnOnce() -> F) {
+        let (inner, agent) = (&self.inner, &self.agent);
+        let crash = |panic| {
+            let status = ExitStatus::Crashed { panic: panic_text(panic) };
+            inner.end(agent, status, Actor::Kernel);
+        };
+        match catch_unwind(AssertUnwindSafe(|| Box::pin(start()))) {
+            Err(panic) => crash(panic),
+            Ok(mut program) => {
+                let mut ended = pin!(inner.changed(agent, |_| false));
+                poll_fn(|context| {
+                    if agent.word.load().closed() {
+                        return Poll::Ready(());
+                    }
+                    match catch_unwind(AssertUnwindSafe(|| program.as_mut().poll(context))) {
+                        Ok(Poll::Pending) => return ended.as_mut().poll(context),
+                        Ok(Poll::Ready(code)) => {
+                            let status = ExitStatus::Exited { code, message: String::new() };
+                            inner.end(agent, status, Actor::Agent(agent.id.as_str()));
+                        }
+                        Err(panic) => crash(panic),
+                    }
+                    Poll::Ready(())
+                })
+                .await;
+                discard(program);
+            }
+        }
+    }
+}
+
+impl Drop for Owned {
     fn drop(&mut self) {
         let reason = "its program was dropped".to_owned();
-        self.inner.end(self.agent, ExitStatus::Signaled { signal: Signal::Kill, reason }, Actor::Host);
-        spans::ended(self.span, self.agent.ended());
+        self.inner.end(&self.agent, ExitStatus::Signaled { signal: Signal::Kill, reason }, Actor::Host);
+        spans::ended(&self.span, self.agent.ended());
     }
 }
 
 impl Inner {
+    /// Starts an agent, as a child if there is a parent. `program` is what the kernel will run for it.
+    pub(super) fn start(
+        &self,
+        spec: AgentSpec,
+        parent: Option<&Arc<Agent>>,
+        program: &str,
+    ) -> Result<Arc<Agent>, SpawnError> {
+        let span = spans::creating(&spec.id, parent.map(|parent| &parent.id));
+        let started = span.in_scope(|| self.begin_life(spec, parent, program));
+        spans::created(&span, started.as_ref().map(|agent| &**agent).map_err(SpawnError::code));
+        started
+    }
+
+    /// See [`Inner::start`].
+    fn begin_life(
+        &self,
+        spec: AgentSpec,
+        parent: Option<&Arc<Agent>>,
+        program: &str,
+    ) -> Result<Arc<Agent>, SpawnError> {
+        self.starting()?;
+        let spec = match parent {
+            Some(parent) => spec.below(parent)?,
+            None if spec.id.contains(CHILD) || spec.id.ends_with(':') => {
+                return Err(SpawnError::Reserved(spec.id));
+            }
+            None => spec,
+        };
+        let agent = Arc::new(self.conceive(&spec, parent)?);
+        let facts = json::canonical(&Value::Object(spec.facts.clone())).map_err(SpawnError::Facts)?;
+        let document = spec.task.as_ref().map(|task| json::canonical(&task.to_json())).transpose();
+        let document = document.map_err(SpawnError::Facts)?.unwrap_or_default();
+        self.table.add(&agent).map_err(|error| match error {
+            TableError::Exists => SpawnError::AlreadyExists(agent.id.clone()),
+            TableError::Full => SpawnError::Full { limit: super::MAX_AGENTS },
+        })?;
+        let born = Body::Spawn {
+            facts: &facts,
+            tenant: agent.tenant.as_ref().map_or("", |tenant| tenant.as_str()),
+            labels: spec.labels.clone(),
+            under: agent.footing.generation(),
+            task: &document,
+            dry_run: agent.dry_run,
+        };
+        let append = |body| self.recorder.append(self.timer.now(), agent.source(), 0, body);
+        let recorded = self.adopt(&agent, || {
+            let recorded = append(born)?;
+            let Some(parent) = parent else { return Ok(recorded) };
+            append(Body::Child { parent: parent.id.as_str(), parent_generation: parent.generation, program })
+        });
+        let recorded = recorded.inspect_err(|_refused| self.table.forget(&agent))?;
+        recorded.map_err(|error| self.recorder_failed(&error))?;
+        agent.files.open_inbox(spec.labels.clone());
+        // After the name was taken, so that a spawn that is refused changes nobody's budget.
+        self.tell(agent.accounts.agent.set(&spec.budget));
+        self.tell(agent.accounts.task.set(&spec.task_budget));
+        // A shutdown that began meanwhile may have looked at the table before the agent was in it.
+        if let Err(down) = self.starting() {
+            let reason = "the kernel is shutting down".to_owned();
+            self.end(&agent, ExitStatus::Signaled { signal: Signal::Kill, reason }, Actor::Kernel);
+            return Err(down.into());
+        }
+        Ok(agent)
+    }
+
+    /// Puts an agent together that is in no table yet.
+    fn conceive(&self, spec: &AgentSpec, parent: Option<&Arc<Agent>>) -> Result<Agent, SpawnError> {
+        let id = spec.id.parse::<AgentId>();
+        let id = id.map_err(|source| SpawnError::Name { name: spec.id.clone(), source })?;
+        let canonical = json::canonical(&Value::Object(spec.facts.clone())).map_err(SpawnError::Facts)?;
+        if MAX_FACTS < canonical.len() {
+            return Err(SpawnError::Facts(json::JsonError::TooLarge { limit: MAX_FACTS }));
+        }
+        if let Some(task) = &spec.task {
+            task.check_tools(self.tools.iter().map(ToolContract::id))?;
+        }
+        let (task, trail) = (spec.task.clone(), Arc::new(Trail::default()));
+        let footing = Arc::new(match parent {
+            Some(parent) => parent.footing.below(task),
+            None => Footing::new(&self.policies, task),
+        });
+        let tenant = spec.tenant.clone();
+        let port = self.exchange.port(&id, tenant.as_ref(), &self.timer);
+        let facts = Arc::new(spec.facts.clone());
+        let standard = tree::standard(tree::Shown {
+            agent: &id,
+            tenant: tenant.as_ref(),
+            facts: &facts,
+            footing: &footing,
+            trail: &trail,
+            tools: &self.tools,
+            board: port.board(),
+            timer: &self.timer,
+        });
+        let standard = standard.map_err(SpawnError::Tree)?;
+        let taken = |mount: &Mount| spec.mounts.iter().any(|own| own.point() == mount.point());
+        let standard: Vec<Mount> = standard.into_iter().filter(|mount| !taken(mount)).collect();
+        let files = Files::new(standard, spec.mounts.iter().cloned(), port, Arc::clone(&self.timer));
+        let files = files.map_err(SpawnError::Mount)?;
+        let above = parent.map(|parent| &parent.accounts);
+        let accounts = self.accounts.of(&id, tenant.as_ref(), above, self.timer.monotonic());
+        let accounts = accounts.map_err(|_full| CallError::TooManyAccounts { limit: super::MAX_ACCOUNTS })?;
+        let lineage = parent.into_iter().flat_map(|parent| std::iter::once(parent).chain(&parent.lineage));
+        let about = About {
+            accounts,
+            tenant,
+            facts,
+            labels: spec.labels.clone(),
+            provenance: spec.provenance,
+            on_ask: spec.on_ask,
+            footing,
+            dry_run: spec.dry_run || self.dry_run,
+            lineage: lineage.cloned().collect(),
+        };
+        let agent = Agent::new(id, self.next_number(), files, trail, about);
+        if spec.stopped {
+            let _first = agent.word.stop();
+        }
+        Ok(agent)
+    }
+
     /// Refuses new agents when the kernel takes none.
     fn starting(&self) -> Result<(), CallError> {
         self.up()?;

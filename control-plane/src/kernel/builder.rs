@@ -1,7 +1,7 @@
 //! Building a kernel. The policy is a state of the builder, so a kernel without one does not compile.
 
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Duration;
 
 use agent_primitives::{TenantId, Timer, TooManyLabels, ToolId, json};
@@ -9,10 +9,12 @@ use agent_tool_registry::{Registry, RegistryError, TokioTimer, ToolContract};
 use arc_swap::ArcSwapOption;
 
 use super::accounts::AccountTable;
+use super::checkpoint::Key;
 use super::flow::ToolLabels;
 use super::metrics::Counters;
 use super::own::{self, RESERVED};
 use super::policies::Policies;
+use super::programs::Programs;
 use super::shutdown::Closing;
 use super::state::Health;
 use super::table::Table;
@@ -50,6 +52,8 @@ pub struct KernelBuilder<State> {
     budgets: Vec<(AccountId, Budget)>,
     dry_run: bool,
     booting: bool,
+    programs: Option<Programs>,
+    checkpoint_key: Option<Key>,
 }
 
 /// Why a kernel could not be built.
@@ -94,6 +98,8 @@ impl KernelBuilder<NeedsPolicy> {
             budgets: Vec::new(),
             dry_run: false,
             booting: false,
+            programs: None,
+            checkpoint_key: None,
         }
     }
 
@@ -109,9 +115,23 @@ impl KernelBuilder<NeedsPolicy> {
             budgets,
             dry_run,
             booting,
+            programs,
+            checkpoint_key,
         } = self;
         let state = Ready { policy: policy.into() };
-        KernelBuilder { state, tools, recorder, timer, grace, approvals, budgets, dry_run, booting }
+        KernelBuilder {
+            state,
+            tools,
+            recorder,
+            timer,
+            grace,
+            approvals,
+            budgets,
+            dry_run,
+            booting,
+            programs,
+            checkpoint_key,
+        }
     }
 }
 
@@ -165,6 +185,19 @@ impl<State> KernelBuilder<State> {
         self
     }
 
+    /// What agents can start as their children by [`SPAWN`](super::SPAWN). Without it they can start none.
+    pub fn programs(mut self, programs: Programs) -> Self {
+        self.programs = Some(programs);
+        self
+    }
+
+    /// A secret that goes into the digest of each checkpoint, so that nobody without it can make one that is restored. Without
+    /// it the digest tells damage, and not an attacker who makes it anew.
+    pub fn checkpoint_key(mut self, key: [u8; 32]) -> Self {
+        self.checkpoint_key = Some(Key(key));
+        self
+    }
+
     /// Puts every agent on a dry run: see [`AgentSpec::dry_run`](super::AgentSpec::dry_run).
     pub fn dry_run(mut self, dry_run: bool) -> Self {
         self.dry_run = dry_run;
@@ -188,6 +221,8 @@ impl KernelBuilder<Ready> {
             budgets,
             dry_run,
             booting,
+            programs,
+            checkpoint_key,
         } = self;
         if let Some(taken) = tools.iter().map(ToolContract::id).find(|id| own::is_reserved(id)) {
             return Err(BuildError::Reserved(taken.clone()));
@@ -205,6 +240,9 @@ impl KernelBuilder<Ready> {
         let health = Health::new(booting, recorder.dropped());
         let numbers = AtomicU64::new(recorder.head().count + 1);
         let inner = Inner {
+            me: Weak::new(),
+            checkpoint_key,
+            programs,
             policies: Arc::new(Policies::new(policy, timer.now())),
             shadow: ArcSwapOption::empty(),
             tool_labels: ToolLabels::of(&tools)?,
@@ -228,7 +266,7 @@ impl KernelBuilder<Ready> {
         inner.publish();
         #[cfg(feature = "metrics")]
         super::meters::policy_generation(inner.policies.current().generation);
-        let kernel = Kernel { inner: Arc::new(inner) };
+        let kernel = Kernel { inner: Arc::new_cyclic(|me| Inner { me: Weak::clone(me), ..inner }) };
         for (account, budget) in budgets {
             kernel.set_budget(&account, &budget)?;
         }

@@ -23,7 +23,7 @@ fn line(agent: &Agent) -> Value {
         AgentState::Ready => "ready",
         AgentState::Running => "running",
         AgentState::Waiting { .. } => "waiting",
-        AgentState::Stopped => "stopped",
+        AgentState::Stopped { .. } => "stopped",
         AgentState::Zombie(_) => "zombie",
     };
     let budgets: Vec<Value> = agent

@@ -180,7 +180,9 @@ impl Inner {
         let below = |agent: &Arc<Agent>| match account {
             AccountId::Kernel => true,
             AccountId::Tenant(tenant) => agent.tenant.as_ref() == Some(tenant),
-            AccountId::Agent(id) | AccountId::Task(id) => agent.id == *id,
+            AccountId::Agent(id) | AccountId::Task(id) => {
+                agent.id == *id || agent.lineage.iter().any(|ancestor| ancestor.id == *id)
+            }
         };
         for agent in self.table.all_live().iter().filter(|agent| below(agent)) {
             // An agent that has ended meanwhile needs no stop.

@@ -58,6 +58,11 @@ impl Waiting {
         waiting.first().map(|ticket| (*ticket, waiting.len()))
     }
 
+    /// All of them.
+    pub(crate) fn tickets(&self) -> Vec<TicketId> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     fn enter(&self, ticket: TicketId) -> Waits<'_> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(ticket);
         Waits(self, ticket)

@@ -13,7 +13,8 @@ use crate::error::CallError;
 use crate::ipc::{self, Port};
 use crate::policy::permit::Permit;
 use crate::policy::request::{CloseFile, How, OpenFile, ReadFile, WriteFile};
-use crate::vfs::{Descriptor, Found, Mount, Namespace, PathError, VfsError, VfsPath, WriteMode};
+use crate::vfs::namespace::snapshot::{Kept, Opened};
+use crate::vfs::{Descriptor, Found, Mount, Namespace, PathError, Quota, VfsError, VfsPath, WriteMode};
 
 /// The tree of one agent. What is inside is private to this module, so no file is touched without a permit, and no message
 /// sent or taken.
@@ -69,6 +70,54 @@ impl Files {
         self.messages.close_all();
         self.tree.close_all();
         self.tree.unmount_all();
+    }
+
+    /// The files below `folder`, the open ones and what `meanwhile` answers, all of one moment. For the kernel, which hands
+    /// none of it to the agent but as a file of its own.
+    pub(crate) async fn picture<T>(
+        &self,
+        folder: &VfsPath,
+        most: Quota,
+        meanwhile: impl Fn() -> T,
+    ) -> Result<(Vec<Kept>, Vec<Opened>, T), PathError> {
+        let look = || Ok((self.tree.open_files()?, meanwhile()));
+        let (files, (open, other)) = self.tree.picture(folder, most, look).await?;
+        Ok((files, open, other))
+    }
+
+    /// Keeps a file of the kernel's where the agent can only read.
+    pub(crate) async fn keep(
+        &self,
+        folder: &VfsPath,
+        file: Kept,
+        most: Quota,
+        is_ours: impl Fn(&str) -> bool,
+    ) -> Result<(), PathError> {
+        self.tree.keep(folder, file, most, is_ours).await
+    }
+
+    /// The files that the kernel keeps in a folder.
+    pub(crate) async fn kept(&self, folder: &VfsPath, most: Quota) -> Result<Vec<Kept>, PathError> {
+        Ok(self.tree.picture(folder, most, || Ok(())).await?.0)
+    }
+
+    /// Puts back what a checkpoint holds, at the host's word.
+    pub(crate) async fn put_back(&self, path: &VfsPath, file: Kept) -> Result<(), PathError> {
+        self.tree.put_back(path, file).await
+    }
+
+    /// Opens again what a checkpoint says was open, at the host's word.
+    pub(crate) async fn open_again(&self, open: &Opened) -> Result<Descriptor, PathError> {
+        self.tree.open_again(open).await
+    }
+
+    /// The open files; one that is in use at its position is left out.
+    pub(crate) fn open_files(&self) -> Result<Vec<Opened>, VfsError> {
+        self.tree.open_files()
+    }
+
+    pub(crate) fn mounted(&self) -> Vec<(VfsPath, &'static str)> {
+        self.tree.mounted()
     }
 
     pub(crate) async fn read(&self, permit: Permit<ReadFile>) -> Result<Reply, CallError> {

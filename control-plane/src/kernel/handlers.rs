@@ -15,14 +15,14 @@ use std::time::Duration;
 
 use agent_primitives::{LabelSet, Monotonic, Signal, SignalSet};
 
-use super::Inner;
 use super::border::Refused;
 use super::running::{discard, panic_text};
 use super::service::Raiser;
 use super::table::Agent;
-use crate::error::{CallError, InvalidCall, SignalError};
+use super::{Inner, Raise};
+use crate::error::{CallError, InvalidCall};
 use crate::question::CallKind;
-use crate::recorder::{Actor, Body, Delivery, HandlerStep};
+use crate::recorder::{Body, Delivery, HandlerStep};
 use crate::signal::{Due, Letter, Notice, Sender, cut};
 
 /// Longest a handler may run.
@@ -178,26 +178,10 @@ impl Inner {
         agent.changed.notify_waiters();
         for (signal, letter) in due {
             let letter = letter.unwrap_or_else(|| self.lost_letter());
-            if matches!(signal, Signal::Usr1 | Signal::Usr2) {
-                self.take_user_signal(agent, signal, letter.from.as_actor(), &letter.reason)?;
-            }
             self.record_delivery(agent, call, signal, Delivery::Default, &letter)?;
+            self.follow_up(agent, signal, Raise::Delivered, &letter.reason);
         }
         Ok(())
-    }
-
-    /// The default action of `SIGUSR1` and `SIGUSR2`.
-    ///
-    /// # Errors
-    /// Always: checkpoints and dumps are not built yet.
-    pub(crate) fn take_user_signal(
-        &self,
-        _agent: &Arc<Agent>,
-        signal: Signal,
-        _from: Actor<'_>,
-        _reason: &str,
-    ) -> Result<(), SignalError> {
-        Err(SignalError::NotBuilt(signal))
     }
 
     pub(crate) fn record_delivery(
@@ -264,9 +248,8 @@ impl Drop for Handling<'_> {
         // A recorder that fails here has already panicked the kernel, which closed every gate.
         let body = Body::Handler { signal: signal.number(), step, reason: cut(reason) };
         let _ = kernel.append(agent.source(), 0, body);
-        if step != HandlerStep::Done && matches!(signal, Signal::Usr1 | Signal::Usr2) {
-            // There is nobody to be told that it could not be taken.
-            let _ = kernel.take_user_signal(agent, *signal, letter.from.as_actor(), &letter.reason);
+        if step != HandlerStep::Done {
+            kernel.follow_up(agent, *signal, Raise::Delivered, &letter.reason);
         }
     }
 }

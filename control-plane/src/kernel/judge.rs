@@ -6,7 +6,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use agent_primitives::{AgentId, LabelSet, TicketId, TooManyLabels, Verdict};
+use agent_primitives::{AgentId, LabelSet, TicketId, Timestamp, TooManyLabels, Verdict};
 use tracing::Span;
 
 use super::Inner;
@@ -16,15 +16,16 @@ use super::refusals::{Recalled, Refusals};
 use super::syscall::Passage;
 use super::table::Agent;
 use crate::approval::{Claim, Consent};
+use crate::budget::BudgetState;
 use crate::error::CallError;
 use crate::flow::Origins;
 use crate::history::History;
 use crate::mode::Mode;
 use crate::observe::spans;
-use crate::policy::Standing;
 use crate::policy::permit::Judged;
 use crate::policy::request::{ReadFile, Request};
-use crate::question::Caller;
+use crate::policy::{Looks, Standing};
+use crate::question::{Caller, Question};
 use crate::recorder::{Body, Recorded};
 use crate::vfs::VfsPath;
 
@@ -61,23 +62,34 @@ impl Turn {
 
 impl State {
     /// What a decision that is on record changes for the next one.
-    fn take_in(&mut self, passage: Passage<'_>, standing: &Standing<'_>, judged: &Judged, looks_back: bool) {
+    fn take_in(
+        &mut self,
+        above: &mut [MutexGuard<'_, Self>],
+        passage: Passage<'_>,
+        standing: &Standing<'_>,
+        judged: &Judged,
+        looks_back: bool,
+    ) {
         let request = judged.request();
         let questions = || request.question().into_iter().chain(request.second_question());
         match judged.denial() {
-            None if looks_back => {
-                for deed in questions() {
-                    self.history.note(&deed, passage.now);
-                }
-            }
+            // What an agent does, those it descends from have done.
             None => {
-                if request.question().is_some() {
-                    self.history.pass_over(passage.now);
+                let above = above.iter_mut().map(|state| &mut state.history);
+                for history in std::iter::once(&mut self.history).chain(above) {
+                    if looks_back {
+                        questions().for_each(|deed| history.note(&deed, passage.now));
+                    } else if request.question().is_some() {
+                        history.pass_over(passage.now);
+                    }
                 }
             }
             Some(denial) => {
                 let agent = passage.agent;
-                let timeless = |question| standing.is_timeless(&agent.id, agent.tenant.as_ref(), &question);
+                let timeless = |question: Question<'_>| {
+                    let ids = std::iter::once(&agent.id).chain(agent.lineage.iter().map(|above| &above.id));
+                    ids.into_iter().all(|id| standing.is_timeless(id, agent.tenant.as_ref(), &question))
+                };
                 if questions().all(timeless) {
                     let policy = judged.decision().policy_digest();
                     self.refusals.remember(policy, request, &denial, passage.number);
@@ -119,6 +131,51 @@ pub(crate) enum Ruled<'a> {
     Held(Held<'a>),
 }
 
+/// What a decision depends on that is neither the agent's own past nor its nature.
+struct Situation {
+    mode: Option<Mode>,
+    budgets: Vec<BudgetState>,
+    /// Those of the agents above it, the nearest first.
+    above: Vec<Vec<BudgetState>>,
+}
+
+impl Situation {
+    fn of<'a>(&'a self, agent: &'a Agent, state: &'a State, now: Timestamp) -> Caller<'a> {
+        Caller {
+            agent: &agent.id,
+            tenant: agent.tenant.as_ref(),
+            facts: &agent.facts,
+            labels: &state.labels,
+            history: &state.history,
+            now,
+            mode: self.mode.as_ref().map_or("", Mode::as_str),
+            budgets: &self.budgets,
+            above: &[],
+            acting: None,
+        }
+    }
+
+    /// The agents above it, as callers of the same call.
+    fn above<'a>(
+        &'a self,
+        agent: &'a Agent,
+        caller: &Caller<'a>,
+        turns: &'a [MutexGuard<'_, State>],
+    ) -> Vec<Caller<'a>> {
+        let lineage = agent.lineage.iter().zip(turns).enumerate();
+        lineage
+            .map(|(at, (above, turn))| Caller {
+                agent: &above.id,
+                facts: &above.facts,
+                history: &turn.history,
+                budgets: self.above.get(at).map_or(&[], Vec::as_slice),
+                acting: Some(&agent.id),
+                ..*caller
+            })
+            .collect()
+    }
+}
+
 impl Inner {
     /// Judges a request and writes the decision down before anybody else is judged for this agent.
     ///
@@ -153,7 +210,8 @@ impl Inner {
             let shown = run.as_ref().is_some_and(|(tool, _)| !self.recorder.redacts(tool.as_str()));
             (run, shown)
         };
-        spans::guarding(agent, generation, call, request.as_event().call().name(), content)
+        let syscall = || request.as_event().call().name();
+        spans::guarding(agent, generation, call, syscall, content)
     }
 
     /// See [`Inner::judge`].
@@ -165,31 +223,26 @@ impl Inner {
         hold: Option<Hold<'a>>,
     ) -> Result<Ruled<'a>, CallError> {
         let agent = passage.agent;
+        // From the agent upwards, so that nobody waits in a circle.
         let mut turn = agent.turn.lock();
+        let mut turns_above: Vec<MutexGuard<'_, State>> =
+            agent.lineage.iter().map(|above| above.turn.lock()).collect();
         let state = &mut *turn;
         // One and the same: what is looked up below is what the policy that judges asks for.
         let era = agent.footing.era();
         let standing = agent.footing.standing(&era);
         if let Some(recalled) = state.refusals.recall(standing.digest(), &request) {
             let repeated = self.repeated(passage, &request, &recalled);
-            drop(turn);
+            drop((turn, turns_above));
             repeated?;
             return Err(self.deny(passage, recalled.denial));
         }
         let looks = standing.looks().and(self.candidate_looks());
         self.find_out(agent, state, &mut request, looks.at_arguments);
-        let mode = looks.at_mode.then(|| self.mode());
-        let budgets = if looks.at_budgets { agent.accounts.states() } else { Vec::new() };
-        let caller = Caller {
-            agent: &agent.id,
-            tenant: agent.tenant.as_ref(),
-            facts: &agent.facts,
-            labels: &state.labels,
-            history: &state.history,
-            now: passage.now,
-            mode: mode.as_ref().map_or("", Mode::as_str),
-            budgets: &budgets,
-        };
+        let situation = self.situation(agent, looks);
+        let caller = situation.of(agent, state, passage.now);
+        let above = situation.above(agent, &caller, &turns_above);
+        let caller = caller.below(&above);
         #[cfg(feature = "metrics")]
         let began = self.timer.monotonic();
         let mut judged = Judged::by(&standing, &caller, request);
@@ -223,29 +276,32 @@ impl Inner {
         }
         judged.consent(consent);
         let recorded = self.record(passage, judged.as_event(&caller))?;
-        state.take_in(passage, &standing, &judged, looks.back);
+        state.take_in(&mut turns_above, passage, &standing, &judged, looks.back);
         Ok(Ruled::Decided(Decided { judged, recorded, consent, hold }))
+    }
+
+    /// What policies ask for besides the agent's own past.
+    fn situation(&self, agent: &Agent, looks: Looks) -> Situation {
+        let states = |agent: &Agent| if looks.at_budgets { agent.accounts.states() } else { Vec::new() };
+        Situation {
+            mode: looks.at_mode.then(|| self.mode()),
+            budgets: states(agent),
+            above: agent.lineage.iter().map(|above| states(above)).collect(),
+        }
     }
 
     /// Whether policy lets the agent read the file at `path` as things stand, without anybody being asked: for what a call
     /// brings along besides what it named.
     pub(crate) fn lets_read(&self, agent: &Agent, path: &VfsPath) -> bool {
         let turn = agent.turn.lock();
+        let turns_above: Vec<MutexGuard<'_, State>> =
+            agent.lineage.iter().map(|above| above.turn.lock()).collect();
         let era = agent.footing.era();
         let standing = agent.footing.standing(&era);
-        let looks = standing.looks();
-        let mode = looks.at_mode.then(|| self.mode());
-        let budgets = if looks.at_budgets { agent.accounts.states() } else { Vec::new() };
-        let caller = Caller {
-            agent: &agent.id,
-            tenant: agent.tenant.as_ref(),
-            facts: &agent.facts,
-            labels: &turn.labels,
-            history: &turn.history,
-            now: self.timer.now(),
-            mode: mode.as_ref().map_or("", Mode::as_str),
-            budgets: &budgets,
-        };
+        let situation = self.situation(agent, standing.looks());
+        let caller = situation.of(agent, &turn, self.timer.now());
+        let above = situation.above(agent, &caller, &turns_above);
+        let caller = caller.below(&above);
         let read = ReadFile {
             path: path.clone(),
             descriptor: None,

@@ -240,7 +240,7 @@ impl Inner {
                 AgentState::Ready => agents.ready += 1,
                 AgentState::Running => agents.running += 1,
                 AgentState::Waiting { .. } => agents.waiting += 1,
-                AgentState::Stopped => agents.stopped += 1,
+                AgentState::Stopped { .. } => agents.stopped += 1,
                 AgentState::Zombie(_) => {}
             }
         }

@@ -1,4 +1,5 @@
 //! The kernel: everything an agent does to the world passes through here.
+#![doc = include_str!("../docs/life.md")]
 //!
 #![doc = include_str!("states.md")]
 
@@ -10,7 +11,10 @@ mod builder;
 #[cfg(feature = "control")]
 mod census;
 mod charge;
+mod checkpoint;
+mod children;
 mod consent;
+mod diagnostics;
 pub(crate) mod files;
 mod flow;
 mod gate;
@@ -23,6 +27,7 @@ pub(crate) mod meters;
 mod metrics;
 pub(crate) mod own;
 mod policies;
+mod programs;
 mod record;
 mod refusals;
 mod running;
@@ -38,7 +43,7 @@ use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -49,12 +54,20 @@ use arc_swap::ArcSwapOption;
 pub use accounts::MAX_ACCOUNTS;
 pub use agents::{AgentInfo, AgentSpec, MAX_FACTS, SpawnError};
 pub use builder::{BuildError, DEFAULT_GRACE, KernelBuilder, NeedsPolicy, Ready};
+pub use checkpoint::{
+    BadCheckpoint, Checkpoint, MAX_CHECKPOINT_BYTES, MAX_SNAPSHOT_BYTES, MAX_SNAPSHOTS, Reopened,
+    RestoreError, Restored,
+};
+pub(crate) use children::descends;
+pub use children::{CHILD, Killed, MAX_CHILDREN, MAX_DEPTH};
 pub use consent::OnAsk;
+pub use diagnostics::{MAX_SHOWN, MAX_SHOWN_EVENTS};
 pub use handlers::HANDLER_DEADLINE;
 pub use metrics::{AgentCounts, Counted, Metrics};
-pub use own::{DECLASSIFY, MAX_DECLASSIFIED, MAX_DECLASSIFY_REASON, RESERVED};
+pub use own::{DECLASSIFY, MAX_CHILD_NAME, MAX_DECLASSIFIED, MAX_DECLASSIFY_REASON, RESERVED, SPAWN};
 pub(crate) use policies::Footing;
 pub use policies::{MAX_HISTORY, ReloadError, Widening};
+pub use programs::{Program, Programs, Run, Task};
 pub use refusals::{LOOP_AT, LOOP_WINDOW, MAX_REFUSALS};
 pub(crate) use running::panic_text;
 pub use service::{FILE_DEADLINE, MAX_AWAIT};
@@ -62,7 +75,7 @@ pub use shadow::{Divergence, MAX_DIVERGENCES, ShadowReport};
 pub use shutdown::ShutdownReport;
 pub use state::{Impairment, Part, State};
 pub use stateless::{Deed, JudgeContext, Judgement, MAX_PAST};
-pub use table::{AgentState, ExitStatus, MAX_AGENTS, MAX_ZOMBIES};
+pub use table::{AgentState, ExitStatus, MAX_AGENTS, MAX_ZOMBIES, Was};
 
 use self::accounts::AccountTable;
 use self::flow::ToolLabels;
@@ -94,9 +107,13 @@ pub struct Kernel {
 
 /// What every call shares.
 pub(crate) struct Inner {
+    /// Itself, for the handles of the agents it starts.
+    me: Weak<Self>,
     policies: Arc<Policies>,
     /// The candidate that is judged beside them.
     shadow: ArcSwapOption<Shadow>,
+    /// What agents can start as their children.
+    programs: Option<Programs>,
     tools: Registry,
     tool_labels: ToolLabels,
     recorder: FlightRecorder,
@@ -106,6 +123,8 @@ pub(crate) struct Inner {
     desk: Option<Arc<Desk>>,
     /// Whether every agent is on a dry run.
     dry_run: bool,
+    /// What the digests of checkpoints are keyed with.
+    checkpoint_key: Option<checkpoint::Key>,
     table: Table,
     accounts: AccountTable,
     exchange: Exchange,
@@ -175,8 +194,9 @@ impl Kernel {
     /// Raises a signal against an agent, as the host: no policy is asked. A maskable one that the agent masks or handles
     /// only waits, `SIGSTOP` among them. Of the reason [`MAX_REASON`](crate::signal::MAX_REASON) bytes are kept.
     ///
-    /// For the three unmaskable signals, when this returns the gate is closed and what was in flight has been dropped. A
-    /// step that another thread is taking at that very moment may finish there; none begins after.
+    /// For the three unmaskable signals, when this returns the gates of the agent and of all that descend from it are closed
+    /// and what was in flight has been dropped. A step that another thread is taking at that very moment may finish there;
+    /// none begins after. `SIGSTOP`, `SIGCONT` and `SIGTERM` go down the tree too: each descendant gets them in turn.
     ///
     /// # Errors
     /// No live agent of that name, or a signal that does nothing yet.
@@ -237,15 +257,6 @@ impl Inner {
     /// The number of the next life of an agent.
     pub(crate) fn next_number(&self) -> u64 {
         self.numbers.fetch_add(1, Ordering::Relaxed)
-    }
-
-    /// Ends an agent: gate first, then everything in flight, then what it held. `true` if it was alive.
-    pub(crate) fn end(&self, agent: &Arc<Agent>, status: ExitStatus, from: Actor<'_>) -> bool {
-        let alive = agent.end(status.clone());
-        if alive {
-            self.bury(agent, status, from);
-        }
-        alive
     }
 
     /// Everything after the gate of an agent was closed; for the one who closed it.
@@ -351,12 +362,13 @@ impl Inner {
     /// is answered by what another still does.
     fn kill_all(&self, reason: &str, from: Actor<'_>) -> usize {
         let status = || ExitStatus::Signaled { signal: Signal::Kill, reason: reason.to_owned() };
-        let mut agents = self.table.all_live();
-        agents.retain(|agent| agent.end(status()));
-        for agent in &agents {
-            self.bury(agent, status(), from);
+        let agents = self.table.all_live();
+        let trees: Vec<_> = agents.iter().filter_map(|agent| children::close_tree(agent, status())).collect();
+        let killed = trees.iter().map(Vec::len).sum();
+        for tree in trees {
+            self.bury_all(tree, from);
         }
-        agents.len()
+        killed
     }
 
     /// Waits for `event`, at most until `deadline`; `None` when that came first.

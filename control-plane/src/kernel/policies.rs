@@ -78,12 +78,12 @@ pub(crate) struct Era {
 }
 
 impl Era {
-    fn standing<'a>(&'a self, spawned: &'a Numbered, task: Option<&'a Policy>) -> Standing<'a> {
+    fn standing<'a>(&'a self, spawned: &'a Numbered, tasks: &'a [Policy]) -> Standing<'a> {
         let forced = self.forced.as_ref().filter(|forced| spawned.generation < forced.generation);
         let earlier = &forced.unwrap_or(spawned).set;
         let current = &self.current.set;
         let spawned_under = (earlier.digest() != current.digest()).then_some(earlier);
-        Standing::new(self.current.generation, current, spawned_under, task)
+        Standing::new(self.current.generation, current, spawned_under, tasks)
     }
 }
 
@@ -134,13 +134,25 @@ impl Policies {
 pub(crate) struct Footing {
     policies: Arc<Policies>,
     spawned: Numbered,
-    task: Option<Policy>,
+    /// Those of the agents it descends from, and its own.
+    tasks: Box<[Policy]>,
 }
 
 impl Footing {
     /// The footing of an agent that is spawned now.
     pub(crate) fn new(policies: &Arc<Policies>, task: Option<Policy>) -> Self {
-        Self { policies: Arc::clone(policies), spawned: policies.current(), task }
+        Self {
+            policies: Arc::clone(policies),
+            spawned: policies.current(),
+            tasks: task.into_iter().collect(),
+        }
+    }
+
+    /// The footing of a child: its parent's, which a task of its own can only narrow. A widening that reached nobody's parent
+    /// does not reach the child either.
+    pub(crate) fn below(&self, task: Option<Policy>) -> Self {
+        let tasks = self.tasks.iter().cloned().chain(task).collect();
+        Self { policies: Arc::clone(&self.policies), spawned: self.spawned.clone(), tasks }
     }
 
     /// Which generation the agent was spawned under.
@@ -148,8 +160,8 @@ impl Footing {
         self.spawned.generation
     }
 
-    pub(crate) fn task(&self) -> Option<&Policy> {
-        self.task.as_ref()
+    pub(crate) fn tasks(&self) -> &[Policy] {
+        &self.tasks
     }
 
     /// What is in force now, and stays the same for whoever holds it.
@@ -159,7 +171,7 @@ impl Footing {
 
     /// What the agent is judged by in this era.
     pub(crate) fn standing<'a>(&'a self, era: &'a Era) -> Standing<'a> {
-        era.standing(&self.spawned, self.task.as_ref())
+        era.standing(&self.spawned, &self.tasks)
     }
 
     /// Judges by what is in force now, which stays the same until `judge` is done.

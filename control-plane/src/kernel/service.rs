@@ -8,7 +8,7 @@ use agent_primitives::{LabelSet, Signal};
 use agent_tool_registry::{CallContext, Output};
 use tracing::Instrument;
 
-use super::own::{self, Declassify, KernelTool, Removed};
+use super::own::{self, Declassify, Removed};
 use super::running::Intent;
 use super::table::{Agent, ExitStatus};
 use super::{Inner, Raise};
@@ -94,8 +94,7 @@ impl Inner {
         intent: &Intent,
         permit: Permit<Consented>,
     ) -> Result<Reply, CallError> {
-        let Consented { tool: KernelTool::Declassify(Declassify { labels, reason }), consent } =
-            permit.redeem();
+        let Consented { tool: Declassify { labels, reason }, consent } = permit.redeem();
         let executing = Executing::begin(agent, intent.call, own::DECLASSIFY);
         let result = executing.span().in_scope(|| {
             let by = self.who_agreed(consent);
@@ -172,6 +171,7 @@ impl Inner {
         if stopped != Raised::Gone {
             let delivered = stopped == Raised::Delivered;
             self.record_signal(agent, Signal::Stop, Actor::Kernel, cut(reason), delivered);
+            self.pass_down(agent, Signal::Stop, Raise::Delivered, reason);
         }
     }
 
@@ -199,7 +199,7 @@ impl Inner {
         if !signal.maskable() {
             let status = ExitStatus::Signaled { signal, reason: reason.to_owned() };
             let ended = self.end(agent, status, from.as_actor());
-            return if ended { Ok(Raise::Delivered) } else { Err(gone(agent)) };
+            return if ended.is_some() { Ok(Raise::Delivered) } else { Err(gone(agent)) };
         }
         if signal == Signal::Term {
             // The grace period runs whether the signal is masked or handled, so that neither outwaits it.
@@ -214,10 +214,8 @@ impl Inner {
             Raised::Unchanged => Raise::Unchanged,
             Raised::Gone => return Err(gone(agent)),
         };
-        if raised == Raised::Delivered && matches!(signal, Signal::Usr1 | Signal::Usr2) {
-            self.take_user_signal(agent, signal, from.as_actor(), reason)?;
-        }
         self.record_signal(agent, signal, from.as_actor(), reason, raised == Raised::Delivered);
+        self.follow_up(agent, signal, raise, reason);
         Ok(raise)
     }
 }

@@ -87,7 +87,7 @@ impl Shadow {
 
     /// Asks the candidate what was just judged. Counts, and nothing else.
     fn compare(&self, footing: &Footing, call: u64, caller: &Caller<'_>, judged: &Judged) {
-        let standing = Standing::new(0, &self.set, None, footing.task());
+        let standing = Standing::new(0, &self.set, None, footing.tasks());
         let answer = catch_unwind(AssertUnwindSafe(|| judged.as_judged_by(&standing, caller)));
         let candidate = match answer {
             Ok(None) => return,

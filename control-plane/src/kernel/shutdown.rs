@@ -89,7 +89,8 @@ impl Closing {
 
 impl Kernel {
     /// Ends the kernel in order: starts no further agents, sends `SIGTERM` to every live one, waits until they have
-    /// ended or `grace` is over, kills the rest, and makes the record durable. Calls are refused from then on.
+    /// ended or `grace` is over, kills the rest, and makes the record durable and seals it, which blocks on its anchors. Calls
+    /// are refused from then on.
     ///
     /// Returns what came of it. A second shutdown returns the same; one beside the first waits with it, for its own grace
     /// period at the most.
@@ -212,6 +213,9 @@ impl Inner {
                 self.closing.last.get_or_init(|| recorded)
             }
         };
-        self.recorder.durable(last).await.map_err(|error| self.recorder_failed(&error))
+        let durable = self.recorder.durable(last).await;
+        // So that the last seal stands for all of the record; there is nothing else to do meanwhile.
+        let sealed = durable.and_then(|()| self.recorder.seal());
+        sealed.map_err(|error| self.recorder_failed(&error))
     }
 }

@@ -49,6 +49,8 @@ pub enum Part {
     Approvals,
     /// The record forgets its oldest events, because its memory is full.
     Record,
+    /// An anchor does not keep the record's checkpoints, so that nothing outside holds its newest part to account.
+    Anchors,
     /// The policy's files hold what does not load; the policy before is in force.
     Policy,
 }
@@ -60,6 +62,7 @@ impl Part {
         match self {
             Self::Approvals => "approvals",
             Self::Record => "record",
+            Self::Anchors => "anchors",
             Self::Policy => "policy",
         }
     }
@@ -191,6 +194,7 @@ impl Inner {
     /// Looks at the parts that do not tell by themselves.
     fn look(&self) {
         self.look_at_record();
+        self.look_at_anchors();
         self.look_at_approvals();
     }
 
@@ -229,6 +233,15 @@ impl Inner {
         match desk.unkept() {
             Some(reason) => self.impair(Part::Approvals, &reason),
             None => self.mend(Part::Approvals),
+        }
+    }
+
+    /// Notices whether an anchor failed the last time, and has not caught up since.
+    fn look_at_anchors(&self) {
+        let Some(seals) = self.recorder.seals() else { return };
+        match seals.last_error() {
+            Some(reason) => self.impair(Part::Anchors, reason),
+            None => self.mend(Part::Anchors),
         }
     }
 

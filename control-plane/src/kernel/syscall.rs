@@ -2,6 +2,7 @@
 //! services take a permit by value, and only a recorded decision yields one.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use agent_primitives::{Monotonic, TicketId, Timestamp};
 
@@ -47,6 +48,9 @@ impl Inner {
         // Gate: is this agent alive and running? Parked while it is stopped.
         let entered = self.enter(agent, call.kind()).await;
         let _in_flight = self.or_reject(passage, &call, entered)?;
+        if agent.snapshots_due.load(Ordering::Relaxed) != 0 {
+            Box::pin(self.take_due_snapshots(agent)).await;
+        }
 
         // Border: parse, do not validate. What comes out is what is judged, recorded and executed.
         let parsed = border::parse(self, agent, call);
@@ -128,6 +132,7 @@ impl Inner {
             Permitted::Close(permit) => agent.files.close(permit),
             Permitted::Exec(permit) => self.exec(agent, intent, permit).await,
             Permitted::Own(permit) => self.own_tool(agent, intent, permit),
+            Permitted::Spawn(permit) => self.spawn_child(agent, intent, permit),
             Permitted::Signal(permit) => self.send_signal(agent, permit),
             Permitted::Mask(permit) => self.change_mask(agent, intent.call, permit),
             Permitted::Await(permit) => self.await_signal(agent, intent.call, permit).await,

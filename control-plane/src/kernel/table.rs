@@ -6,7 +6,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use agent_primitives::{AgentId, LabelSet, Monotonic, Signal, TenantId, TicketId};
@@ -14,6 +14,7 @@ use serde_json::{Map, Value};
 use tokio::sync::Notify;
 
 use super::charge::Charges;
+use super::children::Children;
 use super::consent::{OnAsk, Waiting};
 use super::files::Files;
 use super::handlers::Handlers;
@@ -80,9 +81,22 @@ pub enum AgentState {
         ticket: TicketId,
     },
     /// Its calls park at the gate until `SIGCONT`.
-    Stopped,
+    Stopped {
+        /// What it did when it was stopped, and goes on to do.
+        was: Was,
+    },
     /// It ended.
     Zombie(ExitStatus),
+}
+
+/// What a stopped agent was doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "an agent has calls in flight or it has none")]
+pub enum Was {
+    /// It had no call in flight.
+    Ready,
+    /// It has calls in flight: their services go on, and what they come to next waits.
+    Running,
 }
 
 /// What the host says about an agent.
@@ -96,6 +110,7 @@ pub(crate) struct About {
     pub(crate) on_ask: OnAsk,
     pub(crate) footing: Arc<Footing>,
     pub(crate) dry_run: bool,
+    pub(crate) lineage: Box<[Arc<Agent>]>,
 }
 
 /// One life of one agent.
@@ -109,6 +124,15 @@ pub(crate) struct Agent {
     pub(crate) footing: Arc<Footing>,
     /// Whether what it may do is not done.
     pub(crate) dry_run: bool,
+    /// The agents it descends from, its parent first.
+    pub(crate) lineage: Box<[Arc<Self>]>,
+    pub(crate) children: Children,
+    /// Whether it is stopped because an agent above it is, and for nothing else.
+    pub(crate) stopped_from_above: AtomicBool,
+    /// Snapshots that a signal asked for and that wait for the next call.
+    pub(crate) snapshots_due: AtomicU8,
+    /// The time in the name of the latest snapshot, in microseconds.
+    pub(crate) last_snapshot: AtomicI64,
     pub(crate) files: Files,
     pub(crate) turn: Turn,
     pub(crate) provenance: Provenance,
@@ -143,13 +167,18 @@ pub(crate) struct Agent {
 
 impl Agent {
     pub(crate) fn new(id: AgentId, generation: u64, files: Files, trail: Arc<Trail>, about: About) -> Self {
-        let About { accounts, tenant, facts, labels, provenance, on_ask, footing, dry_run } = about;
+        let About { accounts, tenant, facts, labels, provenance, on_ask, footing, dry_run, lineage } = about;
         Self {
             provenance,
             turn: Turn::new(labels),
             tenant,
             footing,
             dry_run,
+            lineage,
+            children: Children::default(),
+            stopped_from_above: AtomicBool::new(false),
+            snapshots_due: AtomicU8::new(0),
+            last_snapshot: AtomicI64::new(0),
             running: Running::default(),
             on_ask,
             waiting: Waiting::default(),
@@ -201,7 +230,9 @@ impl Agent {
         let seen = self.word.load();
         match self.ended() {
             Some(status) => AgentState::Zombie(status.clone()),
-            None if seen.stopped() => AgentState::Stopped,
+            None if seen.stopped() => {
+                AgentState::Stopped { was: if seen.in_flight() == 0 { Was::Ready } else { Was::Running } }
+            }
             None if seen.in_flight() == 0 => AgentState::Ready,
             None => match self.waiting.first() {
                 Some((ticket, waiting)) if seen.in_flight() <= waiting as u64 => {
@@ -277,6 +308,14 @@ impl Table {
         agents.live.insert(id.clone(), Arc::clone(agent));
         agents.zombies.remove(id);
         Ok(())
+    }
+
+    /// Takes out an agent that never began to live.
+    pub(crate) fn forget(&self, agent: &Agent) {
+        let mut agents = self.lock();
+        if agents.live.get(&agent.id).is_some_and(|live| live.generation == agent.generation) {
+            agents.live.remove(&agent.id);
+        }
     }
 
     /// Moves an ended agent from the living to the zombies.

@@ -1,5 +1,7 @@
 //! Where the spans and events are made. Nothing is formatted before somebody is found to be interested.
 
+use std::borrow::Cow;
+
 use agent_primitives::{AgentId, Digest, Signal, ToolId};
 use tracing::field::{Empty, display};
 use tracing::{Level, Span, info_span};
@@ -8,7 +10,7 @@ use super::{TARGET, event, field, span};
 use crate::budget::{Mark, Reached};
 use crate::error::CallError;
 use crate::kernel::table::Agent;
-use crate::kernel::{Counted, ExitStatus};
+use crate::kernel::{CHILD, Counted, ExitStatus};
 use crate::policy::permit::Judged;
 use crate::recorder::{Actor, Body, Source};
 
@@ -20,16 +22,20 @@ const STATUS_ERROR: &str = "ERROR";
 const CANCELLED: &str = "cancelled";
 
 /// The start of an agent. What is no name is not shown.
-pub(crate) fn creating(name: &str) -> Span {
-    let named = || name.parse::<AgentId>().is_ok();
+pub(crate) fn creating(name: &str, parent: Option<&AgentId>) -> Span {
+    let whole = || match parent {
+        Some(parent) => Cow::Owned(format!("{parent}{CHILD}{name}")),
+        None => Cow::Borrowed(name),
+    };
+    let named = || Some(whole()).filter(|name| name.parse::<AgentId>().is_ok());
     info_span!(
         target: TARGET,
         span::CREATE_AGENT,
         // Set from the start: OpenTelemetry takes no other name for a span that was entered.
-        { field::OTEL_NAME } = named().then(|| display(format!("{} {name}", span::CREATE_AGENT))),
+        { field::OTEL_NAME } = named().map(|name| display(format!("{} {name}", span::CREATE_AGENT))),
         { field::OPERATION } = span::CREATE_AGENT,
-        { field::AGENT_ID } = named().then_some(name),
-        { field::AGENT_NAME } = named().then_some(name),
+        { field::AGENT_ID } = named().as_deref(),
+        { field::AGENT_NAME } = named().as_deref(),
         { field::GENERATION } = Empty,
         { field::ERROR } = Empty,
         { field::OTEL_STATUS } = Empty,
@@ -96,7 +102,7 @@ pub(crate) fn guarding(
     agent: &AgentId,
     generation: u64,
     call: u64,
-    syscall: &'static str,
+    syscall: impl FnOnce() -> &'static str,
     content: impl FnOnce() -> (Option<(ToolId, Digest)>, bool),
 ) -> Span {
     let span = info_span!(
@@ -108,7 +114,7 @@ pub(crate) fn guarding(
         { field::AGENT_NAME } = agent.as_str(),
         { field::GENERATION } = number(generation),
         { field::CALL } = number(call),
-        { field::SYSCALL } = syscall,
+        { field::SYSCALL } = syscall(),
         { field::TOOL_NAME } = Empty,
         { field::CONTENT_DIGEST } = Empty,
         { field::VERDICT } = Empty,
@@ -251,7 +257,7 @@ mod tests {
     #[test]
     fn nothing_is_hashed_where_nobody_listens() {
         let agent = "a".parse().unwrap();
-        let span = guarding(&agent, 1, 1, "exec", || unreachable!("nobody is interested"));
+        let span = guarding(&agent, 1, 1, || unreachable!("asked"), || unreachable!("hashed"));
         assert!(span.is_disabled());
     }
 }

@@ -54,10 +54,10 @@ impl BadTraceParent {
     #[must_use]
     pub const fn code(self) -> &'static str {
         match self {
-            Self::Form => "AK0970",
-            Self::Version => "AK0971",
-            Self::Digit => "AK0972",
-            Self::Zero => "AK0973",
+            Self::Form => "AK0990",
+            Self::Version => "AK0991",
+            Self::Digit => "AK0992",
+            Self::Zero => "AK0993",
         }
     }
 }

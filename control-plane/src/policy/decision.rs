@@ -163,8 +163,8 @@ impl Decision {
         self.generation
     }
 
-    /// Whether this is a deny because the rules, which allow the call, are not enough: the kernel's own tools, such as
-    /// [`DECLASSIFY`](crate::kernel::DECLASSIFY), are carried out on a human's consent only, so a rule has to ask for it.
+    /// Whether this is a deny because the rules, which allow the call, are not enough: those of the kernel's own tools that
+    /// give away more than the agent has, such as [`DECLASSIFY`](crate::kernel::DECLASSIFY), are carried out on a human's consent only, so a rule has to ask for it.
     #[must_use]
     pub fn is_withheld(&self) -> bool {
         self.withheld
@@ -266,7 +266,7 @@ impl Decision {
     /// The answer to be given: what was worked out, unless that hands out what only a human can. It is the last step, after
     /// all layers have spoken, so that one that asks is heard over one that allows.
     pub(super) fn given_to(mut self, question: &Question<'_>) -> Self {
-        let own = matches!(question.object, Object::Tool { id, .. } if own::is_reserved(id));
+        let own = matches!(question.object, Object::Tool { id, .. } if own::needs_consent(id));
         if own && self.verdict == Verdict::Allow {
             self.verdict = Verdict::Deny;
             // The policy is at fault, not the agent.

@@ -16,7 +16,7 @@ use super::fields::{self, Fields};
 use super::index::{Index, IndexBuilder};
 use super::limits::{self, RuleLimit};
 use super::pack::{PACKS, Pack};
-use super::pattern::{Kind, Pattern, Patterns};
+use super::pattern::{Kind, Pattern, Patterns, Targets};
 use super::rule::Rule;
 use super::snapshot::{Indexes, Looks, Snapshot};
 use super::source::{self, Format, Node, Tree};
@@ -269,6 +269,14 @@ impl<'r> Loader<'r> {
             Some(agents) => Some(self.together(agents, "agents", node.at)?),
             None => None,
         };
+        let targets = Targets::new(selectors.targets.as_deref().unwrap_or_default());
+        let targets = match targets {
+            Ok(targets) => targets,
+            Err(error) => {
+                self.report.add(Code::BadPattern, node.at, format!("the patterns of `targets`: {error}"));
+                return None;
+            }
+        };
         let rule = Rule {
             id: id.into(),
             effect: effect?,
@@ -277,6 +285,7 @@ impl<'r> Loader<'r> {
             agents,
             tenants: selectors.tenants.take(),
             signals: selectors.signals,
+            targets,
             when: when?.into(),
             pack,
             limits: limits?,
@@ -346,7 +355,7 @@ impl<'r> Loader<'r> {
         let tools = self.patterns(fields, calls, ("tools", Kind::Tool, &[CallKind::Exec]));
         let files = [CallKind::Read, CallKind::Write, CallKind::Open];
         let paths = self.patterns(fields, calls, ("paths", Kind::Path, &files));
-        let targets = self.patterns(fields, calls, ("targets", Kind::Agent, &[CallKind::Signal]));
+        let targets = self.patterns(fields, calls, ("targets", Kind::Target, &[CallKind::Signal]));
         let signals = self.signals(fields, calls);
         let agents = match fields.get("agents") {
             Some(entry) => self.read_patterns(&entry.value, "`agents`", Kind::Agent).map(Some),

@@ -113,13 +113,9 @@ impl IndexBuilder {
         for pattern in patterns {
             let rules = match pattern {
                 Pattern::Exact(text) => self.index.exact.entry(text.clone()).or_default(),
-                Pattern::Prefix(text) => {
-                    let cut = (text.len(), text.bytes().next_back());
-                    if let Err(place) = self.index.cuts.binary_search(&cut) {
-                        self.index.cuts.insert(place, cut);
-                    }
-                    self.index.prefixes.entry(text.clone()).or_default()
-                }
+                Pattern::Prefix(text) => self.prefix(text),
+                // Any receiver may be the one that is meant; the rule itself looks.
+                Pattern::Kin(_) => self.prefix(""),
                 Pattern::Glob(glob) => {
                     let next = self.index.globbed.len();
                     let place = *self.places.entry(glob.glob().into()).or_insert(next);
@@ -135,6 +131,14 @@ impl IndexBuilder {
             };
             rules.add(rule, agents);
         }
+    }
+
+    fn prefix(&mut self, text: &str) -> &mut ByAgent {
+        let cut = (text.len(), text.bytes().next_back());
+        if let Err(place) = self.index.cuts.binary_search(&cut) {
+            self.index.cuts.insert(place, cut);
+        }
+        self.index.prefixes.entry(text.into()).or_default()
     }
 
     pub(super) fn build(mut self) -> Result<Index, globset::Error> {

@@ -175,7 +175,8 @@ impl Policy {
     /// panic. The cost grows with the rules that select what is asked about, not with all rules.
     #[must_use]
     pub fn decide(&self, caller: &Caller<'_>, question: &Question<'_>) -> Decision {
-        decision::decide(&self.snapshot, caller, question).given_to(question)
+        let ask = |caller| decision::decide(&self.snapshot, caller, question);
+        caller.above.iter().map(ask).fold(ask(caller), Decision::meet).given_to(question)
     }
 
     /// Checks that each tool a rule names one by one is among `known`; patterns are not checked.

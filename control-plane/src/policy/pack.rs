@@ -19,6 +19,7 @@ rules:
     calls: [read, open]
     paths: ["/**"]
   - { id: read_only.tools, effect: allow, calls: [exec], tools: ["*"], when: { effects: { only: [read] } } }
+  - { id: read_only.descendants, effect: allow, calls: [signal], targets: ["@descendants"] }
 "#,
     },
     Pack {
@@ -27,6 +28,8 @@ rules:
 rules:
   - { id: audit.tools, effect: allow, calls: [exec], tools: ["*"] }
   - { id: audit.own-tree, effect: allow, calls: [read, write, open], paths: ["/**"] }
+  - { id: audit.descendants, effect: allow, calls: [signal], targets: ["@descendants"] }
+  - { id: audit.snapshots, effect: allow, calls: [signal], targets: ["@self"], signals: [SIGUSR1, SIGUSR2] }
 "#,
     },
     Pack {
@@ -47,6 +50,8 @@ rules:
 rules:
   - { id: strict.tools, effect: allow, calls: [exec], tools: ["*"] }
   - { id: strict.own-tree, effect: allow, calls: [read, write, open], paths: ["/**"] }
+  - { id: strict.descendants, effect: allow, calls: [signal], targets: ["@descendants"] }
+  - { id: strict.snapshots, effect: allow, calls: [signal], targets: ["@self"], signals: [SIGUSR1, SIGUSR2] }
   - { id: strict.sql, effect: deny, on_violation: deny, calls: [exec], tools: ["*"], when: { args: { hazard: [sql] } } }
   - { id: strict.shell, effect: deny, on_violation: deny, calls: [exec], tools: ["*"], when: { args: { hazard: [shell, code] } } }
   - { id: strict.files, effect: deny, on_violation: deny, calls: [exec], tools: ["*"], when: { args: { hazard: [path] } } }

@@ -10,6 +10,7 @@ use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
 use super::budget::Budget;
 use super::error::{Code, Mark, Report, quoted};
+use crate::kernel::descends;
 use crate::vfs::VfsPath;
 
 /// What a pattern is matched against.
@@ -17,6 +18,8 @@ use crate::vfs::VfsPath;
 pub(super) enum Kind {
     Tool,
     Agent,
+    /// An agent that receives a signal: as [`Kind::Agent`], or one of [`Kin::NAMES`].
+    Target,
     Tenant,
     Path,
 }
@@ -30,6 +33,48 @@ pub(super) enum Pattern {
     Prefix(Box<str>),
     /// Anything else.
     Glob(globset::Glob),
+    /// Not by name: by what it is to the caller.
+    Kin(Kin),
+}
+
+/// What the receiver of a signal is to who sends it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kin {
+    Descendants,
+    Own,
+}
+
+impl Kin {
+    /// No agent has such a name.
+    pub(super) const NAMES: [(&'static str, Self); 2] =
+        [("@descendants", Self::Descendants), ("@self", Self::Own)];
+
+    fn holds(self, sender: &AgentId, receiver: &AgentId) -> bool {
+        match self {
+            Self::Descendants => descends(receiver, sender),
+            Self::Own => sender == receiver,
+        }
+    }
+}
+
+/// Receivers of signals, some of them by what they are to the sender.
+#[derive(Debug)]
+pub(super) struct Targets {
+    named: Patterns,
+    kin: Box<[Kin]>,
+}
+
+impl Targets {
+    /// `None` when all of them are meant by name.
+    pub(super) fn new(patterns: &[Pattern]) -> Result<Option<Self>, globset::Error> {
+        let kin = |pattern: &Pattern| if let Pattern::Kin(kin) = pattern { Some(*kin) } else { None };
+        let kin: Box<[Kin]> = patterns.iter().filter_map(kin).collect();
+        if kin.is_empty() { Ok(None) } else { Ok(Some(Self { named: Patterns::new(patterns)?, kin })) }
+    }
+
+    pub(super) fn matches(&self, sender: &AgentId, receiver: &AgentId) -> bool {
+        self.named.matches(receiver.as_str()) || self.kin.iter().any(|kin| kin.holds(sender, receiver))
+    }
 }
 
 impl Pattern {
@@ -57,7 +102,7 @@ impl Pattern {
             Err(reason) => {
                 let what = match kind {
                     Kind::Tool => "tool",
-                    Kind::Agent => "agent",
+                    Kind::Agent | Kind::Target => "agent",
                     Kind::Tenant => "tenant",
                     Kind::Path => "path",
                 };
@@ -69,6 +114,11 @@ impl Pattern {
 
     /// The forms that cost nothing to compile.
     fn simple(kind: Kind, text: &str) -> Result<Option<Self>, String> {
+        if kind == Kind::Target && text.starts_with('@') {
+            let known = Kin::NAMES.into_iter().find(|(name, _)| *name == text);
+            let unknown = "what begins with `@` is `@descendants` or `@self`";
+            return known.map(|(_, kin)| Some(Self::Kin(kin))).ok_or_else(|| unknown.to_owned());
+        }
         check(kind, text)?;
         if !text.contains(['*', '?', '{', '}']) {
             return Ok(Some(Self::Exact(text.into())));
@@ -97,7 +147,9 @@ fn check(kind: Kind, text: &str) -> Result<(), String> {
     match kind {
         Kind::Path => check_path(text),
         Kind::Tool => check_id(text, "_./-", 257, |text| text.parse::<ToolId>().map(drop)),
-        Kind::Agent | Kind::Tenant => check_id(text, "._:@-", 128, |text| text.parse::<AgentId>().map(drop)),
+        Kind::Agent | Kind::Target | Kind::Tenant => {
+            check_id(text, "._:@-", 128, |text| text.parse::<AgentId>().map(drop))
+        }
     }
 }
 
@@ -159,6 +211,8 @@ impl Patterns {
                 Pattern::Glob(glob) => {
                     globs.add(glob.clone());
                 }
+                // Looked at by [`Targets`], which knows who asks.
+                Pattern::Kin(_) => {}
             }
         }
         Ok(Self { exact, prefixes, globs: globs.build()? })

@@ -20,7 +20,7 @@ use crate::budget::NoRoom;
 use crate::denial::{Denial, Reason};
 use crate::error::{CallError, InvalidCall};
 use crate::kernel::Counted;
-use crate::kernel::own::KernelTool;
+use crate::kernel::own::{Declassify, KernelTool, Spawn};
 use crate::question::Caller;
 use crate::recorder::{self, Body, Decided, Recorded};
 
@@ -103,14 +103,14 @@ impl Permit<RunTool> {
     }
 }
 
-/// One of the kernel's own tools and the human consent it is carried out on. Nothing else makes one.
+/// A declassification and the human consent it is carried out on. Nothing else makes one.
 #[derive(Debug)]
 pub(crate) struct Consented {
-    pub(crate) tool: KernelTool,
+    pub(crate) tool: Declassify,
     pub(crate) consent: Consent,
 }
 
-/// The permit of each call. Eleven variants, because `SYS_SIGNAL` has three forms and `SYS_EXEC` two.
+/// The permit of each call. Twelve variants, because `SYS_SIGNAL` and `SYS_EXEC` have three forms each.
 #[derive(Debug)]
 pub(crate) enum Permitted {
     Read(Permit<ReadFile>),
@@ -119,6 +119,7 @@ pub(crate) enum Permitted {
     Close(Permit<CloseFile>),
     Exec(Permit<RunTool>),
     Own(Permit<Consented>),
+    Spawn(Permit<Spawn>),
     Signal(Permit<SendSignal>),
     Mask(Permit<ChangeMask>),
     Await(Permit<AwaitSignal>),
@@ -354,7 +355,7 @@ impl Judged {
         if let Some(denial) = self.denial() {
             return Err(denial);
         }
-        if self.request.is_own_tool() && self.consent.is_none() {
+        if self.request.needs_consent() && self.consent.is_none() {
             return Err(self.refusal(Reason::Withheld));
         }
         Ok(match (self.request, self.consent) {
@@ -362,8 +363,12 @@ impl Judged {
             (Request::Write(request), _) => Permitted::Write(Permit { request }),
             (Request::Open(request), _) => Permitted::Open(Permit { request }),
             (Request::Close(request), _) => Permitted::Close(Permit { request }),
-            (Request::Exec(RunTool { job: Ok(Job::Kernel(tool)), .. }), Some(consent)) => {
-                Permitted::Own(Permit { request: Consented { tool, consent } })
+            (
+                Request::Exec(RunTool { job: Ok(Job::Kernel(KernelTool::Declassify(tool))), .. }),
+                Some(consent),
+            ) => Permitted::Own(Permit { request: Consented { tool, consent } }),
+            (Request::Exec(RunTool { job: Ok(Job::Kernel(KernelTool::Spawn(request))), .. }), _) => {
+                Permitted::Spawn(Permit { request: *request })
             }
             (Request::Exec(request), _) => Permitted::Exec(Permit { request }),
             (Request::Signal(request), _) => Permitted::Signal(Permit { request }),

@@ -197,7 +197,7 @@ mod tests {
             let policy = |rules, abstains| Policy::from_yaml("test", &document(rules, abstains)).unwrap();
             let set = PolicySet::builder(policy(&organisation, false)).everybody(policy(&layer, abstains)).build().unwrap();
             let agent: AgentId = "w".parse().unwrap();
-            let Value::Object(facts) = json!({"role": "worker"}) else { unreachable!() };
+            let facts = json!({"role": "worker"}).as_object().cloned().unwrap();
             let (tool, nothing) = ("t".parse().unwrap(), Value::Null);
             let question = Question::new(CallKind::Exec, Object::Tool { id: &tool, arguments: &nothing });
             let prospect = set.prospect(&Caller::new(&agent, &facts), &question);
@@ -212,7 +212,7 @@ mod tests {
         ) {
             let set: PolicySet = Policy::from_yaml("test", &document(&rules, false)).unwrap().into();
             let agent: AgentId = "w".parse().unwrap();
-            let Value::Object(facts) = json!({"role": "worker"}) else { unreachable!() };
+            let facts = json!({"role": "worker"}).as_object().cloned().unwrap();
             let (tool, nothing) = ("t".parse().unwrap(), Value::Null);
             let question = Question::new(CallKind::Exec, Object::Tool { id: &tool, arguments: &nothing });
             let prospect = set.prospect(&Caller::new(&agent, &facts), &question);

@@ -254,6 +254,11 @@ impl Request {
         matches!(self, Self::Exec(run) if own::is_reserved(&run.id))
     }
 
+    /// Whether a human has to agree to it, whatever policy says.
+    pub(crate) fn needs_consent(&self) -> bool {
+        matches!(self, Self::Exec(run) if own::needs_consent(&run.id))
+    }
+
     /// What its arguments carry, where that was found out.
     pub(crate) fn carried(&self) -> &[Argument] {
         match self {

@@ -7,7 +7,7 @@ use super::condition::Condition;
 use super::decision::OnViolation;
 use super::guard::Truth;
 use super::limits::RuleLimit;
-use super::pattern::Patterns;
+use super::pattern::{Patterns, Targets};
 use crate::question::{CallKind, Caller, Object, Question};
 
 /// A compiled rule. The index has already matched its calls, tools, paths and targets when it is asked.
@@ -19,6 +19,8 @@ pub(crate) struct Rule {
     pub(super) agents: Option<Patterns>,
     pub(super) tenants: Option<Patterns>,
     pub(super) signals: Option<SignalSet>,
+    /// Where some are meant by what they are to the sender; otherwise the index has matched them all.
+    pub(super) targets: Option<Targets>,
     pub(super) when: Box<[Condition]>,
     pub(super) on_violation: OnViolation,
     pub(super) pack: Option<&'static str>,
@@ -53,6 +55,11 @@ impl Rule {
     /// Whether the rule speaks about this question.
     pub(super) fn matches(&self, caller: &Caller<'_>, question: &Question<'_>) -> bool {
         if !self.is_about(caller, question) {
+            return false;
+        }
+        if let (Some(targets), Object::Agent { id, .. }) = (&self.targets, question.object)
+            && !targets.matches(caller.acting.unwrap_or(caller.agent), id)
+        {
             return false;
         }
         match self.holds(caller, question) {

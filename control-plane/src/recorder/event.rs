@@ -31,6 +31,8 @@ pub struct Event<'a> {
     /// Number of the call this belongs to, among those of this life of its agent; 0 when it belongs to none. Intent and
     /// outcome share it.
     pub call: u64,
+    /// Digest of the event before it on the same chain, zero for the first: see the module `chain`.
+    pub prev: Digest,
     /// What happened.
     #[serde(borrow)]
     pub body: Body<'a>,
@@ -264,6 +266,49 @@ pub enum Body<'a> {
     Mended {
         /// What.
         part: &'a str,
+    },
+    /// The agent that was just created is the child of another.
+    Child {
+        /// Its parent.
+        parent: &'a str,
+        /// Which life of its parent.
+        parent_generation: u64,
+        /// The program that was started for it; empty when the host runs it.
+        program: &'a str,
+    },
+    /// A checkpoint of the agent was taken.
+    Checkpoint {
+        /// Where it is kept in the agent's tree; empty when it was handed to the host alone.
+        file: &'a str,
+        /// Its digest.
+        digest: Digest,
+        /// Its size in bytes.
+        bytes: u64,
+    },
+    /// The diagnostics of the agent were taken.
+    Diagnostics {
+        /// Where they are kept in the agent's tree.
+        file: &'a str,
+        /// Their size in bytes.
+        bytes: u64,
+    },
+    /// A checkpoint or diagnostics could not be taken.
+    NotTaken {
+        /// Number of the signal that asked for it.
+        signal: u8,
+        /// Why.
+        error: &'a str,
+    },
+    /// The agent was given back what a checkpoint holds.
+    Restored {
+        /// Digest of the checkpoint.
+        checkpoint: Digest,
+        /// The life it was taken of.
+        of_generation: u64,
+        /// How many files were put back.
+        files: u64,
+        /// How many files that were open could not be opened again.
+        lost: u64,
     },
 }
 
@@ -533,6 +578,11 @@ impl<'a> Event<'a> {
             Body::Judged { .. } => "judged",
             Body::Impaired { .. } => "impaired",
             Body::Mended { .. } => "mended",
+            Body::Child { .. } => "child",
+            Body::Checkpoint { .. } => "checkpoint",
+            Body::Diagnostics { .. } => "diagnostics",
+            Body::NotTaken { .. } => "not_taken",
+            Body::Restored { .. } => "restored",
         }
     }
 
@@ -594,3 +644,6 @@ impl Request<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod pinned;

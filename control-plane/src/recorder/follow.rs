@@ -122,21 +122,26 @@ impl Follow {
     }
 
     fn read(&mut self) -> Option<Result<Stored, RecordingError>> {
-        let entry = match self.reading.as_mut().and_then(Iterator::next) {
-            Some(entry) => entry,
-            None => self.reading.insert(self.recorder.ledger.read(self.next)).next()?,
-        };
-        match entry {
-            Ok(entry) => {
-                self.next = entry.seq + 1;
-                Some(Ok(Stored::new(entry)))
-            }
-            Err(error) => {
-                self.reading = None;
-                if let LedgerError::Dropped { first, .. } = error {
-                    self.next = self.next.max(first);
+        loop {
+            let entry = match self.reading.as_mut().and_then(Iterator::next) {
+                Some(entry) => entry,
+                None => self.reading.insert(self.recorder.ledger.read(self.next)).next()?,
+            };
+            match entry.map(Stored::new) {
+                Ok(stored) => {
+                    self.next = stored.seq() + 1;
+                    // The record's seals of itself are no events.
+                    if !stored.is_seal() {
+                        return Some(Ok(stored));
+                    }
                 }
-                Some(Err(error.into()))
+                Err(error) => {
+                    self.reading = None;
+                    if let LedgerError::Dropped { first, .. } = error {
+                        self.next = self.next.max(first);
+                    }
+                    return Some(Err(error.into()));
+                }
             }
         }
     }

@@ -146,8 +146,12 @@ impl Index {
         self.next
     }
 
-    /// Adds the record that follows.
+    /// Adds the record that follows. A seal is passed over.
     pub(super) fn add(&mut self, stored: &Stored) -> Result<(), RecordingError> {
+        if stored.is_seal() {
+            self.next = stored.seq() + 1;
+            return Ok(());
+        }
         let stored = stored.detached();
         let row = self.row(&stored.event()?);
         if self.blocks.back().is_none_or(|block| block.rows.len() == BLOCK || block.end() != stored.seq()) {

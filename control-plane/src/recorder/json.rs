@@ -91,6 +91,23 @@ impl Event<'_> {
             }
             Body::Impaired { part, reason } => json!({"kind": "impaired", "part": part, "reason": reason}),
             Body::Mended { part } => json!({"kind": "mended", "part": part}),
+            Body::Child { parent, parent_generation, program } => {
+                json!({"kind": "child", "parent": parent, "parent_generation": parent_generation,
+                    "program": program})
+            }
+            Body::Checkpoint { file, digest, bytes } => {
+                json!({"kind": "checkpoint", "file": file, "digest": digest.to_string(), "bytes": bytes})
+            }
+            Body::Diagnostics { file, bytes } => {
+                json!({"kind": "diagnostics", "file": file, "bytes": bytes})
+            }
+            Body::NotTaken { signal, error } => {
+                json!({"kind": "not_taken", "signal": signal_name(*signal), "error": error})
+            }
+            Body::Restored { checkpoint, of_generation, files, lost } => {
+                json!({"kind": "restored", "checkpoint": checkpoint.to_string(), "of_generation": of_generation,
+                    "files": files, "lost": lost})
+            }
             Body::Judged { request, decision, facts, tenant, past } => {
                 let mut line = judged("judged", request, decision);
                 let past = past.as_ref().map(|past| past.iter().map(Deed::to_json).collect::<Vec<_>>());

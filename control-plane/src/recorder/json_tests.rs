@@ -118,6 +118,13 @@ fn bodies() -> Vec<Body<'static>> {
             labels,
         },
         Body::Handler { signal: 15, step: HandlerStep::Failed, reason: NASTY },
+        Body::Impaired { part: NASTY, reason: NASTY },
+        Body::Mended { part: NASTY },
+        Body::Child { parent: NASTY, parent_generation: 1, program: NASTY },
+        Body::Checkpoint { file: NASTY, digest: Digest::ZERO, bytes: 1 },
+        Body::Diagnostics { file: NASTY, bytes: 1 },
+        Body::NotTaken { signal: 6, error: NASTY },
+        Body::Restored { checkpoint: Digest::ZERO, of_generation: 1, files: 2, lost: 3 },
         Body::Judged {
             request: one(),
             decision: decision.clone(),
@@ -141,7 +148,7 @@ fn bodies() -> Vec<Body<'static>> {
 
 fn event(body: Body<'static>) -> Event<'static> {
     let time = Timestamp::from_micros(1);
-    Event { version: EVENT_VERSION, time, agent: "w", generation: 3, call: 7, body }
+    Event { version: EVENT_VERSION, time, agent: "w", generation: 3, call: 7, prev: Digest::ZERO, body }
 }
 
 /// Asks a type which variants it has.

@@ -3,16 +3,19 @@
 //! A call's intent is appended before its effect, and for calls with side effects it is durable before the effect. If
 //! an event cannot be appended the call is refused and the kernel stops taking calls.
 //!
-//! The record is an [`emk`] ledger. Its hash chain shows any edit; that its tail was cut off, or that all of it was
-//! computed anew, shows only against a head kept elsewhere: see [`FlightRecorder::head`].
+//! The record is an [`emk`] ledger. Its hash chain shows any edit. That all of it was computed anew shows against a key
+//! that signed its seals ([`Sealing`]), that its tail was cut off against an anchor ([`Anchor`]) or a head kept elsewhere
+//! ([`FlightRecorder::head`]). What is found with what is in the README of `emk`.
 #![doc = include_str!("../docs/recording.md")]
 
+mod chain;
 mod delivery;
 mod event;
 pub mod export;
 mod follow;
 mod index;
 mod json;
+mod proof;
 mod query;
 mod recording;
 pub mod redact;
@@ -22,18 +25,28 @@ mod trail;
 use std::path::Path;
 use std::sync::Arc;
 
-use agent_primitives::{Clock, SystemClock, Timestamp};
+use agent_primitives::{Clock, Digest, SystemClock, Timestamp};
 use emk::{EntryKind, Ledger, LedgerId, LedgerOptions, MemoryLimits, MemoryStore, SegmentOptions};
 use emk::{SegmentStore, WhenFull};
 
 use self::follow::Readers;
 
 pub use agent_primitives::redact::REDACTED;
+pub use chain::MAX_LIVES;
+use chain::{Chain, Lives, Whose};
 pub use delivery::{Delivery, HandlerStep};
-pub use emk::{Head, LedgerError, VerifyError, VerifyReport};
+pub use emk::anchor::{Anchor, AnchorError, FileAnchor, LedgerAnchor};
+pub use emk::merkle::ProofError;
+pub use emk::{
+    AnchorStatus, Checkpoint, CheckpointError, ConsistencyProof, Head, InclusionProof, LedgerError,
+    SealStatus, Sealing, Trust, VerifyError, VerifyReport,
+};
+#[cfg(feature = "sign")]
+pub use emk::{BadKey, PublicKey, SigningKey};
 pub use event::{Actor, ApprovalStep, Body, Decided, Deed, EVENT_VERSION, Event, Outcome, Request};
 pub use follow::Follow;
 pub use index::{MAX_INDEX_BYTES, MAX_INDEX_NAMES, MAX_INDEXED};
+pub use proof::{MAX_PROVABLE, Prover};
 pub use query::{DEFAULT_PAGE, MAX_PAGE, Page, Query};
 pub use recording::{Recording, RecordingError, Stored};
 pub use redact::{Redaction, RedactionError};
@@ -57,6 +70,8 @@ pub struct FlightRecorder {
     ledger: Ledger,
     redaction: Option<Arc<Redaction>>,
     readers: Arc<Readers>,
+    /// The chain of what the kernel and the host do.
+    kernel: Arc<Chain>,
 }
 
 /// Why an event could not be recorded.
@@ -99,12 +114,22 @@ impl FlightRecorder {
     /// stopped. A last event that is half-written or damaged is cut off, as after a crash, and that it was is recorded:
     /// [`Body::Recovered`].
     ///
+    /// The record seals itself as [`Sealing::new`] says, without signature or anchor: see [`FlightRecorder::open_sealed`].
+    ///
     /// # Errors
     /// Another process writes there, the files are damaged, or the disk fails.
     pub fn open(folder: impl AsRef<Path>) -> Result<Self, RecorderError> {
+        Self::open_sealed(folder, Sealing::new(Arc::new(SystemClock::new())))
+    }
+
+    /// As [`FlightRecorder::open`], with seals as the host wants them: how often, signed by whom, anchored where.
+    ///
+    /// # Errors
+    /// As [`FlightRecorder::open`]; the last seal there does not fit the records before it.
+    pub fn open_sealed(folder: impl AsRef<Path>, sealing: Sealing) -> Result<Self, RecorderError> {
         let store = SegmentStore::open(folder, LedgerId::new(LEDGER_NAME)?, SegmentOptions::default())?;
         let dropped_bytes = store.recovery().dropped_bytes;
-        let recorder = Self::on(Ledger::open(store, LedgerOptions::default())?);
+        let recorder = Self::on(Ledger::open_sealed(store, LedgerOptions::default(), sealing)?);
         if dropped_bytes != 0 {
             let time = Clock::now(&SystemClock::new());
             recorder.append(time, Source::KERNEL, 0, Body::Recovered { dropped_bytes })?;
@@ -129,7 +154,7 @@ impl FlightRecorder {
     /// A recorder on a ledger of the host's own making: another store, or another idea of when a record is durable.
     #[must_use]
     pub fn on(ledger: Ledger) -> Self {
-        Self { ledger, redaction: None, readers: Arc::default() }
+        Self { ledger, redaction: None, readers: Arc::default(), kernel: Arc::default() }
     }
 
     /// The same recorder, which takes out what must not be stored before it encodes an event. Whoever gets a clone of what is
@@ -163,11 +188,27 @@ impl FlightRecorder {
         self.ledger.base().count
     }
 
-    /// The events from sequence number `from` on, up to the present head. Starts at the oldest kept one when `from` was
+    /// Makes everything recorded so far durable and seals it, if the record seals itself. Blocks, on anchors as well.
+    ///
+    /// # Errors
+    /// The disk failed. An anchor that fails shows in [`FlightRecorder::seals`] only.
+    pub fn seal(&self) -> Result<(), RecorderError> {
+        Ok(self.ledger.seal()?)
+    }
+
+    /// The last checkpoint, and how many of them which anchor lacks and why; `None` if the record does not seal itself,
+    /// as one in memory.
+    #[must_use]
+    pub fn seals(&self) -> Option<SealStatus> {
+        self.ledger.seals()
+    }
+
+    /// The events from sequence number `from` on, up to the present head, seals left out. Starts at the oldest kept one
+    /// when `from` was
     /// dropped already.
     pub fn events(&self, from: u64) -> impl Iterator<Item = Result<Stored, RecordingError>> + use<> {
         let from = from.max(self.ledger.base().count);
-        self.ledger.read(from).map(|entry| entry.map(Stored::new).map_err(RecordingError::from))
+        recording::events(self.ledger.read(from))
     }
 
     /// Recomputes every hash that is kept. Blocks on the disk; `progress` hears the number of records checked.
@@ -179,10 +220,24 @@ impl FlightRecorder {
         expected: Option<Head>,
         progress: impl FnMut(u64),
     ) -> Result<VerifyReport, VerifyError> {
-        self.ledger.verify(None, expected, progress)
+        let trust = expected.into_iter().fold(Trust::default(), Trust::head);
+        self.verify_against(&trust, progress)
     }
 
-    /// Blocks until everything recorded so far is on disk.
+    /// As [`FlightRecorder::verify`], against everything that is known from elsewhere.
+    ///
+    /// # Errors
+    /// The first record that does not hold.
+    pub fn verify_against(
+        &self,
+        trust: &Trust,
+        progress: impl FnMut(u64),
+    ) -> Result<VerifyReport, VerifyError> {
+        let mut lives = Lives::new(self.ledger.base().count);
+        self.ledger.verify_against(None, trust, |record| lives.check(record), progress)
+    }
+
+    /// Blocks until everything recorded so far is on disk. Does not seal it: see [`FlightRecorder::seal`].
     ///
     /// # Errors
     /// The disk failed.
@@ -190,7 +245,7 @@ impl FlightRecorder {
         Ok(self.ledger.flush()?)
     }
 
-    /// Waits until everything recorded so far is on disk and closes the files. Later calls of the kernel are refused.
+    /// Waits until everything recorded so far is on disk, sealed and handed to the anchors, and closes the files. Later calls of the kernel are refused.
     ///
     /// # Errors
     /// The disk failed.
@@ -243,7 +298,14 @@ impl FlightRecorder {
         body: Body<'_>,
     ) -> Result<Recorded, RecorderError> {
         let Source { agent, generation, trail } = source;
-        let event = Event { version: EVENT_VERSION, time, agent, generation, call, body };
+        let chain = match Whose::of(agent, generation, matches!(body, Body::Approval { .. })) {
+            Whose::Life => trail.map(|trail| &trail.chain),
+            Whose::Kernel => Some(&*self.kernel),
+            Whose::Nobody => None,
+        };
+        let mut last = chain.map(Chain::lock);
+        let prev = last.as_deref().copied().unwrap_or(Digest::ZERO);
+        let event = Event { version: EVENT_VERSION, time, agent, generation, call, prev, body };
         // Most events fit; growing byte by byte would cost more than all the rest of the encoding.
         let buffer = Vec::with_capacity(TYPICAL_EVENT);
         let bytes = match &self.redaction {
@@ -259,6 +321,10 @@ impl FlightRecorder {
             }
             other => other?,
         };
+        if let Some(last) = &mut last {
+            **last = appended.content_id;
+        }
+        drop(last);
         self.readers.followers.tell();
         if let Some(trail) = trail {
             trail.push(&bytes);

@@ -3,6 +3,7 @@
 use agent_primitives::{Timestamp, Verdict};
 
 use super::index::lock;
+use super::recording::events;
 use super::{Body, Event, FlightRecorder, LedgerError, RecordingError, Stored};
 use crate::question::CallKind;
 
@@ -216,10 +217,7 @@ impl FlightRecorder {
                 }
             }
         }
-        let read = |from| {
-            let entries = self.ledger.read(from);
-            Ok(Box::new(entries.map(|entry| entry.map(Stored::new).map_err(RecordingError::from))) as _)
-        };
+        let read = |from| Ok(Box::new(events(self.ledger.read(from))) as _);
         index.query(query, base(), &read)
     }
 }

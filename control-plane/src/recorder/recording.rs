@@ -8,8 +8,9 @@ use bytes::Bytes;
 use emk::{Entry, EntryKind, LedgerError, SegmentReader};
 use serde_json::Value;
 
+use super::chain::{Lives, NOT_AN_EVENT};
 use super::index::{Index, lock};
-use super::{EVENT_VERSION, Event, Head, Page, Query, VerifyError, VerifyReport};
+use super::{EVENT_VERSION, Event, Head, Page, Prover, Query, Trust, VerifyError, VerifyReport};
 
 /// A recording on disk, opened for reading only: nothing is locked and nothing is repaired.
 #[derive(Debug)]
@@ -40,6 +41,12 @@ pub enum RecordingError {
         /// How many there should be.
         expected: u64,
     },
+    /// More records than a [`Prover`] takes.
+    #[error("proofs are made for recordings of up to {limit} records")]
+    TooLong {
+        /// How many.
+        limit: u64,
+    },
     /// A record that is no event of a version this library knows.
     #[error("record {seq} is not an event: {reason}")]
     NotAnEvent {
@@ -57,8 +64,9 @@ impl RecordingError {
         match self {
             Self::Ledger(error) => error.code(),
             Self::Tampered(error) => error.code(),
-            Self::NotAnEvent { .. } => "AK0840",
+            Self::NotAnEvent { .. } => NOT_AN_EVENT,
             Self::Gone { .. } => "AK0841",
+            Self::TooLong { .. } => "AK0847",
         }
     }
 
@@ -66,6 +74,7 @@ impl RecordingError {
     #[must_use]
     pub fn is_finding(&self) -> bool {
         match self {
+            Self::TooLong { .. } => false,
             Self::Tampered(_) | Self::NotAnEvent { .. } | Self::Gone { .. } => true,
             Self::Ledger(error) => matches!(
                 error,
@@ -114,7 +123,7 @@ impl Recording {
         }
         let read = |from| {
             let entries = self.segments.entries(from)?;
-            Ok(Box::new(entries.map(|entry| entry.map(Stored::new).map_err(RecordingError::from))) as _)
+            Ok(Box::new(events(entries)) as _)
         };
         index.query(query, 0, &read)
     }
@@ -141,10 +150,33 @@ impl Recording {
         expected: Option<Head>,
         progress: impl FnMut(u64),
     ) -> Result<VerifyReport, RecordingError> {
-        Ok(self.segments.verify(expected, progress)?)
+        let trust = expected.into_iter().fold(Trust::default(), Trust::head);
+        self.verify_against(&trust, progress)
     }
 
-    /// The events from sequence number `from` on. Their hashes are not checked: see [`Recording::verify`].
+    /// As [`Recording::verify`], against everything that is known from elsewhere: heads, keys, anchored checkpoints.
+    ///
+    /// # Errors
+    /// The first record that does not hold: its number, its file and where in it.
+    pub fn verify_against(
+        &self,
+        trust: &Trust,
+        progress: impl FnMut(u64),
+    ) -> Result<VerifyReport, RecordingError> {
+        let mut lives = Lives::new(0);
+        Ok(self.segments.verify_against(trust, |record| lives.check(record), progress)?)
+    }
+
+    /// Reads all of the recording, to make proofs about it. What it reads is not checked: a proof about a record that was
+    /// tampered with proves nothing to whom it is given.
+    ///
+    /// # Errors
+    /// The recording is damaged, or longer than [`super::MAX_PROVABLE`].
+    pub fn prover(&self) -> Result<Prover, RecordingError> {
+        Prover::read(emk::chain::genesis(self.segments.ledger()), self.segments.entries(0)?)
+    }
+
+    /// The events from sequence number `from` on, seals left out. Their hashes are not checked: see [`Recording::verify`].
     ///
     /// # Errors
     /// The folder cannot be listed. Damage comes as the last item.
@@ -152,9 +184,19 @@ impl Recording {
         &self,
         from: u64,
     ) -> Result<impl Iterator<Item = Result<Stored, RecordingError>> + use<>, RecordingError> {
-        let entries = self.segments.entries(from)?;
-        Ok(entries.map(|entry| entry.map(Stored::new).map_err(RecordingError::from)))
+        Ok(events(self.segments.entries(from)?))
     }
+}
+
+/// The records that are not seals.
+pub(super) fn events<I>(entries: I) -> impl Iterator<Item = Result<Stored, RecordingError>> + use<I>
+where
+    I: Iterator<Item = Result<Entry, LedgerError>>,
+{
+    let wanted = |entry: &Result<Entry, LedgerError>| {
+        entry.as_ref().map_or(true, |entry| entry.kind != EntryKind::Checkpoint)
+    };
+    entries.filter(wanted).map(|entry| entry.map(Stored::new).map_err(RecordingError::from))
 }
 
 /// One record of a recording.
@@ -173,9 +215,30 @@ impl Stored {
         Self { entry: Entry { body: Bytes::copy_from_slice(&self.entry.body), ..self.entry.clone() } }
     }
 
+    /// Whether it is a seal of the record itself, not an event.
+    pub(super) fn is_seal(&self) -> bool {
+        self.entry.kind == EntryKind::Checkpoint
+    }
+
     /// Bytes of its event.
     pub(super) fn size(&self) -> usize {
         self.entry.body.len()
+    }
+
+    pub(super) const fn entry(&self) -> &Entry {
+        &self.entry
+    }
+
+    /// The event's bytes: what was hashed, and what a proof is checked with.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.entry.body
+    }
+
+    /// Digest of [`Stored::bytes`]: what the next event of the same life names.
+    #[must_use]
+    pub fn content_id(&self) -> Digest {
+        self.entry.content_id
     }
 
     /// Its sequence number.

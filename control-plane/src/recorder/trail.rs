@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::sync::{Mutex, PoisonError};
 
 use super::Event;
+use super::chain::Chain;
 
 /// Most events `/audit/events.jsonl` shows: the latest.
 pub const TRAIL_EVENTS: usize = 256;
@@ -18,7 +19,11 @@ const MAX_EVENT: usize = 16 << 10;
 /// What numbers the whole record, sequence numbers and generations, is left out: from it an agent could tell what others
 /// do.
 #[derive(Debug, Default)]
-pub(crate) struct Trail(Mutex<Kept>);
+pub(crate) struct Trail {
+    kept: Mutex<Kept>,
+    /// Where the chain of this life ends.
+    pub(super) chain: Chain,
+}
 
 #[derive(Debug, Default)]
 struct Kept {
@@ -30,7 +35,7 @@ impl Trail {
     /// Remembers an event that was appended.
     pub(super) fn push(&self, event: &[u8]) {
         let event: Box<[u8]> = if event.len() <= MAX_EVENT { event.into() } else { Box::default() };
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.bytes += event.len();
         kept.events.push_back(event);
         while TRAIL_EVENTS < kept.events.len() || TRAIL_BYTES < kept.bytes {
@@ -41,9 +46,17 @@ impl Trail {
 
     /// The events as JSON, one a line, oldest first.
     pub(crate) fn to_jsonl(&self) -> String {
-        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut text = String::new();
-        for bytes in &kept.events {
+        for line in self.to_json() {
+            let _ = writeln!(text, "{line}");
+        }
+        text
+    }
+
+    /// The events as JSON, oldest first.
+    pub(crate) fn to_json(&self) -> Vec<serde_json::Value> {
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let line = |bytes: &[u8]| {
             let mut line = match postcard::from_bytes::<Event<'_>>(bytes) {
                 Ok(event) => event.to_json(),
                 Err(_too_large) => serde_json::json!({"kind": "too large to show here"}),
@@ -51,8 +64,8 @@ impl Trail {
             if let serde_json::Value::Object(line) = &mut line {
                 line.remove("generation");
             }
-            let _ = writeln!(text, "{line}");
-        }
-        text
+            line
+        };
+        kept.events.iter().map(|event| line(event)).collect()
     }
 }

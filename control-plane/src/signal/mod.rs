@@ -7,8 +7,8 @@
 //! | `SIGINT` | 3 | calls in flight end; the next one answers [`Interrupted`](crate::CallError::Interrupted), once | yes |
 //! | `SIGKILL` | 4 | ends the agent now | no |
 //! | `SIGTERM` | 5 | the agent may end in order; once the grace period is over it is killed | yes |
-//! | `SIGUSR1` | 6 | none yet | yes |
-//! | `SIGUSR2` | 7 | none yet | yes |
+//! | `SIGUSR1` | 6 | keeps a checkpoint: see [`crate::kernel`] | yes |
+//! | `SIGUSR2` | 7 | keeps diagnostics | yes |
 //! | `SIGPOLICY` | 8 | a policy was violated: ends the agent now | no |
 //! | `SIGTRUST` | 9 | trust was violated: ends the agent now | no |
 //! | `SIGBUDGET` | 10 | a budget is used up: stops as `SIGSTOP` does | yes |

@@ -89,6 +89,14 @@ impl Seen {
     pub(crate) const fn awaited(self, wanted: SignalSet) -> bool {
         due_to_awaiting(self.0, wanted) != 0
     }
+
+    pub(crate) fn pending(self) -> SignalSet {
+        set(self.0)
+    }
+
+    pub(crate) fn masked(self) -> SignalSet {
+        set(self.0 >> MASKED_SHIFT)
+    }
 }
 
 impl Word {

@@ -143,6 +143,17 @@ impl DescriptorTable {
         self.with(|slots| slots.close(descriptor))
     }
 
+    /// Every open file, by descriptor.
+    pub(super) fn all_open(&self) -> Vec<(Descriptor, Arc<OpenFile>)> {
+        self.with(|slots| {
+            let open = slots.slots.iter().enumerate();
+            open.filter_map(|(index, slot)| {
+                Some((Descriptor::new(index, slot.generation), Arc::clone(slot.file.as_ref()?)))
+            })
+            .collect()
+        })
+    }
+
     /// Closes every descriptor and answers how many were open.
     pub(super) fn close_all(&self) -> usize {
         self.with(|slots| {

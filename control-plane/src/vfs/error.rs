@@ -144,7 +144,7 @@ impl PathError {
         Self { error, path: Some(path.clone()) }
     }
 
-    pub(super) const fn pathless(error: VfsError) -> Self {
+    pub(crate) const fn pathless(error: VfsError) -> Self {
         Self { error, path: None }
     }
 

@@ -15,7 +15,7 @@ mod descriptor;
 mod error;
 mod listing;
 mod mount;
-mod namespace;
+pub(crate) mod namespace;
 mod path;
 mod query;
 mod relative;

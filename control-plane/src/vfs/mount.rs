@@ -207,6 +207,14 @@ impl MountTable {
         Ok(())
     }
 
+    /// Every mount point and what is permitted there in one word, in ascending order.
+    pub(super) fn points(&self) -> Vec<(VfsPath, &'static str)> {
+        let mut points: Vec<_> =
+            self.0.iter().map(|mount| (mount.point.clone(), mount.access.name())).collect();
+        points.sort_by(|(one, _), (other, _)| one.as_str().cmp(other.as_str()));
+        points
+    }
+
     /// The longest mount point at or above `path` wins, by whole segments.
     pub(super) fn locate<'a>(&self, path: &'a VfsPath) -> Place<'a> {
         let mut junction = false;

@@ -1,5 +1,7 @@
 //! The tree an agent sees.
 
+pub(crate) mod snapshot;
+
 use std::sync::{Arc, PoisonError, RwLock};
 
 use agent_primitives::truncate::within;

@@ -20,6 +20,7 @@ use crate::run::Got;
 
 /// A call that is ready to be made, from whichever task.
 #[derive(Clone)]
+#[expect(clippy::large_enum_variant, reason = "a handful at a time")]
 pub(crate) enum Call {
     Agent(AgentHandle, What),
     /// The host raises a signal.
@@ -385,7 +386,12 @@ fn syscall(step: &Step, world: &World) -> Option<Syscall> {
         "send" | "publish" => {
             let to = step.value(step.first(&["to", "topic", "target"])?).as_str()?;
             let data = step.bytes("data", &world.saved).ok()?.into();
-            let to = WriteTo::Path { path: format!("/ipc/{to}"), change: Change::Append, expected: None, ttl: None };
+            let to = WriteTo::Path {
+                path: format!("/ipc/{to}"),
+                change: Change::Append,
+                expected: None,
+                ttl: None,
+            };
             Syscall::Write { to, data }
         }
         "append" | "remove" => {

@@ -12,9 +12,9 @@ use agent_control_plane::approval::{ApprovalStore, Request, StoreError, TicketId
 use agent_control_plane::atr::{CallContext, Effect, PathRoot, Registry, RegistryBuilder, ToolError};
 use agent_control_plane::budget::Budget;
 use agent_control_plane::call::Syscall;
-use agent_control_plane::kernel::{OnAsk, Widening};
+use agent_control_plane::kernel::{Checkpoint, OnAsk, Programs, Widening};
 use agent_control_plane::policy::PolicySet;
-use agent_control_plane::primitives::{AgentId, LabelSet, TenantId};
+use agent_control_plane::primitives::{AgentId, LabelSet, Signal, TenantId};
 use agent_control_plane::vfs::{Access, Memory, MemoryBackend, Mount, Page, Quota, RelPath, VfsPath};
 use agent_control_plane::{AgentHandle, AgentSpec, Approvals, CallError, FlightRecorder, Kernel, Policy};
 use serde_json::{Value, json};
@@ -23,6 +23,7 @@ use crate::adapter::Shared;
 use crate::case::Step;
 use crate::clock::WallClock;
 use crate::group::Task;
+use crate::life::{self, Nursery};
 use crate::record::Breakable;
 use crate::run::Got;
 
@@ -147,6 +148,8 @@ pub(crate) struct World {
     /// What the latest `tools/list` answered.
     pub(crate) listed: Option<Vec<String>>,
     worker: Arc<OnceLock<AgentHandle>>,
+    /// The children that agents started.
+    pub(crate) nursery: Nursery,
 }
 
 impl World {
@@ -175,7 +178,9 @@ impl World {
         let tools = tools(&data, &counts, &worker);
         let recorder = Breakable::open(&recording, &recorder_fails).map_err(|error| error.to_string())?;
         let tickets = Tickets::default();
-        let kernel = boot(policy, tools, recorder, &clock, quotas, &tickets, false)?;
+        let nursery = Nursery::default();
+        let programs = life::programs(&nursery);
+        let kernel = boot(policy, (tools, programs), recorder, &clock, quotas, &tickets, false)?;
         let mut world = Self {
             folder,
             clock,
@@ -202,6 +207,7 @@ impl World {
             called_off: Mutex::default(),
             listed: None,
             worker,
+            nursery,
         };
         world.spawn_all(&BTreeMap::new())?;
         Ok(world)
@@ -227,7 +233,10 @@ impl World {
         carried.extend(self.carried());
         let worker = Arc::new(OnceLock::new());
         let tools = tools(&self.data(), &self.counts, &worker);
-        self.kernel = boot(policy, tools, recorder, &self.clock, self.quotas, &self.tickets, self.dry_run)?;
+        self.nursery.lock().unwrap().clear();
+        let programs = life::programs(&self.nursery);
+        let (clock, tickets) = (&self.clock, &self.tickets);
+        self.kernel = boot(policy, (tools, programs), recorder, clock, self.quotas, tickets, self.dry_run)?;
         (self.recording, self.worker, self.tampered) = (recording, worker, false);
         self.agents.clear();
         self.descriptors.clear();
@@ -263,37 +272,50 @@ impl World {
         role: &str,
         labels: LabelSet,
     ) -> Result<(), String> {
-        self.spawn_of(owner_id(), name, known, role, labels)
+        self.start(owner_id(), AgentSpec::new(name), known, role, labels)
     }
 
-    /// The same, for any owner.
-    pub(crate) fn spawn_of(
+    /// The same, of an agent about which more is said.
+    pub(crate) fn start(
         &mut self,
         owner: TenantId,
-        name: &str,
+        spec: AgentSpec,
         known: &str,
         role: &str,
         labels: LabelSet,
     ) -> Result<(), String> {
         let memory = Arc::new(Memory::new());
+        let spec = self.dressed(owner, spec, role, &memory).labels(labels);
+        let agent = self.kernel.spawn(spec).map_err(|error| error.to_string())?;
+        self.settle_in(agent, known, memory);
+        Ok(())
+    }
+
+    /// Restores an agent, whose program goes on at once.
+    pub(crate) async fn restore(&mut self, name: &str, checkpoint: &Checkpoint) -> Result<(), String> {
+        let memory = Arc::new(Memory::new());
+        let spec = self.dressed(owner_id(), AgentSpec::new(name), "worker", &memory);
+        let restored = self.kernel.restore(spec, checkpoint).await.map_err(|error| error.to_string())?;
+        let agent = restored.agent;
+        self.kernel.signal(agent.id(), Signal::Cont, "restored").map_err(|error| error.to_string())?;
+        self.settle_in(agent, name, memory);
+        Ok(())
+    }
+
+    /// What every agent of the fixture has.
+    fn dressed(&self, owner: TenantId, spec: AgentSpec, role: &str, memory: &Arc<Memory>) -> AgentSpec {
         let quota = Quota { bytes: 1 << 20, files: 100 };
         let at = VfsPath::parse("/mem/working").unwrap();
-        let mount = Mount::new(at, Arc::<Memory>::clone(&memory), Access::ReadWrite(quota));
-        let mut spec = AgentSpec::new(name)
-            .tenant(owner)
-            .fact("role", role)
-            .labels(labels)
-            .mount(mount)
-            .on_ask(OnAsk::Return);
-        if self.quotas {
-            spec = spec.budget(Budget::new().concurrency(AT_ONCE));
-        }
-        let agent = self.kernel.spawn(spec).map_err(|error| error.to_string())?;
+        let mount = Mount::new(at, Arc::<Memory>::clone(memory), Access::ReadWrite(quota));
+        let spec = spec.tenant(owner).fact("role", role).mount(mount).on_ask(OnAsk::Return);
+        if self.quotas { spec.budget(Budget::new().concurrency(AT_ONCE)) } else { spec }
+    }
+
+    fn settle_in(&mut self, agent: AgentHandle, known: &str, memory: Arc<Memory>) {
         self.agents.insert(known.to_owned(), agent);
         let life = self.lives.values().max().map_or(0, |latest| latest + 1);
         self.lives.insert(known.to_owned(), life);
         self.memory.insert(known.to_owned(), memory);
-        Ok(())
     }
 
     /// Keeps a value that a call of `agent` gave, and what the agent carries since.
@@ -489,7 +511,7 @@ pub(crate) fn plain_arguments(tool: &str) -> Value {
 
 fn boot(
     policy: impl Into<PolicySet>,
-    tools: Registry,
+    (tools, programs): (Registry, Programs),
     recorder: FlightRecorder,
     clock: &WallClock,
     quotas: bool,
@@ -505,6 +527,7 @@ fn boot(
         .recorder(recorder)
         .timer(Arc::new(clock.clone()))
         .approvals(approvals)
+        .programs(programs)
         .dry_run(dry_run);
     kernel.build().map_err(|error| error.to_string())
 }

@@ -60,7 +60,8 @@ impl Task {
     }
 
     fn is_parked(&self, world: &World) -> bool {
-        let stopped = |agent: &AgentHandle| world.kernel.agent(agent.id()) == Some(AgentState::Stopped);
+        let stopped =
+            |agent: &AgentHandle| matches!(world.kernel.agent(agent.id()), Some(AgentState::Stopped { .. }));
         self.agents.iter().any(stopped)
     }
 

@@ -14,7 +14,7 @@ use crate::call::Call;
 use crate::case::Step;
 use crate::fixture::{self, World};
 use crate::run::Got;
-use crate::{clock, policy, record};
+use crate::{clock, life, policy, record};
 
 /// Carries out a step whose builders are carried out already.
 pub(crate) async fn carry_out(world: &mut World, step: &Step) -> Result<Got, String> {
@@ -23,7 +23,7 @@ pub(crate) async fn carry_out(world: &mut World, step: &Step) -> Result<Got, Str
         // Nothing in the types lets an agent do these; `tests/compile_fail` shows it.
         "forge_context" | "self_grant" | "reach" => Got::Denied,
         "load_policy" | "compose" | "parse" | "mode" | "destroy" | "mount" | "kernel_shutdown" | "audit"
-        | "unmount" | "clock" | "tell" | "declassify" | "topic"
+        | "unmount" | "clock" | "tell" | "declassify" | "topic" | "restore"
             if !by_host =>
         {
             Got::Denied
@@ -34,7 +34,9 @@ pub(crate) async fn carry_out(world: &mut World, step: &Step) -> Result<Got, Str
         "mode" => mode(world, step),
         "tell" => tell(world, step)?,
         "declassify" => declassify(world, step),
-        "spawn" => spawn(world, step)?,
+        "spawn" => spawn(world, step).await?,
+        "checkpoint" => life::checkpoint(world, step).await?,
+        "restore" => life::restore(world, step).await?,
         "exec_as_fresh_child" => exec_as_fresh_child(world, step).await?,
         "destroy" => destroy(world, step).await,
         "mount" => mount(world, step)?,
@@ -264,17 +266,11 @@ pub(crate) fn labels(value: &Value) -> Option<LabelSet> {
     LabelSet::new(labels.ok()?).ok()
 }
 
-fn spawn(world: &mut World, step: &Step) -> Result<Got, String> {
+async fn spawn(world: &mut World, step: &Step) -> Result<Got, String> {
     let key = step.first(&["agent", "id", "name", "save"]).ok_or("a spawn names its agent")?;
     let Some(name) = step.value(key).as_str() else { return Ok(Got::Denied) };
-    let role = if step.text("role").is_empty() { "worker" } else { step.text("role") };
     let known = if step.text("save").is_empty() { name } else { step.text("save") };
-    let owner = step.first(&["tenant", "owner"]).map(|key| step.text(key).parse());
-    let Ok(owner) = owner.unwrap_or_else(|| Ok(fixture::owner_id())) else { return Ok(Got::Denied) };
-    Ok(match world.spawn_of(owner, name, known, role, LabelSet::EMPTY) {
-        Ok(()) => Got::Allowed,
-        Err(_refused) => Got::Denied,
-    })
+    life::spawn(world, step, name, known).await
 }
 
 /// The host starts an agent for the same owner, under a name that was never used, and it makes one call.

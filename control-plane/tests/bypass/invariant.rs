@@ -41,7 +41,7 @@ pub(crate) async fn check(
         "agent_alive" => holds(!ended(), "the agent is gone".to_owned()),
         "agent_stopped" => {
             let state = world.agent(&judged.agent).and_then(|agent| world.kernel.agent(agent.id()));
-            holds(state == Some(AgentState::Stopped), format!("{state:?}"))
+            holds(matches!(state, Some(AgentState::Stopped { .. })), format!("{state:?}"))
         }
         "sender_denied" => {
             let by_agent = |done: &&Done| done.op == "signal" && done.by != "op";
@@ -68,6 +68,7 @@ pub(crate) async fn check(
             let answer = first("checkpolicy").answer;
             holds(answer == Some(Verdict::Deny), format!("{answer:?}"))
         }
+        "checkpoint_created" => crate::life::was_created(world, &judged.agent).await,
         "kernel_alive" => kernel_alive(world, case).await,
         "memory_bounded" => {
             let resident = resident_bytes();

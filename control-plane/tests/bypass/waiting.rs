@@ -3,7 +3,7 @@
 use super::case::{Case, Step};
 use super::handler::Behaviour;
 use super::invariant::counted;
-use super::{call, clock, tamper};
+use super::{call, clock, life, tamper};
 
 /// What the listing says of an operation, an action or an invariant that has no meaning here.
 const UNKNOWN_OPERATION: &str = "an operation this harness does not know";
@@ -28,12 +28,7 @@ fn step(step: &Step) -> Option<String> {
 }
 
 fn operation(step: &Step) -> Option<String> {
-    let by_host = matches!(step.text("as"), "" | "op");
     let part = match step.op.as_str() {
-        "signal" => {
-            return matches!(step.text("signal"), "SIGUSR1" | "SIGUSR2")
-                .then(|| "checkpoints and diagnostics".to_owned());
-        }
         "handler" => {
             let known = Behaviour::of(step).is_some();
             return (!known).then(|| format!("{UNKNOWN_OPERATION} (a handler that does something else)"));
@@ -50,20 +45,14 @@ fn operation(step: &Step) -> Option<String> {
         "unmount" => return None,
         "fs_setup" => return fs_setup(step),
         "audit" => return audit(step),
-        "spawn"
-            if by_host
-                && !["parent", "tools", "grants", "quota", "ring"]
-                    .iter()
-                    .any(|key| step.fields.contains_key(*key)) =>
-        {
-            return None;
-        }
         "exec_as_fresh_child" => return None,
-        "spawn" => "child agents",
+        "spawn" | "checkpoint" | "restore" => {
+            let unknown = life::unknown_field(step);
+            return unknown.map(|key| format!("{UNKNOWN_OPERATION} ({} `{key}`)", step.op));
+        }
         "scan" => return crate::scan::waits_for(step),
         "adapter" if crate::adapter::text_of(step).is_some() => return None,
         "adapter" => "an adapter that is shown no message",
-        "checkpoint" | "restore" => "checkpoints and diagnostics",
         "mode" => return None,
         other => return Some(format!("{UNKNOWN_OPERATION} (`{other}`)")),
     };
@@ -141,7 +130,8 @@ fn invariant(name: &str) -> Option<String> {
         | "v_terminated"
         | "tool_invoked_exactly_once"
         | "marked_simulated"
-        | "advisory_only" => None,
+        | "advisory_only"
+        | "checkpoint_created" => None,
         name if counted(name).is_some() => None,
         other => Some(format!("an invariant this harness does not know (`{other}`)")),
     }

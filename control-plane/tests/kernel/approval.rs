@@ -9,7 +9,7 @@ use agent_control_plane::approval::{
     Approvals, MAX_TICKETS_PER_AGENT, Principal, Scope, TicketId, TicketState,
 };
 use agent_control_plane::call::{RawArguments, Syscall, WriteTo};
-use agent_control_plane::kernel::OnAsk;
+use agent_control_plane::kernel::{OnAsk, Was};
 use agent_control_plane::primitives::{AgentId, Signal, Verdict};
 use agent_control_plane::recorder::{ApprovalStep, Body};
 use agent_control_plane::vfs::OpenFlags;
@@ -143,7 +143,7 @@ async fn a_no_does_what_the_rule_says_and_stands() {
         assert_eq!(error.code(), "AK0202", "{error}");
         let state = host.kernel.agent(&id("a")).unwrap();
         assert_eq!(matches!(state, AgentState::Zombie(_)), dead, "{tool}");
-        assert_eq!(state == AgentState::Stopped, stopped, "{tool}");
+        assert_eq!(matches!(state, AgentState::Stopped { .. }), stopped, "{tool}");
         if !dead && !stopped {
             assert_eq!(code(agent.exec(tool, json!({"text": "x"})).await), "AK0202", "nobody is asked again");
             host.clock.advance(Duration::from_secs(301));
@@ -312,7 +312,7 @@ async fn signals_reach_an_agent_that_waits() {
     let task = start(&agent, "transfer", "x").await;
     let ticket = host.kernel.approvals()[0].id();
     host.kernel.signal(&id("a"), Signal::Stop, "pause").unwrap();
-    assert_eq!(host.kernel.agent(&id("a")), Some(AgentState::Stopped));
+    assert_eq!(host.kernel.agent(&id("a")), Some(AgentState::Stopped { was: Was::Running }));
     host.kernel.approve(ticket, &principal("ann"), Scope::Once).unwrap();
     settle().await;
     assert_eq!(host.runs(), 0, "granted, and stopped");

@@ -4,7 +4,7 @@ use agent_control_plane::approval::{Approvals, Principal, Scope, TicketId};
 use agent_control_plane::atr::{Effect, Registry, ToolError};
 use agent_control_plane::call::{RawArguments, Reply, Syscall};
 use agent_control_plane::error::ErrorClass;
-use agent_control_plane::kernel::{BuildError, DECLASSIFY, OnAsk};
+use agent_control_plane::kernel::{BuildError, DECLASSIFY, OnAsk, SPAWN};
 use agent_control_plane::policy::Decision;
 use agent_control_plane::primitives::{LabelSet, Verdict};
 use agent_control_plane::recorder::Body;
@@ -208,7 +208,7 @@ async fn a_dry_run_takes_nothing_off() {
 #[test]
 fn the_tool_is_there_without_the_host_and_its_name_is_reserved() {
     let bare = Kernel::builder().policy(Policy::deny_all()).build().unwrap();
-    assert_eq!(bare.tools().map(|tool| tool.id().as_str()).collect::<Vec<_>>(), [DECLASSIFY]);
+    assert_eq!(bare.tools().map(|tool| tool.id().as_str()).collect::<Vec<_>>(), [DECLASSIFY, SPAWN]);
     for name in [DECLASSIFY, "kernel.other"] {
         let built = Kernel::builder().policy(Policy::deny_all()).tools(tools(&[name])).build();
         assert!(matches!(built, Err(BuildError::Reserved(id)) if id.as_str() == name));

@@ -15,7 +15,7 @@ use agent_control_plane::budget::{AccountId, Budget};
 use agent_control_plane::call::{RawArguments, Reply, Syscall};
 use agent_control_plane::denial::Reason;
 use agent_control_plane::flow::{Provenance, Source, Sources};
-use agent_control_plane::kernel::{OnAsk, Widening};
+use agent_control_plane::kernel::{OnAsk, Was, Widening};
 use agent_control_plane::policy::{PolicySet, simulate};
 use agent_control_plane::primitives::{LabelSet, ManualClock, Resource, Signal, TicketId, Verdict};
 use agent_control_plane::recorder::Body;
@@ -558,7 +558,7 @@ fn an_agent_without_budget_is_stopped_and_its_parked_calls_end_when_it_is_killed
     assert!(poll(hangs.as_mut()).is_pending());
     exec(&agent, "none", json!({})).unwrap();
     kernel.spend(&AccountId::Agent(agent.id().clone()), Resource::Calls, 1).unwrap();
-    assert_eq!(kernel.agent(agent.id()), Some(AgentState::Stopped));
+    assert_eq!(kernel.agent(agent.id()), Some(AgentState::Stopped { was: Was::Running }));
     let mut parked = pin!(agent.exec("none", json!({})));
     assert!(poll(parked.as_mut()).is_pending());
     kernel.signal(agent.id(), Signal::Kill, "test").unwrap();

@@ -9,6 +9,7 @@ use std::time::Duration;
 use agent_control_plane::atr::{CallContext, Effect, Registry, ToolError};
 use agent_control_plane::budget::{AccountId, Budget};
 use agent_control_plane::denial::{DenialClass, Reason};
+use agent_control_plane::kernel::Was;
 use agent_control_plane::primitives::resource::Currency;
 use agent_control_plane::primitives::{AgentId, ManualClock, Resource, Signal, TenantId};
 use agent_control_plane::{
@@ -294,7 +295,7 @@ fn a_used_up_budget_stops_every_agent_below_once_and_the_host_lets_them_go_on() 
     let state = |name: &str| host.kernel.agent(&id(name)).unwrap();
     assert_eq!(
         (state("a"), state("b"), state("c")),
-        (AgentState::Stopped, AgentState::Stopped, AgentState::Ready)
+        (AgentState::Stopped { was: Was::Ready }, AgentState::Stopped { was: Was::Ready }, AgentState::Ready)
     );
     assert_eq!(host.last("signal")["signal"], "SIGBUDGET");
 
@@ -305,7 +306,7 @@ fn a_used_up_budget_stops_every_agent_below_once_and_the_host_lets_them_go_on() 
     host.kernel.set_budget(&tenant, &Budget::new().limit(Resource::Tokens, 2000)).unwrap();
     exec(&a, "free").unwrap();
     host.kernel.spend(&tenant, Resource::Tokens, 500).unwrap();
-    assert_eq!(state("a"), AgentState::Stopped);
+    assert_eq!(state("a"), AgentState::Stopped { was: Was::Ready });
 }
 
 #[test]
@@ -334,7 +335,7 @@ fn a_budget_of_calls_bytes_and_time_is_measured_by_the_kernel() {
     let b = host.kernel.spawn(AgentSpec::new("b").budget(calls)).unwrap();
     exec(&b, "free").unwrap();
     exec(&b, "free").unwrap();
-    assert_eq!(host.kernel.agent(&id("b")), Some(AgentState::Stopped));
+    assert_eq!(host.kernel.agent(&id("b")), Some(AgentState::Stopped { was: Was::Ready }));
 
     let time = Budget::new().limit(Resource::WallTime, 10_000_000);
     let c = host.kernel.spawn(AgentSpec::new("c").budget(time)).unwrap();
@@ -346,7 +347,7 @@ fn a_budget_of_calls_bytes_and_time_is_measured_by_the_kernel() {
         "it is cut off where the budget ends"
     );
     assert_eq!(host.usage(&AccountId::Agent(id("c"))), (10_000_000, 0));
-    assert_eq!(host.kernel.agent(&id("c")), Some(AgentState::Stopped));
+    assert_eq!(host.kernel.agent(&id("c")), Some(AgentState::Stopped { was: Was::Ready }));
 }
 
 #[test]

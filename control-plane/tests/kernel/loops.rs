@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use agent_control_plane::call::{RawArguments, Syscall};
 use agent_control_plane::history::History;
-use agent_control_plane::kernel::{LOOP_AT, LOOP_WINDOW, MAX_REFUSALS, Raise};
+use agent_control_plane::kernel::{LOOP_AT, LOOP_WINDOW, MAX_REFUSALS, Raise, Was};
 use agent_control_plane::primitives::{AgentId, Clock as _, Signal, SignalSet};
 use agent_control_plane::question::{CallKind, Caller, Object, Question};
 use agent_control_plane::recorder::{Actor, Body};
@@ -131,7 +131,7 @@ async fn the_fifth_refusal_of_a_class_stops_the_agent_once() {
         assert_eq!(state(&host), AgentState::Ready, "{number}");
     }
     refused(&agent, "soft", json!({})).await;
-    assert_eq!(state(&host), AgentState::Stopped);
+    assert_eq!(state(&host), AgentState::Stopped { was: Was::Ready });
     assert_eq!(
         loops(&host),
         ["5 calls were refused as forbidden; the last: tool `soft` is denied by rule `no`"]
@@ -142,7 +142,7 @@ async fn the_fifth_refusal_of_a_class_stops_the_agent_once() {
     refused(&agent, "soft", json!({})).await;
     assert_eq!(state(&host), AgentState::Ready);
     agent.exec("transfer", json!({})).await.unwrap_err();
-    assert_eq!(state(&host), AgentState::Stopped);
+    assert_eq!(state(&host), AgentState::Stopped { was: Was::Ready });
     assert_eq!(loops(&host).len(), 2);
 }
 
@@ -166,7 +166,7 @@ async fn a_loop_can_be_masked_and_then_waits() {
     }
     assert_eq!((state(&host), loops(&host).len()), (AgentState::Ready, 1));
     agent.mask(SignalSet::EMPTY, set).await.unwrap();
-    assert_eq!(state(&host), AgentState::Stopped);
+    assert_eq!(state(&host), AgentState::Stopped { was: Was::Ready });
 }
 
 #[tokio::test]
@@ -186,7 +186,7 @@ async fn the_same_tool_call_failing_five_times_in_a_row_stops_the_agent() {
         assert_eq!(state(&host), AgentState::Ready, "{number}");
         agent.exec("fails", json!({"text": "x"})).await.unwrap_err();
     }
-    assert_eq!(state(&host), AgentState::Stopped);
+    assert_eq!(state(&host), AgentState::Stopped { was: Was::Ready });
     assert_eq!(loops(&host), ["the same failure 5 times in a row: the tool failed: no such order"]);
 }
 
@@ -208,7 +208,7 @@ async fn the_same_mistake_five_times_in_a_row_stops_the_agent() {
         assert_eq!(state(&host), AgentState::Ready, "{number}");
         agent.syscall(mistake(number.into())).await.unwrap_err();
     }
-    assert_eq!(state(&host), AgentState::Stopped);
+    assert_eq!(state(&host), AgentState::Stopped { was: Was::Ready });
     let reasons = loops(&host);
     assert!(reasons[0].starts_with("the same mistake 5 times in a row: "), "{reasons:?}");
 }
@@ -273,5 +273,5 @@ async fn a_new_life_has_no_past() {
 async fn the_host_can_raise_it_too() {
     let (host, _agent) = start();
     let raised = host.kernel.signal(&"a".parse().unwrap(), Signal::Loop, "I have seen this before");
-    assert_eq!((raised, state(&host)), (Ok(Raise::Delivered), AgentState::Stopped));
+    assert_eq!((raised, state(&host)), (Ok(Raise::Delivered), AgentState::Stopped { was: Was::Ready }));
 }

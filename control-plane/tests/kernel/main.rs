@@ -8,6 +8,8 @@
 )]
 
 mod approval;
+mod checkpoint;
+mod children;
 mod declassify;
 mod flow;
 mod host;

@@ -36,7 +36,12 @@ async fn a_recording_goes_on_where_it_stopped_and_verifies_as_one() {
     }
     assert_eq!(intents(folder.path()).len(), 3);
     let report = Recording::open(folder.path()).unwrap().verify(None, |_| {}).unwrap();
-    assert_eq!(report.entries, 3 * 4, "boot, spawn, intent and outcome of each round");
+    assert_eq!(report.entries - report.checkpoints, 3 * 4, "boot, spawn, intent and outcome of each round");
+    assert_eq!(
+        (report.checkpoints, report.sealed),
+        (3, 14),
+        "a seal of each round, the last of all before it"
+    );
 }
 
 #[test]

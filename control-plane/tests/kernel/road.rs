@@ -5,7 +5,7 @@ use std::future::Future;
 use std::sync::Arc;
 
 use agent_control_plane::call::{Change, FileRef, RawArguments, Reply, Syscall, WriteTo};
-use agent_control_plane::kernel::{BuildError, SpawnError};
+use agent_control_plane::kernel::{BuildError, SpawnError, Was};
 use agent_control_plane::primitives::{AgentId, LabelSet, Signal, Verdict};
 use agent_control_plane::recorder::{Body, Outcome};
 use agent_control_plane::vfs::{Access, Memory, Mount, OpenFlags, Quota, VfsPath};
@@ -56,7 +56,7 @@ async fn a_rule_may_refuse_without_ending_the_agent_or_stop_it() {
     assert_eq!(host.kernel.agent(&id("a")), Some(AgentState::Ready));
 
     assert!(agent.exec("stops", json!({})).await.is_err());
-    assert_eq!(host.kernel.agent(&id("a")), Some(AgentState::Stopped));
+    assert_eq!(host.kernel.agent(&id("a")), Some(AgentState::Stopped { was: Was::Ready }));
     assert_eq!(host.runs(), 0);
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::host::Host;
 use agent_control_plane::call::{RawArguments, Syscall};
-use agent_control_plane::kernel::Raise;
+use agent_control_plane::kernel::{Raise, Was};
 use agent_control_plane::primitives::{AgentId, Signal, SignalSet};
 use agent_control_plane::signal::Sender;
 use agent_control_plane::{AgentSpec, AgentState, CallError, ExitStatus};
@@ -31,7 +31,10 @@ fn a_stopped_agent_parks_and_continues_what_it_was_doing() {
     assert_eq!(host.kernel.signal(&id("a"), Signal::Stop, "look"), Ok(Raise::Unchanged));
     let mut call = pin!(agent.exec("echo", json!({"text": "late"})));
     assert!(poll(call.as_mut()).is_pending());
-    assert_eq!((host.runs(), host.kernel.agent(&id("a"))), (0, Some(AgentState::Stopped)));
+    assert_eq!(
+        (host.runs(), host.kernel.agent(&id("a"))),
+        (0, Some(AgentState::Stopped { was: Was::Ready }))
+    );
     assert_eq!(host.kernel.signal(&id("a"), Signal::Cont, "go on"), Ok(Raise::Delivered));
     let Poll::Ready(Ok(answer)) = poll(call.as_mut()) else { panic!("the call goes on") };
     assert_eq!(answer, "late");
@@ -205,7 +208,7 @@ fn a_rule_that_stops_is_not_held_back_by_a_mask() {
     let stop = SignalSet::EMPTY.with(Signal::Stop);
     assert!(matches!(poll(pin!(agent.mask(stop, SignalSet::EMPTY))), Poll::Ready(Ok(()))));
     assert!(matches!(poll(pin!(agent.exec("stops", json!({})))), Poll::Ready(Err(CallError::Denied(_)))));
-    assert_eq!(host.kernel.agent(&id("a")), Some(AgentState::Stopped));
+    assert_eq!(host.kernel.agent(&id("a")), Some(AgentState::Stopped { was: Was::Ready }));
     assert!(poll(pin!(agent.read("/mem/working"))).is_pending());
 }
 

@@ -8,13 +8,15 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use agent_control_plane::approval::{ApprovalStore, Request, StoreError, TicketId};
+use agent_control_plane::emk::Checkpoint;
 use agent_control_plane::emk::WhenFull;
+use agent_control_plane::emk::anchor::{Anchor, AnchorError};
 use agent_control_plane::emk::store::{Batch, LedgerReader, LedgerStore};
 use agent_control_plane::emk::{Ledger, LedgerError, LedgerId, LedgerOptions, MemoryLimits, MemoryStore};
 use agent_control_plane::kernel::{Counted, Part};
-use agent_control_plane::primitives::Signal;
+use agent_control_plane::primitives::{ManualClock, Signal};
 use agent_control_plane::question::CallKind;
-use agent_control_plane::recorder::LEDGER_NAME;
+use agent_control_plane::recorder::{LEDGER_NAME, Sealing};
 use agent_control_plane::{
     AgentSpec, Approvals, CallError, ExitStatus, FlightRecorder, Kernel, KernelState, Policy,
 };
@@ -297,4 +299,42 @@ fn the_metrics_are_what_the_record_says() {
     assert_eq!(metrics.signals, [(Signal::Kill, 1)]);
     assert_eq!((metrics.in_flight, metrics.agents.running), (0, 0));
     assert_eq!(metrics.to_json()["calls"][0], json!({"syscall": "exec", "verdict": "allow", "count": 4}));
+}
+
+/// An anchor that fails for as long as it is told to.
+struct Shaky(Arc<AtomicBool>);
+
+impl Anchor for Shaky {
+    fn name(&self) -> &str {
+        "shaky"
+    }
+
+    fn keep(&mut self, _: &Checkpoint) -> Result<(), AnchorError> {
+        if self.0.load(Ordering::SeqCst) {
+            Err(AnchorError::Failed("the line is down".to_owned()))
+        } else {
+            Ok(())
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_anchor_that_fails_degrades_the_kernel_until_it_has_caught_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let down = Arc::new(AtomicBool::new(true));
+    let sealing = Sealing::new(Arc::new(ManualClock::default())).anchor(Shaky(Arc::clone(&down))).unwrap();
+    let recorder = FlightRecorder::open_sealed(folder.path(), sealing).unwrap();
+    let kernel = Kernel::builder().policy(Policy::deny_all()).recorder(recorder).build().unwrap();
+    assert_eq!(kernel.state(), KernelState::Running);
+    kernel.recorder().seal().unwrap();
+    assert_eq!(kernel.state(), KernelState::Degraded);
+    let impaired = kernel.impairments();
+    assert_eq!((impaired[0].part, impaired[0].reason.contains("the line is down")), (Part::Anchors, true));
+    down.store(false, Ordering::SeqCst);
+    kernel.recorder().seal().unwrap();
+    assert_eq!(kernel.state(), KernelState::Running);
+    kernel.shutdown(Duration::ZERO).await.unwrap();
+    let seals = kernel.recorder().seals().unwrap();
+    let sealed = seals.checkpoint.unwrap().size;
+    assert_eq!(sealed + 1, kernel.recorder().head().count, "a shutdown seals what was recorded");
 }

@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
 use agent_control_plane::atr::{Effect, Registry, ToolError};
-use agent_control_plane::kernel::{DECLASSIFY, Widening};
+use agent_control_plane::kernel::{DECLASSIFY, SPAWN, Widening};
 use agent_control_plane::{AgentHandle, AgentSpec, CallError, Kernel, Policy};
 use serde_json::{Value, json};
 
@@ -76,8 +76,8 @@ fn tools_hold_what_some_call_could_get_and_nothing_else() {
     let ask = |tool: &str| format!("{{id: ask, effect: ask, calls: [exec], tools: ['{tool}']}}");
     let cases: &[(String, &[&str])] = &[
         (String::new(), &[]),
-        (allow("*", ""), &["a", "a-b", "b", "mcp.x/get", "mcp.x/put", "reads"]),
-        (format!("{}, {}", allow("*", ""), deny("mcp.*", "")), &["a", "a-b", "b", "reads"]),
+        (allow("*", ""), &["a", "a-b", "b", SPAWN, "mcp.x/get", "mcp.x/put", "reads"]),
+        (format!("{}, {}", allow("*", ""), deny("mcp.*", "")), &["a", "a-b", "b", SPAWN, "reads"]),
         (format!("{}, {}", allow("a", ""), deny("a", ", when: {args.x: {gt: 1}}")), &["a"]),
         (format!("{}, {}", allow("a", ""), deny("a", ", when: {context.role: {eq: worker}}")), &[]),
         (format!("{}, {}", allow("a", ""), deny("a", ", when: {context.role: {eq: boss}}")), &["a"]),
@@ -92,7 +92,7 @@ fn tools_hold_what_some_call_could_get_and_nothing_else() {
         (ask("b"), &["b"]),
         (format!("{}, {}", ask("b"), deny("b", "")), &[]),
         (allow("*", ", when: {effects: {only: [read]}}"), &["reads"]),
-        // The kernel's own tools want a human.
+        // Starting a child is judged like any tool; taking labels off wants a human.
         (allow(DECLASSIFY, ""), &[]),
         (ask(DECLASSIFY), &[DECLASSIFY]),
     ];

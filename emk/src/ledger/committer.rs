@@ -22,11 +22,16 @@ pub(super) fn spawn(shared: Arc<Shared>, store: Box<dyn LedgerStore>) -> Result<
 
 fn commit_until_closed(shared: &Shared, mut store: Box<dyn LedgerStore>) {
     let sync = shared.durability() != Durability::Os;
-    while let Some(work) = shared.next_work() {
+    while let Some(work) = shared.next_work().or_else(|| shared.last_seal()) {
         let batch = Batch::new(work.run.first_seq, &work.run.frames, work.head);
         let written = store.append(&batch).and_then(|()| if sync { store.sync() } else { Ok(()) });
         match written {
-            Ok(()) => shared.committed(work),
+            Ok(()) => {
+                shared.committed(work);
+                if let Err(error) = shared.seal_if_due() {
+                    return shared.fail(&error);
+                }
+            }
             Err(error) => return shared.fail(&error),
         }
     }

@@ -3,6 +3,7 @@
 mod buffer;
 mod committer;
 mod entries;
+mod seals;
 mod shared;
 mod wait;
 
@@ -12,13 +13,19 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 pub use entries::Entries;
+pub use seals::{
+    AnchorStatus, MAX_ANCHORS, MAX_SEAL_LAG, MAX_SEAL_RECORDS, MAX_UNANCHORED, SealStatus, Sealing,
+};
 
 use crate::store::LedgerStore;
 use crate::{
-    Appended, ChainVerifier, EntryKind, Finding, Head, LedgerError, LedgerId, MAX_BODY_BYTES, VerifyError,
-    VerifyReport, chain,
+    Appended, ChainVerifier, EntryKind, Finding, Head, LedgerError, LedgerId, MAX_BODY_BYTES, Record,
+    VerifyError, VerifyReport, chain,
 };
+use seals::Seals;
 use shared::Shared;
+
+use crate::trust::{SealVerifier, Trust};
 
 /// When a record counts as durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,7 +90,30 @@ impl Ledger {
     /// # Errors
     /// `Io` if the thread cannot be started.
     pub fn open(store: impl LedgerStore + 'static, options: LedgerOptions) -> Result<Self, LedgerError> {
-        let (shared, background) = Shared::new(Box::new(store), options);
+        Self::open_with(Box::new(store), options, None)
+    }
+
+    /// As [`Ledger::open`], with a ledger that seals itself from now on, after the seals that it has. Records without a
+    /// seal are sealed with the next ones; where no seal is found all of them are read.
+    ///
+    /// # Errors
+    /// As [`Ledger::open`]; `BadCheckpoint` if the last seal does not fit the records; `Dropped` if the store has no seal
+    /// and no longer has all records.
+    pub fn open_sealed(
+        store: impl LedgerStore + 'static,
+        options: LedgerOptions,
+        sealing: Sealing,
+    ) -> Result<Self, LedgerError> {
+        let seals = Seals::resume(sealing, store.reader().as_ref(), store.head())?;
+        Self::open_with(Box::new(store), options, Some(seals))
+    }
+
+    fn open_with(
+        store: Box<dyn LedgerStore>,
+        options: LedgerOptions,
+        seals: Option<Seals>,
+    ) -> Result<Self, LedgerError> {
+        let (shared, background) = Shared::new(store, options, seals);
         let committer = match background {
             Some(store) => Some(committer::spawn(Arc::clone(&shared), store)?),
             None => None,
@@ -145,7 +175,24 @@ impl Ledger {
         }
     }
 
-    /// Refuses further appends on every handle, writes what is buffered, ends the thread and with it the store, so that
+    /// Makes everything appended so far durable and seals it, if the ledger seals itself, and the seal durable too. Blocks,
+    /// on anchors as well. Does nothing where everything is sealed.
+    ///
+    /// # Errors
+    /// As [`Ledger::flush`]. An anchor that fails shows in [`Ledger::seals`] only.
+    pub fn seal(&self) -> Result<(), LedgerError> {
+        self.flush()?;
+        self.0.shared.seal();
+        self.flush()
+    }
+
+    /// How far the seals and their anchors have come; `None` if the ledger does not seal itself.
+    #[must_use]
+    pub fn seals(&self) -> Option<SealStatus> {
+        self.0.shared.seals.as_ref().map(Seals::status)
+    }
+
+    /// Refuses further appends on every handle, seals what was not sealed, writes what is buffered, ends the thread and with it the store, so that
     /// its directory can be opened again. Blocks meanwhile. Reading still works; closing again does nothing.
     ///
     /// # Errors
@@ -196,22 +243,53 @@ impl Ledger {
         &self,
         from: Option<Head>,
         expected: Option<Head>,
+        progress: impl FnMut(u64),
+    ) -> Result<VerifyReport, VerifyError> {
+        let trust = Trust { head: expected, ..Trust::default() };
+        self.verify_against(from, &trust, |_| Ok(()), progress)
+    }
+
+    /// As [`Ledger::verify`], against everything that is known from elsewhere. Seals are checked if it starts with the
+    /// first record. `also` is asked about every record that follows from the one before, and may have a finding of its
+    /// own.
+    ///
+    /// # Errors
+    /// As [`Ledger::verify`]; `HeadDropped` if keys or anchored checkpoints are given and it does not start with the first
+    /// record.
+    pub fn verify_against(
+        &self,
+        from: Option<Head>,
+        trust: &Trust,
+        mut also: impl FnMut(&Record<'_>) -> Result<(), Finding>,
         mut progress: impl FnMut(u64),
     ) -> Result<VerifyReport, VerifyError> {
         let base = self.base();
         let start = from.unwrap_or(base);
         self.check_anchor(start, base)?;
-        let mut verifier = ChainVerifier::new(start, expected);
+        let mut seals = (start.count == 0).then(|| SealVerifier::new(self.id(), trust));
+        if seals.is_none() && trust.needs_all() {
+            return Err(VerifyError::at(start.count, Finding::HeadDropped));
+        }
+        let mut verifier = ChainVerifier::new(start, trust.head);
         for entry in self.read(start.count) {
             let seq = verifier.head().count;
             let entry = entry.map_err(|error| VerifyError::at(seq, Finding::Unreadable(error)))?;
-            verifier.check(&entry.as_record())?;
+            let record = entry.as_record();
+            verifier.check(&record)?;
+            if let Some(seals) = &mut seals {
+                seals.check(&record, || None)?;
+            }
+            also(&record).map_err(|finding| VerifyError::at(seq, finding))?;
             if (seq + 1).is_multiple_of(crate::verify::PROGRESS_EVERY) {
                 progress(seq + 1);
             }
         }
         progress(verifier.head().count);
-        verifier.finish()
+        let report = verifier.finish()?;
+        match seals {
+            Some(seals) => seals.finish(report),
+            None => Ok(report),
+        }
     }
 
     /// Whether the record of the trusted head `anchor` is there and has its hash.

@@ -6,6 +6,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use agent_primitives::Digest;
 
 use super::buffer::Buffer;
+use super::seals::Seals;
 use super::wait::Waiters;
 use super::{Durability, LedgerOptions};
 use crate::store::frame::{self, Page, Run};
@@ -15,6 +16,8 @@ use crate::{Appended, EntryKind, Head, LedgerError, LedgerId, Record, chain};
 pub(super) struct Shared {
     id: LedgerId,
     durability: Durability,
+    /// Whether records are appended to the store in the caller's thread.
+    immediate: bool,
     reader: Arc<dyn LedgerReader>,
     state: Mutex<State>,
     /// Wakes the committer.
@@ -24,6 +27,7 @@ pub(super) struct Shared {
     /// Why nothing more becomes durable.
     failure: OnceLock<LedgerError>,
     pub(super) waiters: Waiters,
+    pub(super) seals: Option<Seals>,
 }
 
 struct State {
@@ -34,9 +38,17 @@ struct State {
 
 enum Sink {
     /// The store takes records at once; `scratch` is where they are encoded.
-    Immediate { store: Box<dyn LedgerStore>, scratch: Vec<u8> },
+    /// `unfolded` are records that no seal knows of yet; empty where nothing is sealed.
+    Immediate { store: Box<dyn LedgerStore>, scratch: Vec<u8>, unfolded: Unfolded },
     /// The committer has the store.
     Buffered(Buffer),
+}
+
+#[derive(Default)]
+struct Unfolded {
+    records: Vec<(EntryKind, Digest)>,
+    /// How many of them are no seals.
+    unsealed: u64,
 }
 
 /// Records for the committer to write.
@@ -51,22 +63,25 @@ impl Shared {
     pub(super) fn new(
         store: Box<dyn LedgerStore>,
         options: LedgerOptions,
+        seals: Option<Seals>,
     ) -> (Arc<Self>, Option<Box<dyn LedgerStore>>) {
         let (id, head, reader) = (store.ledger().clone(), store.head(), store.reader());
         let (sink, background) = if store.is_immediate() {
-            (Sink::Immediate { store, scratch: Vec::new() }, None)
+            (Sink::Immediate { store, scratch: Vec::new(), unfolded: Unfolded::default() }, None)
         } else {
             (Sink::Buffered(Buffer::new(head.count, options.max_buffered_bytes)), Some(store))
         };
         let shared = Self {
             id,
             durability: options.durability,
+            immediate: background.is_none(),
             reader,
             state: Mutex::new(State { head, sink, closed: false }),
             work: Condvar::new(),
             durable: AtomicU64::new(head.count),
             failure: OnceLock::new(),
             waiters: Waiters::default(),
+            seals,
         };
         (Arc::new(shared), background)
     }
@@ -93,13 +108,33 @@ impl Shared {
         content_id: Digest,
         body: &[u8],
     ) -> Result<Appended, LedgerError> {
-        let mut guard = self.lock();
+        let state = self.lock();
+        if state.closed && self.failure.get().is_none() {
+            return Err(LedgerError::Closed);
+        }
+        let appended = self.append_to(state, kind, content_id, body)?;
+        if self.immediate {
+            self.seal_if_due()?;
+        }
+        Ok(appended)
+    }
+
+    /// Appends a seal, also to a ledger that is being closed.
+    pub(super) fn append_seal(&self, body: &[u8]) -> Result<Appended, LedgerError> {
+        let kind = EntryKind::Checkpoint;
+        self.append_to(self.lock(), kind, chain::content_id(kind, body), body)
+    }
+
+    fn append_to(
+        &self,
+        mut guard: MutexGuard<'_, State>,
+        kind: EntryKind,
+        content_id: Digest,
+        body: &[u8],
+    ) -> Result<Appended, LedgerError> {
         let state = &mut *guard;
         if let Some(failure) = self.failure.get() {
             return Err(failure.clone());
-        }
-        if state.closed {
-            return Err(LedgerError::Closed);
         }
         let seq = state.head.count;
         if let Sink::Buffered(buffer) = &state.sink {
@@ -109,7 +144,7 @@ impl Shared {
         let record = Record { seq, kind, content_id, hash, body };
         let head = Head { count: seq + 1, hash };
         let wake = match &mut state.sink {
-            Sink::Immediate { store, scratch } => {
+            Sink::Immediate { store, scratch, unfolded } => {
                 scratch.clear();
                 frame::encode_record(scratch, &record);
                 if let Err(error) = store.append(&Batch::new(seq, scratch, head)) {
@@ -120,6 +155,10 @@ impl Shared {
                     return Err(error);
                 }
                 self.durable.store(head.count, Ordering::Release);
+                if self.seals.is_some() {
+                    unfolded.records.push((kind, hash));
+                    unfolded.unsealed += u64::from(kind != EntryKind::Checkpoint);
+                }
                 false
             }
             Sink::Buffered(buffer) => buffer.push(&record),
@@ -129,7 +168,7 @@ impl Shared {
         if wake {
             self.work.notify_one();
         }
-        Ok(Appended { seq, hash })
+        Ok(Appended { seq, hash, content_id })
     }
 
     pub(super) fn durable_count(&self) -> u64 {
@@ -167,6 +206,47 @@ impl Shared {
     pub(super) fn close(&self) {
         self.lock().closed = true;
         self.work.notify_one();
+        if self.immediate {
+            self.seal();
+        }
+    }
+
+    /// Seals what is durable; a failure ends the ledger.
+    pub(super) fn seal(&self) {
+        if let Some(seals) = &self.seals
+            && let Err(error) = seals.seal(self)
+        {
+            self.fail(&error);
+        }
+    }
+
+    pub(super) fn seal_if_due(&self) -> Result<(), LedgerError> {
+        match &self.seals {
+            Some(seals) if seals.is_due(self.unfolded()) => seals.seal(self),
+            _ => Ok(()),
+        }
+    }
+
+    /// The seal of a ledger that was closed, if there is anything to seal.
+    pub(super) fn last_seal(&self) -> Option<Work> {
+        self.seal();
+        self.next_work()
+    }
+
+    /// How many records no seal knows of, seals themselves apart.
+    fn unfolded(&self) -> u64 {
+        match &self.lock().sink {
+            Sink::Immediate { unfolded, .. } => unfolded.unsealed,
+            Sink::Buffered(_) => 0,
+        }
+    }
+
+    /// Hands those records over.
+    pub(super) fn take_unfolded(&self) -> Vec<(EntryKind, Digest)> {
+        match &mut self.lock().sink {
+            Sink::Immediate { unfolded, .. } => std::mem::take(unfolded).records,
+            Sink::Buffered(_) => Vec::new(),
+        }
     }
 
     /// Blocks until there is something to write; `None` once the ledger is closed and everything is written.
@@ -199,6 +279,9 @@ impl Shared {
 
     /// Everything in `work` is durable.
     pub(super) fn committed(&self, work: Work) {
+        if let Some(seals) = &self.seals {
+            seals.fold(frame::records(&work.run.frames).map(|record| (record.kind, record.hash)));
+        }
         // Room first: whoever hears that something is durable may append again. Readers find the records in the store.
         if let Sink::Buffered(buffer) = &mut self.lock().sink {
             buffer.written(work.run);

@@ -7,8 +7,11 @@ use std::sync::Arc;
 use super::header::{BadHeader, SegmentHeader, parse_segment_name, segment_name};
 use super::scan::{Damage, FrameScanner};
 use super::{EntryIter, LedgerReader, frame};
-use crate::verify::PROGRESS_EVERY;
-use crate::{ChainVerifier, Entry, Finding, Head, LedgerError, LedgerId, VerifyError, VerifyReport};
+use crate::trust::SealVerifier;
+use crate::verify::{PROGRESS_EVERY, Place};
+use crate::{
+    ChainVerifier, Entry, Finding, Head, LedgerError, LedgerId, Record, Trust, VerifyError, VerifyReport,
+};
 
 /// Reads and verifies a ledger directory as it is.
 ///
@@ -58,43 +61,73 @@ impl SegmentReader {
     pub fn verify(
         &self,
         expected: Option<Head>,
+        progress: impl FnMut(u64),
+    ) -> Result<VerifyReport, VerifyError> {
+        let trust = Trust { head: expected, ..Trust::default() };
+        self.verify_against(&trust, |_| Ok(()), progress)
+    }
+
+    /// As [`SegmentReader::verify`], against everything that is known from elsewhere. `also` is asked about every record
+    /// that follows from the one before, and may have a finding of its own.
+    ///
+    /// # Errors
+    /// As [`SegmentReader::verify`].
+    pub fn verify_against(
+        &self,
+        trust: &Trust,
+        mut also: impl FnMut(&Record<'_>) -> Result<(), Finding>,
         mut progress: impl FnMut(u64),
     ) -> Result<VerifyReport, VerifyError> {
         let genesis = Head { count: 0, hash: crate::chain::genesis(&self.ledger) };
-        let mut verifier = ChainVerifier::new(genesis, expected);
+        let mut verifier = ChainVerifier::new(genesis, trust.head);
+        let mut seals = SealVerifier::new(&self.ledger, trust);
         let names = segments(&self.dir).map_err(|error| VerifyError::at(0, Finding::Unreadable(error)))?;
         for (index, &first_seq) in names.iter().enumerate() {
             let last = index + 1 == names.len();
-            self.verify_segment(first_seq, last, &mut verifier, &mut progress)?;
+            let scan = self.open_segment(first_seq, last, verifier.head())?;
+            let mut check = |record: &Record<'_>, place: &Place| {
+                verifier.check(record)?;
+                seals.check(record, || Some(place.clone()))?;
+                also(record).map_err(|finding| VerifyError::at(record.seq, finding))?;
+                if (record.seq + 1).is_multiple_of(PROGRESS_EVERY) {
+                    progress(record.seq + 1);
+                }
+                Ok(())
+            };
+            self.verify_segment(scan, last, &mut check)?;
         }
         progress(verifier.head().count);
-        let report = verifier.finish()?;
+        let report = seals.finish(verifier.finish()?)?;
         Ok(VerifyReport { segments: names.len() as u64, ..report })
+    }
+
+    fn open_segment(&self, first_seq: u64, last: bool, head: Head) -> Result<SegmentScan, VerifyError> {
+        let scan = SegmentScan::open(&self.dir, first_seq)
+            .map_err(|damage| damage_finding(&self.dir, first_seq, head.count, last, damage))?;
+        if scan.header.base != head || scan.header.ledger != self.ledger {
+            let reason = "the segment does not follow from the one before";
+            let error = VerifyError::at(head.count, Finding::Corrupt { reason });
+            return Err(error.with_place(&segment_name(first_seq), 0));
+        }
+        Ok(scan)
     }
 
     fn verify_segment(
         &self,
-        first_seq: u64,
+        mut scan: SegmentScan,
         last: bool,
-        verifier: &mut ChainVerifier,
-        progress: &mut impl FnMut(u64),
+        check: &mut impl FnMut(&Record<'_>, &Place) -> Result<(), VerifyError>,
     ) -> Result<(), VerifyError> {
-        let name = segment_name(first_seq);
-        let found = |seq, damage| damage_finding(&self.dir, first_seq, seq, last, damage);
-        let head = verifier.head();
-        let mut scan = SegmentScan::open(&self.dir, first_seq).map_err(|damage| found(head.count, damage))?;
-        if scan.header.base != head || scan.header.ledger != self.ledger {
-            let reason = "the segment does not follow from the one before";
-            return Err(VerifyError::at(head.count, Finding::Corrupt { reason }).with_place(&name, 0));
-        }
+        let first_seq = scan.first_seq;
+        let mut place = Place { segment: segment_name(first_seq), offset: 0 };
         loop {
-            let seq = verifier.head().count;
-            let offset = scan.offset();
-            let Some(entry) = scan.next_entry().map_err(|damage| found(seq, damage))? else { return Ok(()) };
-            verifier.check(&entry.as_record()).map_err(|error| error.with_place(&name, offset))?;
-            if (seq + 1).is_multiple_of(PROGRESS_EVERY) {
-                progress(seq + 1);
-            }
+            place.offset = scan.offset();
+            let next = scan.next_entry();
+            let next =
+                next.map_err(|damage| damage_finding(&self.dir, first_seq, scan.next_seq, last, damage))?;
+            let Some(entry) = next else { return Ok(()) };
+            check(&entry.as_record(), &place)
+                .map_err(|error| error.with_place(&place.segment, place.offset))?;
         }
     }
 }

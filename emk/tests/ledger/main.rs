@@ -16,6 +16,8 @@ mod postgres;
 #[cfg(all(feature = "postgres", unix))]
 #[path = "../servers/process.rs"]
 mod process;
+#[cfg(feature = "sign")]
+mod seals;
 #[cfg(all(feature = "postgres", unix))]
 #[path = "../servers/postgres.rs"]
 mod server;

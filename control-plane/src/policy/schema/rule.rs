@@ -38,7 +38,7 @@ fn rule() -> Value {
             "calls": described("The system calls the rule is about.", calls()),
             "tools": described("Tool ids or patterns; goes with `exec`.", reference("texts")),
             "paths": described("Paths or patterns; goes with `read`, `write` and `open`.", reference("texts")),
-            "targets": described("Ids of receiving agents or patterns; goes with `signal`.", reference("texts")),
+            "targets": described("Ids of receiving agents or patterns, `@self` or `@descendants`; goes with `signal`.", reference("texts")),
             "signals": described(
                 "Which signals; all, if left out.",
                 list_of(&one_of(Signal::ALL.map(Signal::name))),

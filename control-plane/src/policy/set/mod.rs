@@ -99,7 +99,9 @@ impl PolicySet {
     /// Answers a question. Pure and total, as [`Policy::decide`] is; the cost grows with the layers that apply.
     #[must_use]
     pub fn decide(&self, caller: &Caller<'_>, question: &Question<'_>) -> Decision {
-        self.answer(caller, question).given_to(question)
+        let own = self.answer(caller, question);
+        let all = caller.above.iter().fold(own, |all, above| all.meet(self.answer(above, question)));
+        all.of_set(self.0.digest).given_to(question)
     }
 
     /// What the layers come to.

@@ -11,7 +11,8 @@ use super::PolicySet;
 use crate::kernel::own;
 use crate::question::{CallKind, Caller, Object, Question};
 
-/// The set in force, the one the agent was spawned under if that is another, and the policy of its task.
+/// The set in force, the one the agent was spawned under if that is another, and the policies of its task and of those of
+/// the agents it descends from.
 ///
 /// All of them have to agree, so an agent never has more than it was spawned with and never more than is in force now.
 #[derive(Clone, Debug)]
@@ -19,7 +20,7 @@ pub(crate) struct Standing<'a> {
     pub(crate) generation: u64,
     pub(crate) current: &'a PolicySet,
     pub(crate) spawned_under: Option<&'a PolicySet>,
-    pub(crate) task: Option<&'a Policy>,
+    pub(crate) tasks: &'a [Policy],
     /// Hashed when it is asked for first.
     digest: OnceCell<Digest>,
 }
@@ -29,23 +30,28 @@ impl<'a> Standing<'a> {
         generation: u64,
         current: &'a PolicySet,
         spawned_under: Option<&'a PolicySet>,
-        task: Option<&'a Policy>,
+        tasks: &'a [Policy],
     ) -> Self {
-        Self { generation, current, spawned_under, task, digest: OnceCell::new() }
+        Self { generation, current, spawned_under, tasks, digest: OnceCell::new() }
     }
 }
 
 impl Standing<'_> {
-    /// Answers a question, as [`PolicySet::decide`] does.
+    /// Answers a question, as [`PolicySet::decide`] does: the strictest of what it is answered with and of what the agents it
+    /// descends from would be.
     pub(crate) fn decide(&self, caller: &Caller<'_>, question: &Question<'_>) -> Decision {
+        let own = self.answer(caller, question);
+        let decision = caller.above.iter().fold(own, |all, above| all.meet(self.answer(above, question)));
+        decision.given_to(question).of_set(self.digest()).in_generation(self.generation)
+    }
+
+    fn answer(&self, caller: &Caller<'_>, question: &Question<'_>) -> Decision {
         let mut decision = self.current.answer(caller, question);
         if let Some(earlier) = self.spawned_under {
             decision = decision.meet(earlier.answer(caller, question));
         }
-        if let Some(opinion) = self.task.and_then(|task| task.opinion(caller, question)) {
-            decision = decision.meet(opinion);
-        }
-        decision.given_to(question).of_set(self.digest()).in_generation(self.generation)
+        let opinions = self.tasks.iter().filter_map(|task| task.opinion(caller, question));
+        opinions.fold(decision, Decision::meet)
     }
 
     /// Whether some call of a tool could be let through, now or later in the life of the agent, with a human's consent or
@@ -56,17 +62,17 @@ impl Standing<'_> {
         let question = Question::new(CallKind::Exec, object).declaring(effects);
         let sets = std::iter::once(self.current).chain(self.spawned_under);
         let prospects = sets.map(|set| set.prospect(caller, &question));
-        let task = self.task.map(|task| task.prospect(caller, &question));
-        let all = prospects.chain(task).reduce(Prospect::meet).unwrap_or_default();
-        // The kernel's own tools are carried out on a human's consent only.
-        all.ask || (all.allow && !own::is_reserved(contract.id()))
+        let tasks = self.tasks.iter().map(|task| task.prospect(caller, &question));
+        let all = prospects.chain(tasks).reduce(Prospect::meet).unwrap_or_default();
+        // Some of the kernel's own tools are carried out on a human's consent only.
+        all.ask || (all.allow && !own::needs_consent(contract.id()))
     }
 
     /// What the decisions look at.
     pub(crate) fn looks(&self) -> Looks {
         let earlier = self.spawned_under.map_or(Looks::default(), PolicySet::looks);
-        let task = self.task.map_or(Looks::default(), Policy::looks);
-        self.current.looks().and(earlier).and(task)
+        let tasks = self.tasks.iter().map(Policy::looks);
+        tasks.fold(self.current.looks().and(earlier), Looks::and)
     }
 
     /// Whether the answer to a question of this agent depends on nothing that changes while it lives.
@@ -78,7 +84,7 @@ impl Standing<'_> {
     ) -> bool {
         let sets = std::iter::once(self.current).chain(self.spawned_under);
         sets.into_iter().all(|set| set.is_timeless(agent, tenant, question))
-            && self.task.is_none_or(|task| task.is_timeless(agent, question))
+            && self.tasks.iter().all(|task| task.is_timeless(agent, question))
     }
 
     /// The answer to what no rule can speak about.
@@ -96,7 +102,7 @@ impl Standing<'_> {
             }
             layers.push(layer);
         }
-        layers.extend(self.task.map(|task| json!({ "layer": "task", "policy": task.to_json() })));
+        layers.extend(self.tasks.iter().map(|task| json!({ "layer": "task", "policy": task.to_json() })));
         if layers.len() == 1 { self.current.organisation().to_json() } else { json!({ "layers": layers }) }
     }
 
@@ -104,12 +110,12 @@ impl Standing<'_> {
     pub(crate) fn digest(&self) -> Digest {
         *self.digest.get_or_init(|| {
             let mut digest = self.current.digest();
-            let further = [self.spawned_under.map(PolicySet::digest), self.task.map(Policy::digest)];
-            for (domain, more) in DOMAINS.into_iter().zip(further) {
-                if let Some(more) = more {
-                    let both: Vec<u8> = digest.as_bytes().iter().chain(more.as_bytes()).copied().collect();
-                    digest = Digest::of(domain, &both);
-                }
+            let [generations, with_task] = DOMAINS;
+            let earlier = self.spawned_under.map(|set| (generations, set.digest()));
+            let tasks = self.tasks.iter().map(|task| (with_task, task.digest()));
+            for (domain, more) in earlier.into_iter().chain(tasks) {
+                let both: Vec<u8> = digest.as_bytes().iter().chain(more.as_bytes()).copied().collect();
+                digest = Digest::of(domain, &both);
             }
             digest
         })

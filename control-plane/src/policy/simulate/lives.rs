@@ -46,8 +46,11 @@ struct Life {
     facts: Map<String, Value>,
     /// Generation of the set it was spawned under.
     under: u64,
-    task: Option<Policy>,
+    /// Those of the agents it descends from, and its own.
+    tasks: Vec<Policy>,
     history: History,
+    /// The agents it descends from, its parent first.
+    above: Vec<(String, u64)>,
     /// Why its past is not known, if it is not.
     obscure: Option<Cause>,
 }
@@ -69,10 +72,15 @@ impl<'s> Judge<'s> {
         let alone = Life::alone(event, decided).map_err(Stop::Bad)?;
         let life = alone.as_ref().map_or_else(|| self.life(event), Ok).map_err(Stop::Not)?;
         let standing = self.standing(decided, life).map_err(Stop::Not)?;
-        if let Some(cause) = life.obscure.filter(|_| standing.looks().back) {
+        let above: Option<Vec<&Life>> = life.above.iter().map(|above| self.lives.get(above)).collect();
+        let above = above.ok_or(Stop::Not(Cause::Dropped))?;
+        let obscure = std::iter::once(life).chain(above.iter().copied()).find_map(|life| life.obscure);
+        if let Some(cause) = obscure.filter(|_| standing.looks().back) {
             return Err(Stop::Not(cause));
         }
-        let caller = life.caller(decided, event.time);
+        let above: Vec<Caller<'_>> =
+            above.iter().map(|above| above.caller(decided, event.time).acting_through(&life.agent)).collect();
+        let caller = life.caller(decided, event.time).below(&above);
         let carried: Vec<Argument> = decided
             .arguments
             .iter()
@@ -98,8 +106,8 @@ impl<'s> Judge<'s> {
 
     fn standing<'a>(&'a self, decided: &Decided<'_>, life: &'a Life) -> Result<Standing<'a>, Cause> {
         match self.judges {
-            Judges::One(set) => Ok(Standing::new(decided.generation, set, None, life.task.as_ref())),
-            Judges::Recorded => self.sets.standing(decided.generation, life.under, life.task.as_ref()),
+            Judges::One(set) => Ok(Standing::new(decided.generation, set, None, &life.tasks)),
+            Judges::Recorded => self.sets.standing(decided.generation, life.under, &life.tasks),
         }
     }
 
@@ -117,8 +125,20 @@ impl<'s> Judge<'s> {
             }
             Body::Host { action } if action.starts_with(SHADOWS) => self.shadowed = true,
             Body::Spawn { facts, tenant, task, under, .. } => {
-                let life = Life { task: self::task(task)?, ..Life::new(event, tenant, facts, *under)? };
+                let tasks = self::task(task)?.into_iter().collect();
+                let life = Life { tasks, ..Life::new(event, tenant, facts, *under)? };
                 self.lives.insert(key(), life);
+            }
+            Body::Child { parent, parent_generation, .. } => {
+                let parent = ((*parent).to_owned(), *parent_generation);
+                // Of a record that begins after the parent: what is above is missed when the child is judged.
+                let above = self.lives.get(&parent).map(|above| (above.tasks.clone(), above.above.clone()));
+                let (mut tasks, further) = above.unwrap_or_default();
+                if let Some(life) = self.lives.get_mut(&key()) {
+                    tasks.append(&mut life.tasks);
+                    life.tasks = tasks;
+                    life.above = std::iter::once(parent).chain(further).collect();
+                }
             }
             Body::Exit { .. } => {
                 self.ended.push_back(key());
@@ -142,17 +162,21 @@ impl<'s> Judge<'s> {
             Judges::One(_) => true,
             Judges::Recorded => self.standing(decision, life).is_ok_and(|standing| standing.looks().back),
         };
-        let (shadowed, key) = (self.shadowed, (event.agent.to_owned(), event.generation));
-        let Some(life) = self.lives.get_mut(&key) else { return };
-        if hides_numbers(request) {
-            life.obscure = Some(Cause::Redacted);
-        }
-        if looks_back {
-            life.history.observe(event);
-        } else if request.is_about_something() {
-            life.history.pass_over(event.time);
-            if shadowed {
-                life.obscure.get_or_insert(Cause::Shadow);
+        let shadowed = self.shadowed;
+        // What an agent does, those it descends from have done.
+        let own = (event.agent.to_owned(), event.generation);
+        for key in std::iter::once(own).chain(life.above.clone()) {
+            let Some(life) = self.lives.get_mut(&key) else { continue };
+            if hides_numbers(request) {
+                life.obscure = Some(Cause::Redacted);
+            }
+            if looks_back {
+                life.history.observe(event);
+            } else if request.is_about_something() {
+                life.history.pass_over(event.time);
+                if shadowed {
+                    life.obscure.get_or_insert(Cause::Shadow);
+                }
             }
         }
     }
@@ -166,7 +190,8 @@ impl Life {
             name => Some(name.parse().map_err(|_bad| "its tenant has no name")?),
         };
         let facts = serde_json::from_slice(facts).map_err(|_bad| "its facts are no object")?;
-        Ok(Self { agent, tenant, facts, under, task: None, history: History::default(), obscure: None })
+        let (tasks, history, above) = (Vec::new(), History::default(), Vec::new());
+        Ok(Self { agent, tenant, facts, under, tasks, history, above, obscure: None })
     }
 
     /// The life of an agent that a call was judged without, as the event tells it; `None` for other events.

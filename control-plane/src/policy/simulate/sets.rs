@@ -62,13 +62,13 @@ impl Sets {
         &'a self,
         generation: u64,
         spawned_under: u64,
-        task: Option<&'a Policy>,
+        tasks: &'a [Policy],
     ) -> Result<Standing<'a>, Cause> {
         let current = self.set(generation)?;
         let forced = self.forced.iter().rev().find(|forced| **forced <= generation);
         let earlier = forced.filter(|forced| spawned_under < **forced).unwrap_or(&spawned_under);
         let earlier = self.set(*earlier)?;
         let spawned_under = (earlier.digest() != current.digest()).then_some(earlier);
-        Ok(Standing::new(generation, current, spawned_under, task))
+        Ok(Standing::new(generation, current, spawned_under, tasks))
     }
 }

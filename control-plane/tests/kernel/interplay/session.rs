@@ -216,7 +216,7 @@ impl Session {
 
     /// An agent that was stopped for going in circles goes on.
     fn go_on(&self, agent: &AgentHandle) {
-        if self.kernel.agent(agent.id()) == Some(AgentState::Stopped) {
+        if matches!(self.kernel.agent(agent.id()), Some(AgentState::Stopped { .. })) {
             self.kernel.signal(agent.id(), Signal::Cont, "go on").unwrap();
         }
     }
