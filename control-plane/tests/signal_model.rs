@@ -154,7 +154,8 @@ impl Model {
         if !waits {
             self.act(signal);
             if matches!(signal, Signal::Usr1 | Signal::Usr2) {
-                return None;
+                self.raised += 1;
+                return Some(Raise::Delivered);
             }
         }
         self.raised += 1;
@@ -164,8 +165,8 @@ impl Model {
         Some(if waits { Raise::Pending } else { Raise::Delivered })
     }
 
-    /// Delivers what nothing holds back any more. `false` if one of them does nothing.
-    fn release(&mut self) -> bool {
+    /// Delivers what nothing holds back any more.
+    fn release(&mut self) {
         if self.pending.contains(Signal::Cont)
             && !self.masked.contains(Signal::Cont)
             && self.handlers.contains_key(&Signal::Cont)
@@ -176,10 +177,7 @@ impl Model {
         let due: SignalSet = self.pending.iter().filter(free).collect();
         self.pending = self.pending.minus(due);
         due.iter().for_each(|signal| self.act(signal));
-        let user = due.iter().find(|signal| matches!(signal, Signal::Usr1 | Signal::Usr2));
-        // What comes after one that does nothing is delivered, but not said.
-        self.delivered[0] += due.iter().take_while(|signal| user.is_none_or(|user| *signal < user)).count();
-        user.is_none()
+        self.delivered[0] += due.iter().count();
     }
 
     fn due(&self, except: SignalSet) -> Option<Signal> {
@@ -292,7 +290,8 @@ impl Model {
                     }
                     Asks::Mask(block, unblock) => {
                         self.masked = self.masked.union(block).minus(unblock);
-                        return Some(if self.release() { End::Done } else { End::Signal });
+                        self.release();
+                        return Some(End::Done);
                     }
                     Asks::Exit => {
                         self.closed = true;
@@ -331,7 +330,8 @@ impl Model {
                 self.handlers.remove(&signal);
             }
         }
-        if self.release() { End::Done } else { End::Signal }
+        self.release();
+        End::Done
     }
 
     fn give_up(&mut self, call: &Call) {

@@ -49,9 +49,9 @@ impl BadTopic {
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
-            Self::Name { .. } => "AK0451",
-            Self::Schema(_) => "AK0452",
-            Self::Full { .. } => "AK0453",
+            Self::Name { .. } => "AK0441",
+            Self::Schema(_) => "AK0442",
+            Self::Full { .. } => "AK0443",
             Self::Kernel(error) => error.code(),
         }
     }

@@ -88,9 +88,9 @@ impl RestoreError {
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
-            Self::Altered => "AK0951",
-            Self::OtherAgent { .. } => "AK0952",
-            Self::OtherTenant => "AK0953",
+            Self::Altered => "AK0961",
+            Self::OtherAgent { .. } => "AK0962",
+            Self::OtherTenant => "AK0963",
             Self::File(error) => error.code(),
             Self::Spawn(error) => error.code(),
             Self::Kernel(error) => error.code(),
@@ -184,12 +184,7 @@ impl Kernel {
             Err(error) => return Err(error.into()),
         };
         let lost = descriptors.iter().filter(|reopened| reopened.now.is_err()).count() as u64;
-        let body = Body::Restored {
-            checkpoint: checkpoint.digest,
-            of_generation: content.generation,
-            files: content.memory.len() as u64,
-            lost,
-        };
+        let body = Body::Restored { checkpoint: checkpoint.digest, files: content.memory.len() as u64, lost };
         inner.append(agent.source(), 0, body)?;
         restoring.done();
         Ok(Restored { agent: AgentHandle::new(Arc::clone(inner), agent), descriptors })
@@ -327,17 +322,14 @@ impl Inner {
             let seen = agent.word.load();
             let (policy, policy_generation) =
                 agent.footing.with(|standing| (standing.digest(), standing.generation));
-            let head = self.recorder.head();
             Content {
                 version: VERSION,
                 agent: agent.id.clone(),
-                generation: agent.generation,
                 tenant: agent.tenant.clone(),
                 taken: self.timer.now(),
                 policy,
                 policy_generation,
-                record_count: head.count,
-                record_hash: head.hash,
+                calls: agent.calls(),
                 in_flight: seen.in_flight(),
                 labels: self.carried_by(agent),
                 masked: seen.masked().iter().collect(),

@@ -202,6 +202,11 @@ impl Agent {
         }
     }
 
+    /// How many calls it has made.
+    pub(crate) fn calls(&self) -> u64 {
+        self.calls.load(Ordering::Relaxed)
+    }
+
     /// The number of its next call, from 1.
     pub(crate) fn next_call(&self) -> u64 {
         self.calls.fetch_add(1, Ordering::Relaxed) + 1

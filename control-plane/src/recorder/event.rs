@@ -301,10 +301,8 @@ pub enum Body<'a> {
     },
     /// The agent was given back what a checkpoint holds.
     Restored {
-        /// Digest of the checkpoint.
+        /// Digest of the checkpoint: that of the [`Body::Checkpoint`] it was taken by.
         checkpoint: Digest,
-        /// The life it was taken of.
-        of_generation: u64,
         /// How many files were put back.
         files: u64,
         /// How many files that were open could not be opened again.

@@ -104,9 +104,9 @@ impl Event<'_> {
             Body::NotTaken { signal, error } => {
                 json!({"kind": "not_taken", "signal": signal_name(*signal), "error": error})
             }
-            Body::Restored { checkpoint, of_generation, files, lost } => {
-                json!({"kind": "restored", "checkpoint": checkpoint.to_string(), "of_generation": of_generation,
-                    "files": files, "lost": lost})
+            Body::Restored { checkpoint, files, lost } => {
+                json!({"kind": "restored", "checkpoint": checkpoint.to_string(), "files": files,
+                    "lost": lost})
             }
             Body::Judged { request, decision, facts, tenant, past } => {
                 let mut line = judged("judged", request, decision);

@@ -124,7 +124,7 @@ fn bodies() -> Vec<Body<'static>> {
         Body::Checkpoint { file: NASTY, digest: Digest::ZERO, bytes: 1 },
         Body::Diagnostics { file: NASTY, bytes: 1 },
         Body::NotTaken { signal: 6, error: NASTY },
-        Body::Restored { checkpoint: Digest::ZERO, of_generation: 1, files: 2, lost: 3 },
+        Body::Restored { checkpoint: Digest::ZERO, files: 2, lost: 3 },
         Body::Judged {
             request: one(),
             decision: decision.clone(),

@@ -115,7 +115,7 @@ impl VfsError {
             Self::Quota => (122, "EDQUOT", "AK0417"),
             Self::TooManyLabels => (7, "E2BIG", "AK0418"),
             Self::NotSupported => (95, "EOPNOTSUPP", "AK0419"),
-            Self::InvalidData => (22, "EINVAL", "AK0450"),
+            Self::InvalidData => (22, "EINVAL", "AK0440"),
         }
     }
 }

@@ -22,21 +22,20 @@ pub struct Checkpoint {
     pub(super) digest: Digest,
 }
 
+/// What an agent can read of itself: nothing in it counts what others do, as a generation or the length of the record would.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Content {
     pub(super) version: u32,
     pub(super) agent: AgentId,
-    pub(super) generation: u64,
     pub(super) tenant: Option<TenantId>,
     #[serde(with = "agent_primitives::timestamp::rfc3339")]
     pub(super) taken: Timestamp,
     /// What judged the agent.
     pub(super) policy: Digest,
     pub(super) policy_generation: u64,
-    /// How much was on record, and the hash of the last of it.
-    pub(super) record_count: u64,
-    pub(super) record_hash: Digest,
+    /// How many calls it had made in its life.
+    pub(super) calls: u64,
     /// Calls that were under way.
     pub(super) in_flight: u64,
     pub(super) labels: LabelSet,
@@ -76,7 +75,7 @@ pub struct BadCheckpoint {
 
 impl BadCheckpoint {
     /// Stable code.
-    pub const CODE: &'static str = "AK0950";
+    pub const CODE: &'static str = "AK0960";
 }
 
 impl Checkpoint {
@@ -84,12 +83,6 @@ impl Checkpoint {
     #[must_use]
     pub fn agent(&self) -> &AgentId {
         &self.content.agent
-    }
-
-    /// Which life of that agent.
-    #[must_use]
-    pub fn generation(&self) -> u64 {
-        self.content.generation
     }
 
     /// When it was taken.

@@ -178,7 +178,7 @@ fn bodies() -> Vec<Body<'static>> {
         Body::Checkpoint { file: "/state/checkpoints/a.json", digest, bytes: 12 },
         Body::Diagnostics { file: "/state/diagnostics/a.json", bytes: 12 },
         Body::NotTaken { signal: 6, error: "no space" },
-        Body::Restored { checkpoint: digest, of_generation: 2, files: 3, lost: 1 },
+        Body::Restored { checkpoint: digest, files: 3, lost: 1 },
     ]);
     bodies
 }
