@@ -9,11 +9,12 @@ use std::task::Poll;
 
 use agent_control_plane::atr::{Registry, ToolError};
 use agent_control_plane::budget::Budget;
-use agent_control_plane::kernel::ExitStatus;
+use agent_control_plane::call::{RawArguments, Syscall};
+use agent_control_plane::kernel::{ExitStatus, JudgeContext, OnAsk, Programs};
 use agent_control_plane::observe::{TARGET, event, field, span};
-use agent_control_plane::primitives::{Resource, Signal};
+use agent_control_plane::primitives::{Resource, Scope, Signal};
 use agent_control_plane::recorder::Redaction;
-use agent_control_plane::{AgentHandle, AgentSpec, FlightRecorder, Kernel, Policy};
+use agent_control_plane::{AgentHandle, AgentSpec, Approvals, CallError, FlightRecorder, Kernel, Policy};
 use serde_json::json;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
@@ -141,6 +142,7 @@ const POLICY: &str = "version: 1
 name: traces
 rules:
   - {id: tools, effect: allow, calls: [exec], tools: [greet, fail, hang, secret]}
+  - {id: ask-first, effect: ask, calls: [exec], tools: [sign, kernel.spawn]}
   - {id: no-pay, effect: deny, on_violation: deny, calls: [exec], tools: [pay]}
 ";
 
@@ -161,6 +163,7 @@ fn tools() -> Registry {
     add("greet", Ok(()), false);
     add("secret", Ok(()), false);
     add("pay", Ok(()), false);
+    add("sign", Ok(()), false);
     add("fail", Err(()), false);
     add("hang", Ok(()), true);
     tools.build()
@@ -170,11 +173,14 @@ fn kernel() -> Kernel {
     let redaction = Redaction::new().argument("secret", "").unwrap();
     let recorder = FlightRecorder::memory().unwrap().redacting(redaction);
     let policy = Policy::from_yaml("traces.yaml", POLICY).unwrap();
-    Kernel::builder().policy(policy).tools(tools()).recorder(recorder).build().unwrap()
+    let programs = Programs::new(|task| drop(tokio::spawn(task)))
+        .program("sleep", |_: AgentHandle, _| std::future::pending::<i32>());
+    let builder = Kernel::builder().policy(policy).tools(tools()).recorder(recorder);
+    builder.approvals(Approvals::new()).programs(programs).build().unwrap()
 }
 
 /// One of each: calls that are allowed, denied, denied again, failing, given up, killed; agents that are started, not
-/// started, killed, stopped by a budget; a question, a redacted tool.
+/// started, killed, stopped by a budget; a redacted tool, a child that a human agreed to, a call judged for another host.
 async fn scene() {
     let kernel = kernel();
     let content = || json!({"text": CONTENT});
@@ -206,6 +212,22 @@ async fn scene() {
         kernel.signal(&id, Signal::Kill, CONTENT).unwrap();
     });
     assert!(matches!(status.unwrap(), ExitStatus::Signaled { signal: Signal::Kill, .. }));
+
+    // One that asks a human, and has a child then.
+    let parent = kernel.spawn(AgentSpec::new("parent").on_ask(OnAsk::Return)).unwrap();
+    let child = || json!({"name": "child", "program": "sleep", "input": {"text": CONTENT}});
+    let ticket = match parent.exec("kernel.spawn", child()).await.unwrap_err() {
+        CallError::Held { ticket, .. } => ticket,
+        other => panic!("{other}"),
+    };
+    kernel.approve(ticket, &"ann".parse().unwrap(), Scope::Once).unwrap();
+    parent.exec("kernel.spawn", child()).await.unwrap();
+    kernel.signal(parent.id(), Signal::Kill, CONTENT).unwrap();
+
+    // One that runs elsewhere.
+    let arguments = RawArguments::Value(content());
+    let call = Syscall::Exec { tool: "pay".to_owned(), arguments, deadline: None };
+    kernel.judge(call, &JudgeContext::new("remote")).await.unwrap();
 
     let budget = Budget::new().limit(Resource::Calls, 1);
     let spender = kernel.spawn(AgentSpec::new("spender").task_budget(budget)).unwrap();
