@@ -1,5 +1,5 @@
 //! The names and labels of the metrics are a contract: dashboards rest on them.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may fail loudly")]
+#![expect(clippy::unwrap_used, reason = "a test may fail loudly")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::poll_fn;
@@ -157,7 +157,8 @@ fn what_calls_set_aside_stands_at_zero_however_they_end_and_a_wait_is_measured_o
             clock.advance(Duration::from_secs(3));
             kernel.refuse(refused, &"ann".parse().unwrap(), "no").unwrap();
             let mut killed = Box::pin(agent.exec("hang", json!({})));
-            poll_fn(|context| Poll::Ready(assert!(killed.as_mut().poll(context).is_pending()))).await;
+            let polled = poll_fn(|context| Poll::Ready(killed.as_mut().poll(context).is_pending()));
+            assert!(polled.await, "it hangs");
             kernel.signal(agent.id(), Signal::Kill, "test").unwrap();
         });
     });
@@ -197,7 +198,7 @@ fn names_and_labels_are_as_documented_and_tell_nothing_of_who_did_what() {
             kernel.shadow(policy("deny")).unwrap();
             let agent = kernel.spawn(AgentSpec::new("secret-agent").on_ask(OnAsk::Return)).unwrap();
             agent.exec("secret-tool", json!({})).await.unwrap();
-            let CallError::Held { ticket, .. } = agent.exec("pay", json!({})).await.unwrap_err() else { unreachable!() };
+            let CallError::Held { ticket, .. } = agent.exec("pay", json!({})).await.unwrap_err() else { panic!("not held") };
             kernel.approve(ticket, &"ann".parse().unwrap(), Scope::Once).unwrap();
             agent.exec("missing", json!({})).await.unwrap_err();
             kernel.reload(policy("deny"), Widening::Force).unwrap();
