@@ -38,6 +38,8 @@ pub(crate) struct Shown<'a> {
     pub(crate) agent: &'a AgentId,
     pub(crate) tenant: Option<&'a TenantId>,
     pub(crate) facts: &'a Arc<Map<String, Value>>,
+    /// The agents it descends from, and the facts about each.
+    pub(crate) above: Box<[(AgentId, Arc<Map<String, Value>>)]>,
     pub(crate) footing: &'a Arc<Footing>,
     pub(crate) trail: &'a Arc<Trail>,
     pub(crate) tools: &'a Registry,
@@ -48,13 +50,14 @@ pub(crate) struct Shown<'a> {
 /// The standard mounts. What an agent is to remember beyond its own life is for the host to keep, so `/mem/episodic`,
 /// `/mem/semantic` and `/mem/procedural` are there only where the host mounts a store.
 pub(crate) fn standard(shown: Shown<'_>) -> Result<Vec<Mount>, BadPath> {
-    let Shown { agent, tenant, facts, footing, trail, tools, board, timer } = shown;
+    let Shown { agent, tenant, facts, above, footing, trail, tools, board, timer } = shown;
     let shelf = Shelf {
         tools: tools.clone(),
         footing: Arc::clone(footing),
         agent: agent.clone(),
         tenant: tenant.cloned(),
         facts: Arc::clone(facts),
+        above,
     };
     let (agent, tenant, trail) = (agent.clone(), tenant.cloned(), Arc::clone(trail));
     let (now, past) = (Arc::clone(footing), Arc::clone(footing));

@@ -504,14 +504,17 @@ impl Inner {
             }
             None => spec,
         };
-        let agent = Arc::new(self.conceive(&spec, parent)?);
+        let id = spec.id.parse::<AgentId>();
+        let id = id.map_err(|source| SpawnError::Name { name: spec.id.clone(), source })?;
+        // Before anything is put together, so that a spawn that is refused touches nothing of whoever has the name.
+        let name = self.table.reserve(&id).map_err(|error| match error {
+            TableError::Exists => SpawnError::AlreadyExists(id.clone()),
+            TableError::Full => SpawnError::Full { limit: super::MAX_AGENTS },
+        })?;
+        let agent = Arc::new(self.conceive(id, &spec, parent)?);
         let facts = json::canonical(&Value::Object(spec.facts.clone())).map_err(SpawnError::Facts)?;
         let document = spec.task.as_ref().map(|task| json::canonical(&task.to_json())).transpose();
         let document = document.map_err(SpawnError::Facts)?.unwrap_or_default();
-        self.table.add(&agent).map_err(|error| match error {
-            TableError::Exists => SpawnError::AlreadyExists(agent.id.clone()),
-            TableError::Full => SpawnError::Full { limit: super::MAX_AGENTS },
-        })?;
         let born = Body::Spawn {
             facts: &facts,
             tenant: agent.tenant.as_ref().map_or("", |tenant| tenant.as_str()),
@@ -521,12 +524,16 @@ impl Inner {
             dry_run: agent.dry_run,
         };
         let append = |body| self.recorder.append(self.timer.now(), agent.source(), 0, body);
+        // Nobody finds it, to end it or to raise a signal against it, before its beginning is on record.
         let recorded = self.adopt(&agent, || {
-            let recorded = append(born)?;
-            let Some(parent) = parent else { return Ok(recorded) };
-            append(Body::Child { parent: parent.id.as_str(), parent_generation: parent.generation, program })
-        });
-        let recorded = recorded.inspect_err(|_refused| self.table.forget(&agent))?;
+            append(born)?;
+            if let Some(parent) = parent {
+                let (id, generation) = (parent.id.as_str(), parent.generation);
+                append(Body::Child { parent: id, parent_generation: generation, program })?;
+            }
+            name.begins(&agent);
+            Ok(())
+        })?;
         recorded.map_err(|error| self.recorder_failed(&error))?;
         agent.files.open_inbox(spec.labels.clone());
         // After the name was taken, so that a spawn that is refused changes nobody's budget.
@@ -542,9 +549,12 @@ impl Inner {
     }
 
     /// Puts an agent together that is in no table yet.
-    fn conceive(&self, spec: &AgentSpec, parent: Option<&Arc<Agent>>) -> Result<Agent, SpawnError> {
-        let id = spec.id.parse::<AgentId>();
-        let id = id.map_err(|source| SpawnError::Name { name: spec.id.clone(), source })?;
+    fn conceive(
+        &self,
+        id: AgentId,
+        spec: &AgentSpec,
+        parent: Option<&Arc<Agent>>,
+    ) -> Result<Agent, SpawnError> {
         let canonical = json::canonical(&Value::Object(spec.facts.clone())).map_err(SpawnError::Facts)?;
         if MAX_FACTS < canonical.len() {
             return Err(SpawnError::Facts(json::JsonError::TooLarge { limit: MAX_FACTS }));
@@ -560,10 +570,13 @@ impl Inner {
         let tenant = spec.tenant.clone();
         let port = self.exchange.port(&id, tenant.as_ref(), &self.timer);
         let facts = Arc::new(spec.facts.clone());
+        let lineage = parent.into_iter().flat_map(|parent| std::iter::once(parent).chain(&parent.lineage));
+        let lineage: Box<[Arc<Agent>]> = lineage.cloned().collect();
         let standard = tree::standard(tree::Shown {
             agent: &id,
             tenant: tenant.as_ref(),
             facts: &facts,
+            above: lineage.iter().map(|above| (above.id.clone(), Arc::clone(&above.facts))).collect(),
             footing: &footing,
             trail: &trail,
             tools: &self.tools,
@@ -578,7 +591,6 @@ impl Inner {
         let above = parent.map(|parent| &parent.accounts);
         let accounts = self.accounts.of(&id, tenant.as_ref(), above, self.timer.monotonic());
         let accounts = accounts.map_err(|_full| CallError::TooManyAccounts { limit: super::MAX_ACCOUNTS })?;
-        let lineage = parent.into_iter().flat_map(|parent| std::iter::once(parent).chain(&parent.lineage));
         let about = About {
             accounts,
             tenant,
@@ -588,7 +600,7 @@ impl Inner {
             on_ask: spec.on_ask,
             footing,
             dry_run: spec.dry_run || self.dry_run,
-            lineage: lineage.cloned().collect(),
+            lineage,
         };
         let agent = Agent::new(id, self.next_number(), files, trail, about);
         if spec.stopped {

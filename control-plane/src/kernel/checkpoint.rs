@@ -148,8 +148,8 @@ impl Kernel {
     }
 
     /// Starts an agent as `spec` says, with what a checkpoint of it holds: its working memory with labels and expiry, the
-    /// labels it carried besides those of `spec`, its mask, its open files. Rights, budgets and approvals are those of today;
-    /// signals that were pending are gone. The agent is stopped: `SIGCONT` lets it begin.
+    /// labels it carried besides those of `spec`, its mask but for `SIGCONT`, its open files. Rights, budgets and approvals are
+    /// those of today; signals that were pending are gone. The agent is stopped: `SIGCONT` lets it begin.
     ///
     /// # Cancel safety
     /// Dropped, it ends the agent by `SIGKILL`.
@@ -250,16 +250,29 @@ impl Inner {
         }
     }
 
-    /// Takes what a signal asked for and could not be taken when it was raised.
-    pub(crate) async fn take_due_snapshots(&self, agent: &Arc<Agent>) {
+    /// Takes what a signal asked for and could not be taken when it was raised. Nothing more is done once the agent has ended.
+    ///
+    /// # Errors
+    /// It has.
+    pub(crate) async fn take_due_snapshots(&self, agent: &Arc<Agent>) -> Result<(), CallError> {
         let due = agent.snapshots_due.swap(0, Ordering::SeqCst);
         for signal in [Signal::Usr1, Signal::Usr2] {
-            if due & bit(signal) != 0
-                && let Err(error) = self.snapshot(agent, signal).await
-            {
-                self.not_taken(agent, signal, &error);
+            if due & bit(signal) == 0 {
+                continue;
+            }
+            let mut ended = pin!(self.changed(agent, |_| false));
+            let mut taking = pin!(self.snapshot(agent, signal));
+            let taken = poll_fn(|context| match ended.as_mut().poll(context) {
+                Poll::Ready(()) => Poll::Ready(None),
+                Poll::Pending => taking.as_mut().poll(context).map(Some),
+            });
+            match taken.await {
+                None => return Err(self.dead(agent)),
+                Some(Err(error)) => self.not_taken(agent, signal, &error),
+                Some(Ok(())) => {}
             }
         }
+        Ok(())
     }
 
     fn not_taken(&self, agent: &Agent, signal: Signal, error: &CallError) {
@@ -273,7 +286,7 @@ impl Inner {
             if signal == Signal::Usr1 {
                 let checkpoint = self.picture(agent).await?;
                 let data = checkpoint.to_bytes().map_err(unwritten)?;
-                let (bytes, labels) = (data.len() as u64, checkpoint.content.labels.clone());
+                let (bytes, labels) = (data.len() as u64, checkpoint.content.carried()?);
                 let file = self.keep(agent, CHECKPOINTS, data, labels).await?;
                 let body = Body::Checkpoint { file: &file, digest: checkpoint.digest, bytes };
                 return self.append(agent.source(), 0, body).map(drop);
@@ -378,7 +391,8 @@ impl Inner {
             };
             descriptors.push(Reopened { before: open.descriptor, now });
         }
-        let masked: SignalSet = content.masked.iter().copied().collect();
+        // It is stopped, and could not let go of a SIGCONT that it holds back.
+        let masked = content.masked.iter().copied().collect::<SignalSet>().without(Signal::Cont);
         let _nothing_is_due = agent.mailbox.mask(&agent.word, masked, SignalSet::EMPTY);
         Ok(descriptors)
     }

@@ -13,7 +13,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use agent_primitives::{AgentId, Signal};
+use agent_primitives::{AgentId, Monotonic, Signal};
 
 use super::agents::{AgentSpec, SpawnError};
 use super::table::{Agent, ExitStatus};
@@ -138,10 +138,10 @@ impl Inner {
         drop(brood);
         // A stop that was delivered before the child was there did not reach it.
         if parent.word.load().stopped() {
-            self.follow(child, Signal::Stop, "its parent is stopped");
+            self.follow(parent, child, Signal::Stop, "its parent is stopped");
         }
         if let Some(ends) = parent.grace_ends() {
-            child.start_grace(ends);
+            child.limit_grace(ends);
         }
         Ok(recorded)
     }
@@ -149,14 +149,15 @@ impl Inner {
     /// Ends an agent and all that descend from it: every gate first, from the top down, then everything in flight, then
     /// what they held. `None` if it had ended already.
     pub(crate) fn end(&self, agent: &Arc<Agent>, status: ExitStatus, from: Actor<'_>) -> Option<Killed> {
-        let ended = close_tree(agent, status)?;
+        let ended = close_tree(agent, status);
+        let first = ended.first().is_some_and(|(first, _)| Arc::ptr_eq(first, agent));
         let calls = |(agent, _): &(Arc<Agent>, ExitStatus)| agent.word.load().in_flight();
         let killed = Killed {
             agents: ended.iter().map(|(agent, _)| agent.id.clone()).collect(),
             calls: ended.iter().map(calls).sum(),
         };
-        self.bury_all(ended, from);
-        Some(killed)
+        self.bury_all(ended, if first { from } else { Actor::Kernel });
+        first.then_some(killed)
     }
 
     /// Clears away what agents held whose gates are closed; `from` is whose doing the end of the first was.
@@ -173,13 +174,21 @@ impl Inner {
 
     /// Lets the children of an agent follow a signal that was raised against it.
     pub(crate) fn pass_down(&self, agent: &Agent, signal: Signal, raised: Raise, reason: &str) {
-        match signal {
-            Signal::Stop | Signal::Cont | Signal::Budget | Signal::Loop | Signal::Drift => {
-                agent.stopped_from_above.store(false, Ordering::SeqCst);
+        let goes_down = match signal {
+            // It resumes where it waits for a handler too; and one that a stop has overtaken resumes nobody.
+            Signal::Cont => !agent.word.load().stopped(),
+            Signal::Stop | Signal::Budget | Signal::Loop | Signal::Drift | Signal::Term => {
+                raised != Raise::Pending
             }
-            _ => {}
+            _ => false,
+        };
+        if !goes_down {
+            return;
         }
-        if raised == Raise::Pending || !matches!(signal, Signal::Stop | Signal::Cont | Signal::Term) {
+        if signal != Signal::Term {
+            agent.stopped_from_above.store(false, Ordering::SeqCst);
+        }
+        if !matches!(signal, Signal::Stop | Signal::Cont | Signal::Term) {
             return;
         }
         let children = agent.children.alive();
@@ -188,16 +197,30 @@ impl Inner {
         }
         let reason = format!("raised against `{}`: {reason}", agent.id);
         for child in children {
-            self.follow(&child, signal, &reason);
+            self.follow(agent, &child, signal, &reason);
         }
     }
 
-    /// Raises a signal against an agent that was raised against its parent.
-    fn follow(&self, child: &Arc<Agent>, signal: Signal, reason: &str) {
-        if signal == Signal::Cont && !child.stopped_from_above.load(Ordering::SeqCst) {
+    /// Raises a signal against an agent that was raised against its parent. Where others stop and resume the parent at the
+    /// same time, the child comes to follow whoever was last.
+    fn follow(&self, parent: &Agent, child: &Arc<Agent>, mut signal: Signal, reason: &str) {
+        loop {
+            self.follow_once(child, signal, reason);
+            let last = if parent.word.load().stopped() { Signal::Stop } else { Signal::Cont };
+            if signal == Signal::Term || signal == last || child.word.load().closed() {
+                return;
+            }
+            signal = last;
+        }
+    }
+
+    fn follow_once(&self, child: &Arc<Agent>, signal: Signal, reason: &str) {
+        let from_above = child.stopped_from_above.load(Ordering::SeqCst);
+        if signal == Signal::Cont && !from_above {
             return;
         }
-        let by_itself = child.word.load().stopped() && !child.stopped_from_above.load(Ordering::SeqCst);
+        let seen = child.word.load();
+        let by_itself = (seen.stopped() || seen.pending().contains(Signal::Stop)) && !from_above;
         // One that has ended meanwhile needs no signal.
         if self.raise(child, signal, Actor::Kernel, reason).is_ok() && signal == Signal::Stop && !by_itself {
             child.stopped_from_above.store(true, Ordering::SeqCst);
@@ -205,13 +228,25 @@ impl Inner {
     }
 }
 
-/// Closes the gates of an agent and of all that descend from it, and answers those whose end this is, from the top down.
-/// `None` if the agent had ended already.
-pub(super) fn close_tree(agent: &Arc<Agent>, status: ExitStatus) -> Option<Vec<(Arc<Agent>, ExitStatus)>> {
-    if !agent.end(status.clone()) {
-        return None;
+/// Begins the grace period of an agent, and so bounds that of all that descend from it: they end when it does, also where
+/// nobody looks at it again.
+pub(super) fn start_grace(agent: &Agent, ends: Monotonic) {
+    agent.start_grace(ends);
+    let Some(ends) = agent.grace_ends() else { return };
+    let mut left: VecDeque<Arc<Agent>> = agent.children.alive().into();
+    while let Some(child) = left.pop_front() {
+        child.limit_grace(ends);
+        left.extend(child.children.alive());
     }
-    let mut ended = vec![(Arc::clone(agent), status)];
+}
+
+/// Closes the gates of an agent and of all that descend from it, and answers those whose end this is, from the top down.
+/// All of them are closed when it returns, also where another is ending them at the same time.
+pub(super) fn close_tree(agent: &Arc<Agent>, status: ExitStatus) -> Vec<(Arc<Agent>, ExitStatus)> {
+    let mut ended = Vec::new();
+    if agent.end(status.clone()) {
+        ended.push((Arc::clone(agent), status));
+    }
     let mut left: VecDeque<Arc<Agent>> = agent.children.close().into();
     while let Some(child) = left.pop_front() {
         let reason = format!("`{}`, from which it descends, ended", agent.id);
@@ -222,5 +257,5 @@ pub(super) fn close_tree(agent: &Arc<Agent>, status: ExitStatus) -> Option<Vec<(
             ended.push((child, status));
         }
     }
-    Some(ended)
+    ended
 }

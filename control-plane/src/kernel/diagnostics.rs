@@ -35,7 +35,6 @@ impl Inner {
         json!({
             "version": 1,
             "agent": agent.id,
-            "generation": agent.generation,
             "tenant": agent.tenant,
             "taken": self.timer.now().to_string(),
             "state": state(&agent.state()),

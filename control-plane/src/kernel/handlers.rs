@@ -9,6 +9,7 @@ use std::future::{Future, poll_fn};
 use std::mem::take;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
@@ -179,7 +180,12 @@ impl Inner {
         for (signal, letter) in due {
             let letter = letter.unwrap_or_else(|| self.lost_letter());
             self.record_delivery(agent, call, signal, Delivery::Default, &letter)?;
+            let from_above = signal == Signal::Stop && agent.stopped_from_above.load(Ordering::SeqCst);
             self.follow_up(agent, signal, Raise::Delivered, &letter.reason);
+            if from_above {
+                // It came from above, and waited till now.
+                agent.stopped_from_above.store(true, Ordering::SeqCst);
+            }
         }
         Ok(())
     }

@@ -199,7 +199,7 @@ impl Kernel {
     /// none begins after. `SIGSTOP`, `SIGCONT` and `SIGTERM` go down the tree too: each descendant gets them in turn.
     ///
     /// # Errors
-    /// No live agent of that name, or a signal that does nothing yet.
+    /// No live agent of that name.
     pub fn signal(&self, agent: &AgentId, signal: Signal, reason: &str) -> Result<Raise, SignalError> {
         let inner = &self.inner;
         let cell = inner.table.live(agent.as_str());
@@ -363,7 +363,7 @@ impl Inner {
     fn kill_all(&self, reason: &str, from: Actor<'_>) -> usize {
         let status = || ExitStatus::Signaled { signal: Signal::Kill, reason: reason.to_owned() };
         let agents = self.table.all_live();
-        let trees: Vec<_> = agents.iter().filter_map(|agent| children::close_tree(agent, status())).collect();
+        let trees: Vec<_> = agents.iter().map(|agent| children::close_tree(agent, status())).collect();
         let killed = trees.iter().map(Vec::len).sum();
         for tree in trees {
             self.bury_all(tree, from);

@@ -12,6 +12,7 @@ use agent_tool_registry::Output;
 
 use super::Inner;
 use super::agents::{AgentSpec, Owned, SpawnError};
+use super::children::CHILD;
 use super::own::{self, Spawn, Started};
 use super::running::{Intent, panic_text};
 use super::table::Agent;
@@ -105,9 +106,10 @@ impl Inner {
         let programs = self.programs.as_ref().ok_or(SpawnError::NoPrograms)?;
         let found = programs.by_name.get(&program).map(Arc::clone);
         let found = found.ok_or_else(|| SpawnError::UnknownProgram(program.clone()))?;
+        let owner = format!("{}{CHILD}{name}", agent.id);
         let mut spec = AgentSpec::new(name).on_ask(agent.on_ask).dry_run(dry_run);
         if let Some(document) = task_policy {
-            let task = Policy::from_json("task_policy", &Value::Object(document).to_string());
+            let task = Policy::from_agent("task_policy", &owner, &Value::Object(document).to_string());
             spec = spec.task_policy(task.map_err(SpawnError::from)?);
         }
         // The kernel is there: it is making this call.

@@ -8,6 +8,7 @@ use agent_primitives::{LabelSet, Signal};
 use agent_tool_registry::{CallContext, Output};
 use tracing::Instrument;
 
+use super::children;
 use super::own::{self, Declassify, Removed};
 use super::running::Intent;
 use super::table::{Agent, ExitStatus};
@@ -115,6 +116,7 @@ impl Inner {
         // Another tenant's agent is like one that does not exist.
         let receiver = self.table.live(to.as_str()).filter(|receiver| receiver.tenant == sender.tenant);
         let receiver = receiver.ok_or_else(|| SignalError::NoSuchAgent(to.to_string()))?;
+        self.enforce_grace(&receiver);
         self.raise_from(&receiver, signal, Raiser::Agent(sender), &reason)?;
         Ok(Reply::Done)
     }
@@ -203,7 +205,7 @@ impl Inner {
         }
         if signal == Signal::Term {
             // The grace period runs whether the signal is masked or handled, so that neither outwaits it.
-            agent.start_grace(self.timer.monotonic().after(self.grace));
+            children::start_grace(agent, self.timer.monotonic().after(self.grace));
         }
         let letter = || self.letter(from, reason);
         let raised = agent.mailbox.raise(&agent.word, signal, from.is(agent), letter);

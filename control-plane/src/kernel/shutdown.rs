@@ -10,6 +10,7 @@ use emk::Head;
 use serde_json::{Value, json};
 use tokio::sync::{Notify, OnceCell};
 
+use super::children;
 use super::table::{Agent, ExitStatus};
 use super::{Inner, Kernel, State};
 use crate::error::CallError;
@@ -165,7 +166,7 @@ impl Inner {
         closing.begun.store(true, Ordering::SeqCst);
         let agents = closing.agents(|| self.table.all_live());
         for agent in &agents {
-            agent.start_grace(deadline);
+            children::start_grace(agent, deadline);
             let _ = self.raise(agent, Signal::Term, Actor::Host, "shutdown");
         }
         for agent in &agents {

@@ -49,7 +49,8 @@ impl Inner {
         let entered = self.enter(agent, call.kind()).await;
         let _in_flight = self.or_reject(passage, &call, entered)?;
         if agent.snapshots_due.load(Ordering::Relaxed) != 0 {
-            Box::pin(self.take_due_snapshots(agent)).await;
+            let taken = Box::pin(self.take_due_snapshots(agent)).await;
+            self.or_reject(passage, &call, taken)?;
         }
 
         // Border: parse, do not validate. What comes out is what is judged, recorded and executed.

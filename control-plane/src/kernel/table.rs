@@ -4,7 +4,7 @@
 //! agent ends the cell stays closed for good, and a new agent of the same name gets a new cell with the next
 //! generation, so an old handle answers `Dead` and never reaches its successor.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -216,14 +216,14 @@ impl Agent {
         Source { agent: self.id.as_str(), generation: self.generation, trail: Some(&self.trail) }
     }
 
-    /// Ends this life. `true` for the one caller whose status stands; once it returns no call enters the gate.
+    /// Ends this life. `true` for the one caller whose status stands; once it returns, to any caller, no call enters the gate.
     pub(crate) fn end(&self, status: ExitStatus) -> bool {
-        if self.status.set(status).is_err() {
-            return false;
-        }
+        let first = self.status.set(status).is_ok();
         self.word.close();
-        self.changed.notify_waiters();
-        true
+        if first {
+            self.changed.notify_waiters();
+        }
+        first
     }
 
     /// How it ended, once it has.
@@ -255,6 +255,14 @@ impl Agent {
         self.changed.notify_waiters();
     }
 
+    /// Ends its grace period no later than that of an agent above it, which it does not outlive.
+    pub(crate) fn limit_grace(&self, ends: Monotonic) {
+        let ends = ends.as_nanos().max(1);
+        let sooner = |now: u64| (now == 0 || ends < now).then_some(ends);
+        let _ = self.grace_ends.fetch_update(Ordering::SeqCst, Ordering::SeqCst, sooner);
+        self.changed.notify_waiters();
+    }
+
     pub(crate) fn grace_ends(&self) -> Option<Monotonic> {
         match self.grace_ends.load(Ordering::SeqCst) {
             0 => None,
@@ -280,6 +288,8 @@ pub(crate) struct Table {
 #[derive(Debug, Default)]
 struct Agents {
     live: HashMap<AgentId, Arc<Agent>>,
+    /// Names of agents that are being started.
+    reserved: HashSet<AgentId>,
     zombies: HashMap<AgentId, Zombie>,
     /// Zombies, oldest first. May name some that were reaped meanwhile; bounded all the same.
     order: VecDeque<(AgentId, u64)>,
@@ -299,28 +309,43 @@ pub(crate) enum TableError {
     Full,
 }
 
+/// A name that is kept for an agent that is being started. Dropped, it is free again.
+#[derive(Debug)]
+#[must_use = "the name is kept only as long as this is held"]
+pub(crate) struct Name<'t> {
+    table: &'t Table,
+    id: AgentId,
+}
+
+impl Name<'_> {
+    /// Puts the agent into the table: from here on it is found, and killed with all others.
+    pub(crate) fn begins(&self, agent: &Arc<Agent>) {
+        let mut agents = self.table.lock();
+        if agents.reserved.remove(&self.id) {
+            agents.live.insert(self.id.clone(), Arc::clone(agent));
+            agents.zombies.remove(&self.id);
+        }
+    }
+}
+
+impl Drop for Name<'_> {
+    fn drop(&mut self) {
+        self.table.lock().reserved.remove(&self.id);
+    }
+}
+
 impl Table {
-    /// Adds an agent.
-    pub(crate) fn add(&self, agent: &Arc<Agent>) -> Result<(), TableError> {
-        let id = &agent.id;
+    /// Takes a name for an agent that is to be started. Nobody finds it in the table before it [begins](Name::begins).
+    pub(crate) fn reserve(&self, id: &AgentId) -> Result<Name<'_>, TableError> {
         let mut agents = self.lock();
-        if agents.live.contains_key(id) {
+        if agents.live.contains_key(id) || agents.reserved.contains(id) {
             return Err(TableError::Exists);
         }
-        if MAX_AGENTS <= agents.live.len() {
+        if MAX_AGENTS <= agents.live.len() + agents.reserved.len() {
             return Err(TableError::Full);
         }
-        agents.live.insert(id.clone(), Arc::clone(agent));
-        agents.zombies.remove(id);
-        Ok(())
-    }
-
-    /// Takes out an agent that never began to live.
-    pub(crate) fn forget(&self, agent: &Agent) {
-        let mut agents = self.lock();
-        if agents.live.get(&agent.id).is_some_and(|live| live.generation == agent.generation) {
-            agents.live.remove(&agent.id);
-        }
+        agents.reserved.insert(id.clone());
+        Ok(Name { table: self, id: id.clone() })
     }
 
     /// Moves an ended agent from the living to the zombies.

@@ -110,6 +110,20 @@ impl Policy {
         Self::read(source_name, Format::Json, text)
     }
 
+    /// Compiles what an agent gives the child `owner` to keep to. It is not the host's word: what it limits is counted for
+    /// that child only, under a name of its own, so that it touches no count of another policy or of anybody else.
+    ///
+    /// # Errors
+    /// As [`Policy::from_yaml`].
+    pub(crate) fn from_agent(source_name: &str, owner: &str, text: &str) -> Result<Self, PolicyErrors> {
+        let mut snapshot = document::load(&source_name.into(), Format::Json, text.as_bytes())?;
+        for limit in snapshot.rules.iter_mut().flat_map(|rule| &mut rule.limits) {
+            limit.per = Scope::Agent;
+            limit.key = format!("{owner}/{}", limit.key).into();
+        }
+        Ok(Self::of(snapshot))
+    }
+
     /// Compiles a document in TOML; otherwise as [`Policy::from_yaml`].
     ///
     /// # Errors

@@ -63,6 +63,7 @@ impl Trail {
             };
             if let serde_json::Value::Object(line) = &mut line {
                 line.remove("generation");
+                line.remove("parent_generation");
             }
             line
         };

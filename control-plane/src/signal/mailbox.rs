@@ -81,7 +81,11 @@ impl<L: Clone> Mailbox<L> {
     /// Takes the default action of a signal whose handler was of no use.
     pub(crate) fn fall_back(&self, word: &Word, signal: Signal, letter: L) -> Raised {
         let mut letters = self.lock();
-        let raised = word.act(signal);
+        let raised = match signal {
+            // It resumed the agent when it was raised; what has stopped it since was later.
+            Signal::Cont => Raised::Unchanged,
+            _ => word.act(signal),
+        };
         if signal == Signal::Term && raised == Raised::Delivered {
             letters.put(signal, letter);
         }

@@ -33,6 +33,8 @@ pub(crate) struct Shelf {
     pub(crate) agent: AgentId,
     pub(crate) tenant: Option<TenantId>,
     pub(crate) facts: Arc<Map<String, Value>>,
+    /// The agents it descends from, and the facts about each.
+    pub(crate) above: Box<[(AgentId, Arc<Map<String, Value>>)]>,
 }
 
 impl fmt::Debug for Shelf {
@@ -44,16 +46,21 @@ impl fmt::Debug for Shelf {
 impl Shelf {
     /// The tools within reach, in ascending order of their names. All are judged by the same policy.
     fn shown(&self) -> Vec<&ToolContract> {
-        let caller = Caller::new(&self.agent, &self.facts).of_tenant(self.tenant.as_ref());
-        self.footing.with(|standing| {
-            self.tools.iter().filter(|contract| standing.could_let_through(&caller, contract)).collect()
-        })
+        self.judged(|lets| self.tools.iter().filter(|contract| lets(contract)).collect())
+    }
+
+    /// Judges contracts, each by what lets it through.
+    fn judged<T>(&self, judge: impl FnOnce(&dyn Fn(&ToolContract) -> bool) -> T) -> T {
+        let caller = |agent, facts| Caller::new(agent, facts).of_tenant(self.tenant.as_ref());
+        let above = self.above.iter().map(|(agent, facts)| caller(agent, facts).acting_through(&self.agent));
+        let above: Vec<Caller<'_>> = above.collect();
+        let caller = caller(&self.agent, &self.facts).below(&above);
+        self.footing.with(|standing| judge(&|contract| standing.could_let_through(&caller, contract)))
     }
 
     fn find(&self, tool: &ToolId) -> Option<&ToolContract> {
         let contract = self.tools.get(tool)?;
-        let caller = Caller::new(&self.agent, &self.facts).of_tenant(self.tenant.as_ref());
-        self.footing.with(|standing| standing.could_let_through(&caller, contract)).then_some(contract)
+        self.judged(|lets| lets(contract)).then_some(contract)
     }
 
     fn content(&self, path: RelPath<'_>) -> Result<Bytes, VfsError> {

@@ -312,7 +312,10 @@ impl MemoryBackend for Slow {
     }
 
     fn list<'a>(&'a self, path: RelPath<'a>, page: Page<'a>) -> Answer<'a, Listing> {
-        self.inner.list(path, page)
+        Box::pin(async move {
+            self.wait().await;
+            self.inner.list(path, page).await
+        })
     }
 
     fn stat<'a>(&'a self, path: RelPath<'a>) -> Answer<'a, Stat> {
@@ -348,6 +351,26 @@ async fn a_slow_store_is_waited_for_at_the_next_call_and_a_restless_one_gives_up
     kernel.signal(agent.id(), Signal::Usr1, "keep").unwrap();
     agent.exec("echo", json!({"text": "x"})).await.unwrap();
     assert_eq!((bodies(&kernel, "checkpoint"), bodies(&kernel, "not_taken")), (1, 1));
+}
+
+#[tokio::test]
+async fn a_snapshot_that_waits_for_a_store_ends_with_its_agent() {
+    let kernel = kernel(&ManualClock::default(), None);
+    let store = Slow::new();
+    let point = VfsPath::parse("/state/checkpoints").unwrap();
+    let mount = Mount::new(point, Arc::clone(&store) as _, Access::ReadOnly);
+    let agent = kernel.spawn(AgentSpec::new("a").mount(mount)).unwrap();
+    store.late.store(true, Ordering::SeqCst);
+    kernel.signal(agent.id(), Signal::Usr1, "keep").unwrap();
+    let mut call = Box::pin(agent.exec("echo", json!({"text": "x"})));
+    assert!(poll(call.as_mut()).is_pending());
+    kernel.kill(agent.id(), "enough").unwrap();
+    store.late.store(false, Ordering::SeqCst);
+    assert!(matches!(poll(call.as_mut()), Poll::Ready(Err(CallError::Dead(_)))));
+    let root = RelPath::parse("").unwrap();
+    assert_eq!(store.inner.list(root, Page::new(None, 9)).await.unwrap().entries.len(), 0);
+    assert_eq!(bodies(&kernel, "checkpoint"), 0);
+    assert_eq!(bodies(&kernel, "intent"), 0);
 }
 
 #[tokio::test]
@@ -410,4 +433,62 @@ async fn diagnostics_tell_what_an_agent_does_and_nothing_of_others() {
     let question =
         Syscall::Exec { tool: "hang".into(), arguments: RawArguments::Value(json!({})), deadline: None };
     assert!(agent.check(question).await.is_ok());
+}
+
+/// A checkpoint holds what the files hold, so whoever reads it has read them, whatever the agent itself carried meanwhile.
+#[tokio::test]
+async fn a_checkpoint_in_the_tree_carries_what_the_files_in_it_do() {
+    let kernel = kernel(&ManualClock::default(), None);
+    let agent = kernel.spawn(AgentSpec::new("a").labels(labels("secret"))).unwrap();
+    agent.write("/mem/working/plan", "the secret").await.unwrap();
+    kernel.declassify(agent.id(), &labels("secret"), "me", "it did not read it yet").unwrap();
+    agent.signal("a", Signal::Usr1, "keep").await.unwrap();
+    assert_eq!(kernel.labels(agent.id()), Some(LabelSet::EMPTY));
+    let names = agent.read("/state/checkpoints").await.unwrap();
+    let names: Vec<Value> =
+        names.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect();
+    let path = format!("/state/checkpoints/{}", names[0]["name"].as_str().unwrap());
+    assert!(agent.read(&path).await.is_ok());
+    assert_eq!(kernel.labels(agent.id()), Some(labels("secret")));
+}
+
+/// What is restored is stopped until `SIGCONT`, which an agent that held it back in its life before would never get.
+#[tokio::test]
+async fn a_restored_agent_begins_with_sigcont_whatever_it_held_back() {
+    let kernel = kernel(&ManualClock::default(), None);
+    let agent = kernel.spawn(AgentSpec::new("a")).unwrap();
+    let both = SignalSet::EMPTY.with(Signal::Cont).with(Signal::Int);
+    agent.mask(both, SignalSet::EMPTY).await.unwrap();
+    let checkpoint = kernel.checkpoint(agent.id()).await.unwrap();
+    kernel.kill(agent.id(), "again").unwrap();
+    let restored = kernel.restore(AgentSpec::new("a"), &checkpoint).await.unwrap();
+    kernel.signal(restored.agent.id(), Signal::Cont, "go on").unwrap();
+    assert_eq!(kernel.agent(&id("a")), Some(AgentState::Ready));
+    assert_eq!(kernel.signal(&id("a"), Signal::Int, "look"), Ok(Raise::Pending));
+}
+
+/// What an agent can read of itself is the same however many others there were before it.
+#[tokio::test]
+async fn diagnostics_and_checkpoints_count_nothing_of_what_others_do() {
+    let told = async |strangers: usize| {
+        let kernel = kernel(&ManualClock::default(), None);
+        for number in 0..strangers {
+            let stranger = kernel.spawn(AgentSpec::new(format!("s{number}"))).unwrap();
+            stranger.write("/mem/working/x", "y").await.unwrap();
+        }
+        let agent = busy(&kernel).await;
+        agent.signal("a", Signal::Usr1, "keep").await.unwrap();
+        agent.signal("a", Signal::Usr2, "keep").await.unwrap();
+        let kid = kernel.spawn(AgentSpec::new("kid").parent(agent.id().clone())).unwrap();
+        let past = kid.read("/audit/events.jsonl").await.unwrap();
+        let mut files = vec![String::from_utf8_lossy(&past).into()];
+        for folder in ["/state/checkpoints", "/state/diagnostics"] {
+            let names = agent.read(folder).await.unwrap();
+            let name: Value = serde_json::from_slice(&names).unwrap();
+            let file = agent.read(&format!("{folder}/{}", name["name"].as_str().unwrap())).await.unwrap();
+            files.push(serde_json::from_slice::<Value>(&file).unwrap());
+        }
+        files
+    };
+    assert_eq!(told(0).await, told(3).await);
 }

@@ -533,3 +533,149 @@ proptest! {
         })?;
     }
 }
+
+/// A parent that masks `SIGTERM` and does nothing more is looked at by nobody: its time is up all the same, for whoever
+/// works for it too.
+#[test]
+fn a_child_does_not_outlive_the_grace_period_of_a_parent_that_nobody_looks_at() {
+    let host = Host::new();
+    let root = host.kernel.spawn(AgentSpec::new("a")).unwrap();
+    let kid = child(&host.kernel, &root, "b");
+    let grandkid = child(&host.kernel, &kid, "c");
+    let term = SignalSet::EMPTY.with(Signal::Term);
+    assert!(poll(pin!(root.mask(term, SignalSet::EMPTY))).is_ready());
+    let mut hangs = pin!(grandkid.exec("hang", json!({})));
+    assert!(poll(hangs.as_mut()).is_pending());
+    host.kernel.signal(root.id(), Signal::Term, "end").unwrap();
+    assert!(poll(pin!(grandkid.exec("echo", json!({"text": "x"})))).is_ready());
+    host.clock.advance(agent_control_plane::kernel::DEFAULT_GRACE);
+    let ran = host.runs();
+    assert!(matches!(poll(hangs.as_mut()), Poll::Ready(Err(CallError::Dead(_)))));
+    let late = poll(pin!(grandkid.exec("echo", json!({"text": "x"}))));
+    assert!(matches!(late, Poll::Ready(Err(CallError::Dead(_)))), "{late:?}");
+    assert_eq!(host.runs(), ran);
+}
+
+/// Whoever is told that an agent is gone may rely on it, also while another is still ending it.
+#[test]
+fn of_two_kills_at_once_neither_returns_before_the_gates_are_closed() {
+    for _ in 0..300 {
+        let host = Host::new();
+        let root = host.kernel.spawn(AgentSpec::new("a")).unwrap();
+        let kids: Vec<AgentHandle> =
+            (0..8).map(|number| child(&host.kernel, &root, &format!("c{number}"))).collect();
+        let go = std::sync::Barrier::new(2);
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    go.wait();
+                    let _one_of_them_is_late = host.kernel.kill(root.id(), "now");
+                    for agent in std::iter::once(&root).chain(&kids) {
+                        let live = host.kernel.agents().iter().any(|live| live.id == *agent.id());
+                        assert!(!live, "{} is alive", agent.id());
+                    }
+                });
+            }
+        });
+    }
+}
+
+/// Its tools are those that it and every agent above it may call.
+#[tokio::test]
+async fn the_tools_a_child_is_shown_are_within_reach_of_its_parent_too() {
+    let rules = r#"
+  - { id: look, effect: allow, calls: [read], paths: ["/tools/**"] }
+  - { id: echo, effect: allow, calls: [exec], tools: ["echo", "soft"] }
+  - { id: not-p, effect: deny, calls: [exec], tools: ["soft"], agents: ["p"] }
+"#;
+    let kernel = kernel(policy(rules));
+    let parent = kernel.spawn(AgentSpec::new("p")).unwrap();
+    let kid = child(&kernel, &parent, "c");
+    assert!(kid.exec("soft", json!({})).await.is_err());
+    for agent in [&parent, &kid] {
+        let all = agent.read("/tools/all.jsonl").await.unwrap();
+        let all = String::from_utf8_lossy(&all).into_owned();
+        assert!(all.contains("\"echo\"") && !all.contains("\"soft\""), "{}: {all}", agent.id());
+        assert!(agent.read("/tools/soft.json").await.is_err());
+    }
+}
+
+/// Whoever looks while agents are started finds none whose beginning is not on record, and ends none before it began.
+#[test]
+fn no_agent_is_found_before_its_beginning_is_on_record() {
+    for round in 0..100 {
+        let host = Host::new();
+        let root = host.kernel.spawn(AgentSpec::new("a")).unwrap();
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let killer = scope.spawn(|| {
+                while !done.load(Ordering::SeqCst) {
+                    for number in 0..8 {
+                        let _not_there_yet = host.kernel.kill(&id(&format!("a::c{number}")), "now");
+                    }
+                }
+            });
+            let spawned: Vec<AgentHandle> =
+                (0..8).map(|number| child(&host.kernel, &root, &format!("c{number}"))).collect();
+            done.store(true, Ordering::SeqCst);
+            killer.join().unwrap();
+            for agent in spawned {
+                let kinds = host.kinds(agent.id().as_str());
+                assert_eq!(kinds[..2], ["spawn", "child"], "round {round}");
+            }
+        });
+    }
+}
+
+/// A spawn that is refused leaves the account of whoever has the name alone.
+#[tokio::test]
+async fn a_spawn_that_is_refused_changes_nothing_of_whoever_has_the_name() {
+    let kernel = kernel(policy("  - { id: all, effect: allow, calls: [exec], tools: [\"*\"] }"));
+    let (ours, theirs): (TenantId, TenantId) = ("ours".parse().unwrap(), "theirs".parse().unwrap());
+    let two = || Budget::new().limit(Resource::Calls, 2);
+    let agent = kernel.spawn(AgentSpec::new("x").tenant(ours.clone()).budget(two())).unwrap();
+    assert!(echoes(&agent).await && echoes(&agent).await);
+    let refused = kernel.spawn(AgentSpec::new("x").tenant(theirs));
+    assert!(matches!(refused, Err(SpawnError::AlreadyExists(_))));
+    kernel.kill(agent.id(), "again").unwrap();
+    let agent = kernel.spawn(AgentSpec::new("x").tenant(ours).budget(two())).unwrap();
+    assert!(!echoes(&agent).await, "what its earlier life used counts");
+}
+
+/// The policy that an agent gives its child is the agent's word: by the name of another policy's rule it gets at no count of
+/// that rule, neither to use it up nor to begin it anew.
+#[tokio::test]
+async fn the_limits_of_a_policy_that_an_agent_gives_touch_no_other_count() {
+    let rules = r#"
+  - { id: spawn, effect: allow, calls: [exec], tools: ["kernel.spawn"] }
+  - { id: echo, effect: allow, calls: [exec], tools: ["echo"] }
+  - { id: pay, effect: allow, calls: [exec], tools: ["transfer"], limits: { rate: { rate: 2/day, burst: 1 }, per: policy } }
+  - { id: few, effect: allow, calls: [exec], tools: ["soft"], limits: { rate: 2/day, per: policy } }
+"#;
+    let (runs, clock) = (Arc::new(AtomicU64::new(0)), ManualClock::default());
+    let programs =
+        Programs::new(|task| drop(tokio::spawn(task))).program("echo", |agent: AgentHandle, _| async move {
+            for _ in 0..2 {
+                agent.exec("echo", json!({"text": "x"})).await.unwrap();
+            }
+            0
+        });
+    let builder = Kernel::builder().policy(policy(rules)).tools(tools(&runs)).programs(programs);
+    let kernel = builder.timer(Arc::new(clock.clone())).build().unwrap();
+    let agent = kernel.spawn(AgentSpec::new("a")).unwrap();
+    agent.exec("transfer", json!({"text": "x"})).await.unwrap();
+    assert!(agent.exec("transfer", json!({"text": "x"})).await.is_err());
+    for (name, rule, rate) in
+        [("fast", "pay", json!({"rate": "1000000/s", "burst": 2})), ("slow", "few", json!("5/day"))]
+    {
+        let task = json!({"version": 1, "name": "test", "rules": [{"id": rule, "effect": "allow", "calls": ["exec"],
+            "tools": ["echo"], "limits": {"rate": rate, "per": "policy"}}]});
+        let arguments = json!({"name": name, "program": "echo", "task_policy": task});
+        agent.exec(SPAWN, arguments).await.unwrap();
+        let ended = kernel.wait(&id(&format!("a::{name}"))).await;
+        assert_eq!(ended, Some(ExitStatus::Exited { code: 0, message: String::new() }));
+    }
+    clock.advance(std::time::Duration::from_secs(1));
+    assert!(agent.exec("transfer", json!({"text": "x"})).await.is_err(), "its pace is the host's");
+    assert!(agent.exec("soft", json!({"text": "x"})).await.is_ok(), "nobody has used it up");
+}

@@ -26,4 +26,5 @@ mod signal_delivery;
 mod signal_handlers;
 mod signals;
 mod states;
+mod storm;
 mod tree;

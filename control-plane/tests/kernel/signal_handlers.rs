@@ -355,3 +355,39 @@ fn a_handler_that_holds_its_own_agent_goes_with_it() {
     let after = done(agent.on_signal(Signal::Int, |_notice| std::future::ready(Answer::Ok(()))));
     assert!(matches!(after, Err(CallError::Dead(_))));
 }
+
+/// `SIGCONT` has resumed before its handler begins. What stops the agent while it runs is not undone by its failure.
+#[test]
+fn a_failing_handler_of_sigcont_undoes_no_later_stop() {
+    let host = Host::new();
+    let agent = agent(&host);
+    let kernel = host.kernel.clone();
+    let handler = move |_notice| {
+        kernel.signal(&"a".parse().unwrap(), Signal::Stop, "look").unwrap();
+        std::future::ready(Answer::Err("no"))
+    };
+    done(agent.on_signal(Signal::Cont, handler)).unwrap();
+    let kid = host.kernel.spawn(AgentSpec::new("kid").parent(agent.id().clone())).unwrap();
+    host.kernel.signal(agent.id(), Signal::Cont, "go on").unwrap();
+    assert!(poll(pin!(agent.read("/mem/working"))).is_pending());
+    for stopped in [&agent, &kid] {
+        assert!(
+            matches!(host.kernel.agent(stopped.id()), Some(AgentState::Stopped { .. })),
+            "{}",
+            stopped.id()
+        );
+    }
+}
+
+/// That it has a handler for `SIGCONT` keeps no agent stopped, and none of its children.
+#[test]
+fn what_a_parent_resumed_with_a_handler_resumes_below_it() {
+    let (host, runs) = (Host::new(), Arc::default());
+    let agent = agent(&host);
+    done(agent.on_signal(Signal::Cont, counting(&runs))).unwrap();
+    let kid = host.kernel.spawn(AgentSpec::new("kid").parent(agent.id().clone())).unwrap();
+    host.kernel.signal(agent.id(), Signal::Stop, "look").unwrap();
+    assert!(matches!(host.kernel.agent(kid.id()), Some(AgentState::Stopped { .. })));
+    host.kernel.signal(agent.id(), Signal::Cont, "go on").unwrap();
+    assert_eq!(host.kernel.agent(kid.id()), Some(AgentState::Ready));
+}

@@ -1,6 +1,6 @@
 //! What a checkpoint is made of, and its one text form.
 
-use agent_primitives::{AgentId, Digest, LabelSet, Signal, TenantId, Timestamp};
+use agent_primitives::{AgentId, Digest, LabelSet, Signal, TenantId, Timestamp, TooManyLabels};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
@@ -45,6 +45,14 @@ pub(super) struct Content {
     pub(super) budgets: Vec<BudgetState>,
     pub(super) descriptors: Vec<OpenDescriptor>,
     pub(super) memory: Vec<File>,
+}
+
+impl Content {
+    /// What all of it carries: what the agent did, and what each file does. A file may keep a label that was taken off the
+    /// agent since, and may have been written by another.
+    pub(super) fn carried(&self) -> Result<LabelSet, TooManyLabels> {
+        self.memory.iter().try_fold(self.labels.clone(), |labels, file| labels.join(&file.labels))
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

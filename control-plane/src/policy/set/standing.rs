@@ -60,10 +60,13 @@ impl Standing<'_> {
         let object = Object::Tool { id: contract.id(), arguments: &Value::Null };
         let effects = contract.effects().iter().copied().collect();
         let question = Question::new(CallKind::Exec, object).declaring(effects);
-        let sets = std::iter::once(self.current).chain(self.spawned_under);
-        let prospects = sets.map(|set| set.prospect(caller, &question));
-        let tasks = self.tasks.iter().map(|task| task.prospect(caller, &question));
-        let all = prospects.chain(tasks).reduce(Prospect::meet).unwrap_or_default();
+        let of = |caller: &Caller<'_>| {
+            let sets = std::iter::once(self.current).chain(self.spawned_under);
+            let prospects = sets.map(|set| set.prospect(caller, &question));
+            let tasks = self.tasks.iter().map(|task| task.prospect(caller, &question));
+            prospects.chain(tasks).reduce(Prospect::meet).unwrap_or_default()
+        };
+        let all = caller.above.iter().fold(of(caller), |all, above| all.meet(of(above)));
         // Some of the kernel's own tools are carried out on a human's consent only.
         all.ask || (all.allow && !own::needs_consent(contract.id()))
     }
