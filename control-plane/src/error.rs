@@ -337,8 +337,8 @@ impl InvalidCall {
             Self::TooMany { .. } => "AK0908",
             Self::NotAQuestion => "AK0909",
             Self::SourcedTwice => "AK0917",
-            Self::NeedsAgent => "AK0940",
-            Self::Context { .. } => "AK0941",
+            Self::NeedsAgent => "AK0947",
+            Self::Context { .. } => "AK0948",
         }
     }
 }

@@ -88,9 +88,9 @@ impl RestoreError {
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
-            Self::Altered => "AK0951",
-            Self::OtherAgent { .. } => "AK0952",
-            Self::OtherTenant => "AK0953",
+            Self::Altered => "AK0961",
+            Self::OtherAgent { .. } => "AK0962",
+            Self::OtherTenant => "AK0963",
             Self::File(error) => error.code(),
             Self::Spawn(error) => error.code(),
             Self::Kernel(error) => error.code(),

@@ -151,9 +151,9 @@ async fn a_checkpoint_is_for_its_agent_its_tenant_and_its_key() {
     assert!(matches!(alive, RestoreError::Spawn(SpawnError::AlreadyExists(_))), "{alive}");
     kernel.kill(&id("a"), "x").unwrap();
     let cases = [
-        (AgentSpec::new("b").tenant("acme".parse().unwrap()), "AK0952"),
-        (AgentSpec::new("a").tenant("other".parse().unwrap()), "AK0953"),
-        (AgentSpec::new("a"), "AK0953"),
+        (AgentSpec::new("b").tenant("acme".parse().unwrap()), "AK0962"),
+        (AgentSpec::new("a").tenant("other".parse().unwrap()), "AK0963"),
+        (AgentSpec::new("a"), "AK0963"),
     ];
     for (spec, code) in cases {
         assert_eq!(kernel.restore(spec, &checkpoint).await.unwrap_err().code(), code);

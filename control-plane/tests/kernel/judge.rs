@@ -170,14 +170,14 @@ fn what_only_an_agent_can_ask_and_what_is_no_context_is_a_mistake_on_record() {
     let on_descriptor =
         Syscall::Read { file: FileRef::Descriptor(descriptor), offset: None, length: 1, nonblock: false };
     let cases = [
-        (on_descriptor, red(), "AK0940"),
-        (Syscall::Close { descriptor }, red(), "AK0940"),
-        (Syscall::Exit { code: 0, message: String::new() }, red(), "AK0940"),
-        (Syscall::CheckPolicy(Box::new(exec("echo", json!({})))), red(), "AK0940"),
-        (exec("echo", json!({})), JudgeContext::new("no name"), "AK0941"),
-        (exec("echo", json!({})), red().fact("long", "x".repeat(70_000)), "AK0941"),
-        (exec("echo", json!({})), red().past([deed("no tool")]), "AK0941"),
-        (exec("echo", json!({})), red().past((0..=MAX_PAST).map(|_| deed("echo"))), "AK0941"),
+        (on_descriptor, red(), "AK0947"),
+        (Syscall::Close { descriptor }, red(), "AK0947"),
+        (Syscall::Exit { code: 0, message: String::new() }, red(), "AK0947"),
+        (Syscall::CheckPolicy(Box::new(exec("echo", json!({})))), red(), "AK0947"),
+        (exec("echo", json!({})), JudgeContext::new("no name"), "AK0948"),
+        (exec("echo", json!({})), red().fact("long", "x".repeat(70_000)), "AK0948"),
+        (exec("echo", json!({})), red().past([deed("no tool")]), "AK0948"),
+        (exec("echo", json!({})), red().past((0..=MAX_PAST).map(|_| deed("echo"))), "AK0948"),
         (exec("missing", json!({})), red(), "AK0510"),
     ];
     for (call, context, code) in cases {

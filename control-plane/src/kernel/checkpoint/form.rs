@@ -76,7 +76,7 @@ pub struct BadCheckpoint {
 
 impl BadCheckpoint {
     /// Stable code.
-    pub const CODE: &'static str = "AK0950";
+    pub const CODE: &'static str = "AK0960";
 }
 
 impl Checkpoint {

@@ -41,10 +41,10 @@ impl StoreError {
     #[must_use]
     pub const fn code(&self) -> &'static str {
         match self {
-            Self::Address { .. } => "AK0450",
-            Self::Name { .. } => "AK0451",
-            Self::Server { .. } => "AK0452",
-            Self::Format { .. } => "AK0453",
+            Self::Address { .. } => "AK0454",
+            Self::Name { .. } => "AK0455",
+            Self::Server { .. } => "AK0456",
+            Self::Format { .. } => "AK0457",
         }
     }
 }
