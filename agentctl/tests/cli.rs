@@ -141,6 +141,10 @@ fn a_recording_is_held_against_a_key_and_an_anchor() {
     assert!(exit == Some(5) && told.contains("AK0833"), "{told}");
     assert_eq!(verify(&["--key", "nonsense"]).0, Some(2));
     assert_eq!(verify(&["--anchor", &path("none")]).0, Some(1));
+    // An anchor that knows nothing would let everything pass.
+    std::fs::write(path("empty"), "").unwrap();
+    let (exit, told) = verify(&["--anchor", &path("empty")]);
+    assert!(exit == Some(1) && told.contains("holds no checkpoint"), "{told}");
     // Another recording in its place, and then none.
     std::fs::remove_dir_all(&log).unwrap();
     let recorder = FlightRecorder::open(&log).unwrap();
@@ -155,9 +159,12 @@ fn a_recording_is_held_against_a_key_and_an_anchor() {
     let (exit, told) = verify(&["--anchor", &anchor]);
     assert!(exit == Some(5) && told.contains("AK0837"), "{told}");
     std::fs::remove_dir_all(&log).unwrap();
-    std::fs::create_dir(&log).unwrap();
-    let (exit, told) = verify(&["--anchor", &anchor]);
-    assert!(exit == Some(5) && told.contains("AK0841"), "{told}");
+    for _ in 0..2 {
+        let (exit, told) = verify(&["--anchor", &anchor]);
+        assert!(exit == Some(5) && told.contains("AK0841"), "{told}");
+        // Nor is an emptied folder any better than none.
+        std::fs::create_dir_all(&log).unwrap();
+    }
 }
 
 #[test]

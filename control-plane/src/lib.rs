@@ -13,6 +13,7 @@ pub mod history;
 pub mod ipc;
 pub mod kernel;
 pub mod mode;
+pub mod observe;
 pub mod policy;
 pub mod question;
 pub mod recorder;

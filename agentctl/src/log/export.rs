@@ -16,7 +16,7 @@ pub(crate) struct Options {
     #[arg(long, value_enum, default_value_t = Format::Jsonl)]
     format: Format,
     /// The `source` of CloudEvents: a URI that tells this recording from others
-    #[arg(long, value_name = "URI", default_value = DEFAULT_SOURCE)]
+    #[arg(long, value_name = "URI", default_value = DEFAULT_SOURCE, value_parser = uri)]
     source: String,
     /// Start at this sequence number
     #[arg(long, default_value_t = 0)]
@@ -30,6 +30,17 @@ enum Format {
     /// CloudEvents 1.0 in structured mode
     #[value(name = "cloudevents")]
     CloudEvents,
+}
+
+/// A source of CloudEvents is never empty. Of what a URI is made of, this knows only what would never be part of one.
+fn uri(text: &str) -> Result<String, String> {
+    let strange = |char: char| {
+        !char.is_ascii_graphic() || matches!(char, '"' | '<' | '>' | '\\' | '^' | '`' | '{' | '|' | '}')
+    };
+    if text.is_empty() || text.contains(strange) {
+        return Err("it is no URI".to_owned());
+    }
+    Ok(text.to_owned())
 }
 
 pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use agent_control_plane::recorder::{
-    FileAnchor, Head, LedgerError, PublicKey, Recording, RecordingError, Trust, VerifyReport,
+    Checkpoint, FileAnchor, Head, LedgerError, PublicKey, Recording, RecordingError, Trust, VerifyReport,
 };
 use clap::{Subcommand, ValueEnum};
 
@@ -106,7 +106,7 @@ pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
             let trust = head.into_iter().fold(Trust::default(), Trust::head);
             let trust = key.into_iter().fold(trust, Trust::key);
             let trust = match &anchor {
-                Some(file) => trust.anchored(FileAnchor::read(file)?),
+                Some(file) => trust.anchored(checkpoints(file)?),
                 None => trust,
             };
             match verify(&recording, &trust) {
@@ -124,6 +124,13 @@ pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
             }
         }
     }
+}
+
+/// The checkpoints in an anchor. One without any would let everything pass.
+fn checkpoints(anchor: &Path) -> anyhow::Result<Vec<Checkpoint>> {
+    let kept = FileAnchor::read(anchor)?;
+    anyhow::ensure!(!kept.is_empty(), "the anchor `{}` holds no checkpoint", anchor.display());
+    Ok(kept)
 }
 
 fn tell(report: &VerifyReport, output: Output, signed: bool) -> anyhow::Result<()> {
@@ -169,10 +176,19 @@ pub(crate) fn verify(folder: &Path, trust: &Trust) -> Result<VerifyReport, Recor
     let known = anchored.chain(trust.head.map(|head| head.count)).max().unwrap_or(0);
     match Recording::open(folder) {
         // Where a head is known there was a recording: that there is none any more is a finding.
-        Err(RecordingError::Ledger(LedgerError::NotALedger { .. })) if known != 0 => {
+        Err(RecordingError::Ledger(error)) if known != 0 && is_nothing(&error) => {
             Err(RecordingError::Gone { expected: known })
         }
         recording => recording?.verify_against(trust, progress),
+    }
+}
+
+/// Whether there is no recording in a folder, or no folder.
+fn is_nothing(error: &LedgerError) -> bool {
+    match error {
+        LedgerError::NotALedger { .. } => true,
+        LedgerError::Io { source, .. } => source.kind() == std::io::ErrorKind::NotFound,
+        _ => false,
     }
 }
 

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use agent_control_plane::primitives::{Timestamp, Verdict};
 use agent_control_plane::question::CallKind;
-use agent_control_plane::recorder::{DEFAULT_PAGE, Query, Recording, Stored};
+use agent_control_plane::recorder::{DEFAULT_PAGE, MAX_PAGE, Query, Recording, Stored};
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
@@ -70,9 +70,9 @@ pub(crate) struct Options {
     /// The oldest first
     #[arg(long)]
     oldest_first: bool,
-    /// At most so many
-    #[arg(long, default_value_t = DEFAULT_PAGE)]
-    limit: usize,
+    /// At most so many, from 1 to 10000
+    #[arg(long, default_value_t = DEFAULT_PAGE as u64, value_parser = clap::value_parser!(u64).range(1..=MAX_PAGE as u64))]
+    limit: u64,
     /// Begin at this sequence number, as the page before told
     #[arg(long, value_name = "SEQ")]
     page: Option<u64>,
@@ -121,7 +121,7 @@ impl Selection {
 }
 
 pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
-    let mut query = options.selection.query()?.limit(options.limit);
+    let mut query = options.selection.query()?.limit(usize::try_from(options.limit).unwrap_or(MAX_PAGE));
     if options.oldest_first {
         query = query.oldest_first();
     }

@@ -179,12 +179,29 @@ impl Desk {
         scope: Scope,
     ) -> Result<TicketState, ApprovalError> {
         let groups = self.groups_of(by)?;
-        self.book().grant(ticket, Grant { by: by.clone(), groups, scope, at: self.now() })
+        let state = self.book().grant(ticket, Grant { by: by.clone(), groups, scope, at: self.now() })?;
+        #[cfg(feature = "metrics")]
+        if state == TicketState::Granted {
+            self.answered(ticket);
+        }
+        Ok(state)
     }
 
     pub(crate) fn refuse(&self, ticket: TicketId, by: &Principal, reason: &str) -> Result<(), ApprovalError> {
         let groups = self.groups_of(by)?;
-        self.book().refuse(ticket, (by, &groups), self.now(), &short(reason))
+        self.book().refuse(ticket, (by, &groups), self.now(), &short(reason))?;
+        #[cfg(feature = "metrics")]
+        self.answered(ticket);
+        Ok(())
+    }
+
+    /// Tells the metrics how long a ticket waited for the answer it has now.
+    #[cfg(feature = "metrics")]
+    fn answered(&self, ticket: TicketId) {
+        let Some(request) = self.request(ticket) else { return };
+        let waited = self.now().as_micros().saturating_sub(request.ticket.asked().as_micros());
+        let waited = Duration::from_micros(u64::try_from(waited).unwrap_or(0));
+        crate::kernel::meters::approval_answered(waited);
     }
 
     pub(crate) fn revoke(&self, ticket: TicketId, reason: &str) -> Result<(), ApprovalError> {

@@ -240,6 +240,19 @@ struct Counted {
 }
 
 impl Reservation {
+    /// How much of which resource is set aside: what one account has of it, and not what all have together.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn amounts(&self) -> impl Iterator<Item = (Resource, u64)> {
+        let mut most: SmallVec<[(Resource, u64); 4]> = SmallVec::new();
+        for (_, resource, amount) in &self.lines {
+            match most.iter_mut().find(|(known, _)| known == resource) {
+                Some((_, known)) => *known = (*known).max(*amount),
+                None => most.push((*resource, *amount)),
+            }
+        }
+        most.into_iter()
+    }
+
     fn is_empty(&self) -> bool {
         self.lines.is_empty() && self.own.is_empty() && self.rules.is_empty() && self.time.is_none()
     }

@@ -3,16 +3,12 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use serde_json::json;
 
 use super::MAX_TAILS;
 use super::connection::Connection;
 use super::protocol::{Failure, Outcome};
-
-/// How often a tail that has shown all there is looks for more.
-const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// A place among those who follow. Free again when this is dropped.
 struct Place(Arc<AtomicUsize>);
@@ -44,30 +40,37 @@ impl Connection {
             let failure = Failure::new("AK0957", format!("{MAX_TAILS} follow the record, as many as can"));
             return self.say(id, Outcome::Error(failure)).await;
         };
-        let inner = shared.inner();
-        let mut next = from;
+        let recorder = shared.kernel.recorder();
+        let mut record = recorder.follow(from);
+        // What is there now, for whoever does not follow: a kernel that is busy would have more and more.
+        let end = recorder.head().count;
+        let mut closed = false;
         loop {
-            // Before the look, so that what the shutdown itself records is shown.
-            let last = !follow || inner.is_closed();
-            for stored in shared.kernel.recorder().events(next) {
-                let event = match stored.and_then(|stored| {
-                    next = stored.seq() + 1;
-                    stored.to_json()
-                }) {
-                    Ok(event) => event,
-                    Err(error) => {
-                        return self.say(id, Outcome::Error(Failure::new(error.code(), &error))).await;
+            let stored = if !follow && end <= record.position() {
+                None
+            } else if closed || !follow {
+                record.try_next()
+            } else {
+                tokio::select! {
+                    biased;
+                    stored = record.next() => stored,
+                    () = shared.inner().closing_done() => {
+                        // What the shutdown itself recorded is there by now, and is shown.
+                        closed = true;
+                        continue;
                     }
-                };
-                if agent.is_none_or(|agent| event.get("agent").is_some_and(|name| name == agent)) {
-                    self.say(id, Outcome::Event(event)).await?;
                 }
+            };
+            let Some(stored) = stored else {
+                return self.say(id, Outcome::Ok(json!({ "next": record.position() }))).await;
+            };
+            let event = match stored.and_then(|stored| stored.to_json()) {
+                Ok(event) => event,
+                Err(error) => return self.say(id, Outcome::Error(Failure::new(error.code(), &error))).await,
+            };
+            if agent.is_none_or(|agent| event.get("agent").is_some_and(|name| name == agent)) {
+                self.say(id, Outcome::Event(event)).await?;
             }
-            if last {
-                return self.say(id, Outcome::Ok(json!({ "next": next }))).await;
-            }
-            let wake = inner.monotonic().after(LOOK_EVERY);
-            let _woken = inner.until(wake, inner.closing_done()).await;
         }
     }
 }

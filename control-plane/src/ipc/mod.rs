@@ -4,7 +4,7 @@
 //! opening `/ipc/<name>` for reading. Each of these is a call on a path, so policy judges it as it does any file, and the
 //! recorder keeps it. `src/docs/tree.md` has the whole of it.
 //!
-//! An [`Exchange`] has one room for each tenant, and no way from one room into another. In a room each agent has a port:
+//! An `Exchange` has one room for each tenant, and no way from one room into another. In a room each agent has a port:
 //! its inbox and its subscriptions, all of which end with the agent. Nothing here judges.
 
 mod board;

@@ -10,6 +10,7 @@ use agent_primitives::json::{self, Value};
 use agent_primitives::{AgentId, LabelSet, Signal, TenantId};
 use agent_tool_registry::ToolContract;
 use serde_json::Map;
+use tracing::{Instrument, Span};
 
 use super::children::CHILD;
 use super::consent::OnAsk;
@@ -22,6 +23,7 @@ use crate::agent::AgentHandle;
 use crate::budget::Budget;
 use crate::error::{CallError, SignalError};
 use crate::flow::Provenance;
+use crate::observe::spans;
 use crate::policy::{Policy, PolicyErrors};
 use crate::recorder::{Actor, Body, Trail};
 use crate::tree;
@@ -301,7 +303,7 @@ impl Kernel {
     {
         let handle = self.spawn(spec)?;
         let agent = Arc::clone(handle.cell());
-        let owned = Owned { inner: Arc::clone(&self.inner), agent: Arc::clone(&agent) };
+        let owned = Owned::new(Arc::clone(&self.inner), Arc::clone(&agent));
         owned.drive(|| program(handle)).await;
         let status = agent.ended().cloned();
         status.ok_or_else(|| SpawnError::Kernel(self.inner.dead(&agent)))
@@ -416,13 +418,26 @@ impl Kernel {
 
 /// An agent whose program runs here: when the program is given up, begun or not, the agent ends with it.
 pub(super) struct Owned {
-    pub(super) inner: Arc<Inner>,
-    pub(super) agent: Arc<Agent>,
+    inner: Arc<Inner>,
+    agent: Arc<Agent>,
+    /// Is told how the agent ended.
+    span: Span,
 }
 
 impl Owned {
+    /// The span of the program lies in the one that is current now.
+    pub(super) fn new(inner: Arc<Inner>, agent: Arc<Agent>) -> Self {
+        let span = spans::invoking(&agent);
+        Self { inner, agent, span }
+    }
+
     /// Runs the program that `start` begins, until it or its agent ends.
     pub(super) async fn drive<F: Future<Output = i32>>(self, start: impl FnOnce() -> F) {
+        let span = self.span.clone();
+        self.steps(start).instrument(span).await;
+    }
+
+    async fn steps<F: Future<Output = i32>>(self, start: impl FnOnce() -> F) {
         let (inner, agent) = (&self.inner, &self.agent);
         let crash = |panic| {
             let status = ExitStatus::Crashed { panic: panic_text(panic) };
@@ -457,12 +472,26 @@ impl Drop for Owned {
     fn drop(&mut self) {
         let reason = "its program was dropped".to_owned();
         self.inner.end(&self.agent, ExitStatus::Signaled { signal: Signal::Kill, reason }, Actor::Host);
+        spans::ended(&self.span, self.agent.ended());
     }
 }
 
 impl Inner {
     /// Starts an agent, as a child if there is a parent. `program` is what the kernel will run for it.
     pub(super) fn start(
+        &self,
+        spec: AgentSpec,
+        parent: Option<&Arc<Agent>>,
+        program: &str,
+    ) -> Result<Arc<Agent>, SpawnError> {
+        let span = spans::creating(&spec.id, parent.map(|parent| &parent.id));
+        let started = span.in_scope(|| self.begin_life(spec, parent, program));
+        spans::created(&span, started.as_ref().map(|agent| &**agent).map_err(SpawnError::code));
+        started
+    }
+
+    /// See [`Inner::start`].
+    fn begin_life(
         &self,
         spec: AgentSpec,
         parent: Option<&Arc<Agent>>,

@@ -12,6 +12,7 @@ use super::Inner;
 use super::running::Intent;
 use super::table::Agent;
 use crate::budget::{AccountId, Accounts, Amounts, Mark, News, NoRoom, Reached, Reservation};
+use crate::observe::spans;
 use crate::policy::permit::Judged;
 use crate::policy::request::Needs;
 use crate::recorder::{Actor, Body, Outcome, Source};
@@ -107,6 +108,10 @@ impl Inner {
         let now = self.timer.monotonic();
         let reserved = agent.accounts.reserve(now, limits.clone(), &needs.amounts(), take)?;
         let Some(reservation) = reserved else { return Ok(None) };
+        #[cfg(feature = "metrics")]
+        for (resource, amount) in reservation.amounts() {
+            super::meters::reserved(resource, amount);
+        }
         let charge = Charge { reservation, needs, began: None, meter: None };
         agent.charges.lock().insert(call, charge);
         // Whoever ended the agent meanwhile may have looked for what is held before this was.
@@ -146,6 +151,10 @@ impl Inner {
     fn settle_charge(&self, accounts: &Accounts, charge: Charge, outcome: Option<&Outcome<'_>>) {
         let now = self.timer.monotonic();
         let used = used(&charge, now, outcome);
+        #[cfg(feature = "metrics")]
+        for (resource, amount) in charge.reservation.amounts() {
+            super::meters::given_back(resource, amount);
+        }
         self.tell(accounts.settle(charge.reservation, now, &used));
     }
 
@@ -155,7 +164,7 @@ impl Inner {
             let Reached { account, resource, used, limit, mark } = &reached;
             let (name, resource) = (account.to_string(), resource.to_string());
             let exhausted = *mark == Mark::Exhausted;
-            tracing::warn!(account = name, resource, used, limit, exhausted, "a budget runs out");
+            spans::reached(&reached);
             let body =
                 Body::Budget { account: &name, resource: &resource, used: *used, limit: *limit, exhausted };
             // A recorder that fails here has already panicked the kernel, which closed every gate.

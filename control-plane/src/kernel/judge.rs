@@ -6,7 +6,8 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use agent_primitives::{LabelSet, TicketId, Timestamp, TooManyLabels, Verdict};
+use agent_primitives::{AgentId, LabelSet, TicketId, Timestamp, TooManyLabels, Verdict};
+use tracing::Span;
 
 use super::Inner;
 use super::charge::Hold;
@@ -20,6 +21,7 @@ use crate::error::CallError;
 use crate::flow::Origins;
 use crate::history::History;
 use crate::mode::Mode;
+use crate::observe::spans;
 use crate::policy::permit::Judged;
 use crate::policy::request::{ReadFile, Request};
 use crate::policy::{Looks, Standing};
@@ -183,6 +185,37 @@ impl Inner {
     /// what it holds from being judged before. An ask is satisfied by the approval that was `presented`, or without one by
     /// any granted for this call, which is used up in the same step.
     pub(crate) fn judge<'a>(
+        &'a self,
+        passage: Passage<'a>,
+        request: Request,
+        presented: Option<TicketId>,
+        hold: Option<Hold<'a>>,
+    ) -> Result<Ruled<'a>, CallError> {
+        let agent = passage.agent;
+        let span = self.guarding(&agent.id, agent.generation, passage.number, &request);
+        // Made and told of outside of the agent's turn, so that no subscriber holds that up.
+        let ruled = span.in_scope(|| self.rule(passage, request, presented, hold));
+        match &ruled {
+            Ok(Ruled::Decided(decided)) => spans::judged(&span, &decided.judged, false),
+            Ok(Ruled::Held(held)) => spans::judged(&span, &held.judged, true),
+            Err(error) => spans::not_judged(&span, error),
+        }
+        ruled
+    }
+
+    /// The span of one judgement.
+    pub(super) fn guarding(&self, agent: &AgentId, generation: u64, call: u64, request: &Request) -> Span {
+        let content = || {
+            let run = request.run();
+            let shown = run.as_ref().is_some_and(|(tool, _)| !self.recorder.redacts(tool.as_str()));
+            (run, shown)
+        };
+        let syscall = || request.as_event().call().name();
+        spans::guarding(agent, generation, call, syscall, content)
+    }
+
+    /// See [`Inner::judge`].
+    fn rule<'a>(
         &'a self,
         passage: Passage<'a>,
         mut request: Request,

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use agent_primitives::{Signal, Verdict};
+use agent_primitives::{Resource, Signal, Verdict};
 use metrics::{counter, gauge, histogram};
 
 use super::metrics::Counted;
@@ -33,6 +33,23 @@ pub(super) fn policy_generation(generation: u64) {
 
 pub(super) fn approvals_pending(pending: u64) {
     gauge!("agent_os_approvals_pending").set(pending as f64);
+}
+
+/// A human has answered, `waited` after being asked.
+pub(crate) fn approval_answered(waited: Duration) {
+    histogram!("agent_os_approval_wait_seconds").record(waited.as_secs_f64());
+}
+
+pub(super) fn recorder_lag(entries: u64) {
+    gauge!("agent_os_recorder_lag_entries").set(entries as f64);
+}
+
+pub(super) fn reserved(resource: Resource, amount: u64) {
+    gauge!("agent_os_budget_reserved", "resource" => resource.to_string()).increment(amount as f64);
+}
+
+pub(super) fn given_back(resource: Resource, amount: u64) {
+    gauge!("agent_os_budget_reserved", "resource" => resource.to_string()).decrement(amount as f64);
 }
 
 pub(super) fn decided(took: Duration) {

@@ -23,7 +23,7 @@ mod inspect;
 mod ipc;
 mod judge;
 #[cfg(feature = "metrics")]
-mod meters;
+pub(crate) mod meters;
 mod metrics;
 pub(crate) mod own;
 mod policies;
@@ -89,6 +89,7 @@ use crate::approval::Desk;
 use crate::error::{CallError, SignalError};
 use crate::ipc::Exchange;
 use crate::mode::Mode;
+use crate::observe::spans;
 use crate::recorder::{Actor, Body, FlightRecorder, Outcome, Recorded, Source};
 pub use crate::signal::MAX_IN_FLIGHT;
 
@@ -328,12 +329,15 @@ impl Inner {
     ) -> Result<Recorded, CallError> {
         // Counted first, because the recorder takes the body; if it fails nothing is counted any more.
         self.counters.count(&body);
+        spans::recorded(source, &body);
         #[cfg(feature = "metrics")]
         let began = self.timer.monotonic();
         let recorded = self.recorder.append(time, source, call, body);
         #[cfg(feature = "metrics")]
         meters::appended(self.timer.monotonic().since(began));
         let recorded = recorded.map_err(|error| self.recorder_failed(&error))?;
+        #[cfg(feature = "metrics")]
+        meters::recorder_lag(self.recorder.lag());
         self.counters.recorded(recorded.bytes());
         if recorded.seq() % LOOK_EVERY == 0 {
             self.look_at_record();

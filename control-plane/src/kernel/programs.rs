@@ -19,6 +19,7 @@ use super::table::Agent;
 use crate::agent::AgentHandle;
 use crate::call::Reply;
 use crate::error::CallError;
+use crate::observe::spans::Executing;
 use crate::policy::Policy;
 use crate::policy::permit::Permit;
 
@@ -94,7 +95,14 @@ impl Inner {
         intent: &Intent,
         permit: Permit<Spawn>,
     ) -> Result<Reply, CallError> {
-        let Spawn { name, program, input, task_policy, dry_run } = permit.redeem();
+        let executing = Executing::begin(agent, intent.call, own::SPAWN);
+        let result = executing.span().in_scope(|| self.start_child(agent, intent, permit.redeem()));
+        executing.finish(&result);
+        result
+    }
+
+    fn start_child(&self, agent: &Arc<Agent>, intent: &Intent, spawn: Spawn) -> Result<Reply, CallError> {
+        let Spawn { name, program, input, task_policy, dry_run } = spawn;
         let programs = self.programs.as_ref().ok_or(SpawnError::NoPrograms)?;
         let found = programs.by_name.get(&program).map(Arc::clone);
         let found = found.ok_or_else(|| SpawnError::UnknownProgram(program.clone()))?;
@@ -108,7 +116,7 @@ impl Inner {
         let kernel = self.me.upgrade().ok_or_else(|| self.dead(agent))?;
         let child = self.start(spec, Some(agent), &program)?;
         let output = Output::of(Started { agent: child.id.clone() }, own::MAX_ANSWER);
-        let owned = Owned { inner: Arc::clone(&kernel), agent: Arc::clone(&child) };
+        let owned = Owned::new(Arc::clone(&kernel), Arc::clone(&child));
         let start = move || found.start(AgentHandle::new(kernel, child), input);
         let task: Task = Box::pin(async move { owned.drive(start).await });
         catch_unwind(AssertUnwindSafe(|| (programs.spawner)(task)))

@@ -217,7 +217,11 @@ impl Inner {
 
     pub(crate) async fn durable(&self, recorded: &Recorded) -> Result<(), CallError> {
         match self.recorder.durable(recorded).await {
-            Ok(()) => Ok(()),
+            Ok(()) => {
+                #[cfg(feature = "metrics")]
+                super::meters::recorder_lag(self.recorder.lag());
+                Ok(())
+            }
             Err(error) => Err(self.recorder_failed(&error)),
         }
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use agent_primitives::{LabelSet, Signal};
 use agent_tool_registry::{CallContext, Output};
+use tracing::Instrument;
 
 use super::children;
 use super::own::{self, Declassify, Removed};
@@ -14,6 +15,7 @@ use super::table::{Agent, ExitStatus};
 use super::{Inner, Raise};
 use crate::call::Reply;
 use crate::error::{CallError, SignalError};
+use crate::observe::spans::Executing;
 use crate::policy::Decision;
 use crate::policy::permit::{Consented, Permit};
 use crate::policy::request::{AwaitSignal, ChangeMask, ExitWith, RunTool, SendSignal};
@@ -51,6 +53,18 @@ impl Inner {
         intent: &Arc<Intent>,
         permit: Permit<RunTool>,
     ) -> Result<Reply, CallError> {
+        let executing = Executing::begin(agent, intent.call, permit.tool().as_str());
+        let result = self.run_tool(agent, intent, permit).instrument(executing.span()).await;
+        executing.finish(&result);
+        result
+    }
+
+    async fn run_tool(
+        &self,
+        agent: &Arc<Agent>,
+        intent: &Arc<Intent>,
+        permit: Permit<RunTool>,
+    ) -> Result<Reply, CallError> {
         let tool = permit.tool().clone();
         let carried = permit.carried()?;
         let deadline = permit.deadline().map(|wait| intent.called.after(wait));
@@ -82,10 +96,15 @@ impl Inner {
         permit: Permit<Consented>,
     ) -> Result<Reply, CallError> {
         let Consented { tool: Declassify { labels, reason }, consent } = permit.redeem();
-        let by = self.who_agreed(consent);
-        let removed = self.take_off(agent, intent.call, &labels, &by, &reason)?;
-        let output = Output::of(Removed { removed }, own::MAX_ANSWER)?;
-        Ok(Reply::Output { output, labels: LabelSet::EMPTY, call: intent.call })
+        let executing = Executing::begin(agent, intent.call, own::DECLASSIFY);
+        let result = executing.span().in_scope(|| {
+            let by = self.who_agreed(consent);
+            let removed = self.take_off(agent, intent.call, &labels, &by, &reason)?;
+            let output = Output::of(Removed { removed }, own::MAX_ANSWER)?;
+            Ok(Reply::Output { output, labels: LabelSet::EMPTY, call: intent.call })
+        });
+        executing.finish(&result);
+        result
     }
 
     pub(crate) fn send_signal(

@@ -17,6 +17,7 @@ use crate::error::{CallError, InvalidCall};
 use crate::flow::Argument;
 use crate::history::History;
 use crate::mode::Mode;
+use crate::observe::spans;
 use crate::policy::permit::Judged;
 use crate::policy::request::Request;
 use crate::policy::{Decision, Standing};
@@ -193,7 +194,14 @@ impl Kernel {
                 return Err(error.into());
             }
         };
-        let (judged, recorded) = inner.judge_alone(&sound, number, now, request)?;
+        let span = inner.guarding(&sound.agent, 0, number, &request);
+        let ruled = span.in_scope(|| inner.judge_alone(&sound, number, now, request));
+        match &ruled {
+            Ok((judged, _)) => spans::judged(&span, judged, false),
+            Err(error) => spans::not_judged(&span, error),
+        }
+        drop(span);
+        let (judged, recorded) = ruled?;
         if judged.has_side_effects() {
             inner.durable(&recorded).await?;
         }

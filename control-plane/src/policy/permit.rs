@@ -19,6 +19,7 @@ use crate::approval::Consent;
 use crate::budget::NoRoom;
 use crate::denial::{Denial, Reason};
 use crate::error::{CallError, InvalidCall};
+use crate::kernel::Counted;
 use crate::kernel::own::{Declassify, KernelTool, Spawn};
 use crate::question::Caller;
 use crate::recorder::{self, Body, Decided, Recorded};
@@ -215,6 +216,35 @@ impl Judged {
         self.consent = consent;
     }
 
+    /// The decision on the call, or on the call in question.
+    pub(crate) fn answered(&self) -> &Decision {
+        self.answer.as_deref().unwrap_or(&self.decision)
+    }
+
+    /// What became of the call, or would of the call in question, in the words of the metrics.
+    pub(crate) fn counted(&self) -> Counted {
+        if let Some(answer) = &self.answer {
+            return match answer.verdict() {
+                Verdict::Allow => Counted::Allow,
+                Verdict::Ask => Counted::Ask,
+                Verdict::Deny => Counted::Deny,
+            };
+        }
+        match (self.reason(), &self.no_room) {
+            (None, _) => Counted::Allow,
+            (Some(_), Some(_)) => Counted::Limit,
+            (Some(_), None) => Counted::Deny,
+        }
+    }
+
+    /// The rule that decided, or that there is no room under, if one did.
+    pub(crate) fn ruled_by(&self) -> Option<&str> {
+        match &self.no_room {
+            Some(no_room) => no_room.rule.as_deref(),
+            None => self.answered().deciding_rule(),
+        }
+    }
+
     /// The request alone, to be judged anew.
     pub(crate) fn into_request(self) -> Request {
         self.request
@@ -260,7 +290,7 @@ impl Judged {
 
     /// The decision on the call, or on the call in question, with what it was made on.
     fn decided<'a>(&'a self, caller: &Caller<'a>, reason: Option<&'static str>) -> Decided<'a> {
-        let decision = self.answer.as_deref().unwrap_or(&self.decision);
+        let decision = self.answered();
         let carried = self.request.carried().iter();
         Decided {
             verdict: decision.verdict(),

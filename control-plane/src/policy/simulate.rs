@@ -78,6 +78,9 @@ pub enum Cause {
     Policy,
     /// Its agent's past was looked at for a candidate beside the policy, so that the kernel knew more than the record tells.
     Shadow,
+    /// Policy goes by a mode or a budget that the kernel did not record: its own policy did not ask for it, or it is a budget
+    /// of an agent above the one that called.
+    Unrecorded,
 }
 
 impl Cause {
@@ -89,6 +92,7 @@ impl Cause {
             Self::Dropped => "dropped",
             Self::Policy => "policy",
             Self::Shadow => "shadow",
+            Self::Unrecorded => "unrecorded",
         }
     }
 }

@@ -170,6 +170,11 @@ impl FlightRecorder {
         self.redaction.as_ref().is_some_and(|redaction| redaction.withholds(tool))
     }
 
+    /// Whether something of a tool's calls may be taken out of the record.
+    pub(crate) fn redacts(&self, tool: &str) -> bool {
+        self.redaction.as_ref().is_some_and(|redaction| redaction.applies(tool))
+    }
+
     /// How many events there are and the hash of the last one. Kept elsewhere, it is what a tampered record is held
     /// against.
     #[must_use]
@@ -325,6 +330,12 @@ impl FlightRecorder {
             trail.push(&bytes);
         }
         Ok(Recorded { seq: appended.seq, bytes: bytes.len() })
+    }
+
+    /// How many events are not durable yet.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn lag(&self) -> u64 {
+        self.ledger.head().count.saturating_sub(self.ledger.durable_count())
     }
 
     /// Waits until the event is durable under the ledger's policy. Cancel safe: dropping it forgets the wait only.

@@ -199,7 +199,7 @@ impl FlightRecorder {
     /// Answers a query from all that is recorded so far, what is not yet on disk included.
     ///
     /// The first query reads the record once and builds an index in memory; later ones add what is new. Nothing of that is
-    /// done where nobody asks. Blocks on the disk.
+    /// done where nobody asks. Blocks on the disk. What a store in memory lets go of meanwhile is left out.
     ///
     /// # Errors
     /// A record that cannot be read.
@@ -217,7 +217,19 @@ impl FlightRecorder {
                 }
             }
         }
-        let read = |from| Ok(Box::new(events(self.ledger.read(from))) as _);
+        let read = |from| {
+            let ledger = self.ledger.clone();
+            let mut entries = ledger.read(from);
+            let kept = std::iter::from_fn(move || {
+                loop {
+                    match entries.next() {
+                        Some(Err(LedgerError::Dropped { first, .. })) => entries = ledger.read(first),
+                        other => return other,
+                    }
+                }
+            });
+            Ok(Box::new(events(kept)) as _)
+        };
         index.query(query, base(), &read)
     }
 }

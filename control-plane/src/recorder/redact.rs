@@ -191,7 +191,8 @@ impl Redaction {
         clean.map(|(value, _)| canonical(&value).map_err(|error| error.to_string())).transpose()
     }
 
-    fn applies(&self, tool: &str) -> bool {
+    /// Whether something of this tool's calls may be taken out.
+    pub(super) fn applies(&self, tool: &str) -> bool {
         self.secrets || !self.kinds.is_empty() || self.withholds(tool)
     }
 

@@ -14,6 +14,9 @@ pub const TRAIL_BYTES: usize = 256 << 10;
 /// Largest single event that is kept whole.
 const MAX_EVENT: usize = 16 << 10;
 
+/// What numbers the lives of all agents, in the events of one.
+const GENERATIONS: [&str; 3] = ["generation", "parent_generation", "of_generation"];
+
 /// The latest events of one agent, as they were recorded. The record itself has all of them.
 ///
 /// What numbers the whole record, sequence numbers and generations, is left out: from it an agent could tell what others
@@ -62,8 +65,7 @@ impl Trail {
                 Err(_too_large) => serde_json::json!({"kind": "too large to show here"}),
             };
             if let serde_json::Value::Object(line) = &mut line {
-                line.remove("generation");
-                line.remove("parent_generation");
+                line.retain(|key, _| !GENERATIONS.contains(&key.as_str()));
             }
             line
         };

@@ -7,6 +7,7 @@
     reason = "a test may fail loudly"
 )]
 
+mod family;
 mod follow;
 #[path = "../kernel/host.rs"]
 #[expect(dead_code, reason = "the kernel's tests use more of it")]

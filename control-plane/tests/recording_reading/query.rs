@@ -2,8 +2,9 @@
 
 use agent_control_plane::primitives::{Clock as _, Verdict};
 use agent_control_plane::question::CallKind;
-use agent_control_plane::recorder::{MAX_PAGE, Page, Query, Recording, Stored};
+use agent_control_plane::recorder::{LEDGER_NAME, MAX_PAGE, Page, Query, Recording, Stored};
 use agent_control_plane::{AgentSpec, FlightRecorder};
+use emk::{Ledger, LedgerId, LedgerOptions, MemoryLimits, MemoryStore, WhenFull};
 use serde_json::json;
 
 use crate::host::{Host, POLICY};
@@ -96,4 +97,38 @@ async fn a_hundred_of_nine_thousand_records_come_by_the_index_and_not_by_reading
     let best = took.iter().min().unwrap();
     assert!(*best * 10 < took[0], "{took:?}");
     assert_eq!(recording.query(&Query::new().limit(usize::MAX)).unwrap().records.len(), 9003.min(MAX_PAGE));
+}
+
+/// Rows of records that the index no longer keeps are read again, while the store lets go of them.
+#[test]
+fn a_query_beside_a_store_that_lets_go_of_its_oldest_is_answered() {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    let limits = MemoryLimits { records: 1000, bytes: 128 << 20, when_full: WhenFull::DropOldest };
+    let store = MemoryStore::new(LedgerId::new(LEDGER_NAME).unwrap(), limits);
+    let host = Host::with(POLICY, FlightRecorder::on(Ledger::open(store, LedgerOptions::default()).unwrap()));
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let (recorder, done) = (host.kernel.recorder().clone(), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        let reading = scope.spawn(|| {
+            let mut asked = 0;
+            while !done.load(Ordering::SeqCst) {
+                for query in [Query::new().oldest_first().limit(MAX_PAGE), Query::new().limit(MAX_PAGE)] {
+                    let page = recorder.query(&query).unwrap();
+                    let seqs: Vec<u64> = page.records.iter().map(Stored::seq).collect();
+                    assert!(seqs.is_sorted_by(|a, b| a < b) || seqs.is_sorted_by(|a, b| b < a), "{seqs:?}");
+                }
+                asked += 1;
+            }
+            asked
+        });
+        let agent = host.kernel.spawn(AgentSpec::new("a")).unwrap();
+        let text = "x".repeat(60_000);
+        runtime.block_on(async {
+            for _ in 0..1200 {
+                agent.exec("echo", json!({"text": text})).await.unwrap();
+            }
+        });
+        done.store(true, Ordering::SeqCst);
+        assert_ne!(reading.join().unwrap(), 0);
+    });
 }

@@ -208,6 +208,12 @@ impl Ledger {
         self.0.shared.head()
     }
 
+    /// How many records, from the first one on, are durable. At most the count of [`Ledger::head`].
+    #[must_use]
+    pub fn durable_count(&self) -> u64 {
+        self.0.shared.durable_count()
+    }
+
     /// The head before the oldest record that the store still has. Its count is the number of records dropped.
     #[must_use]
     pub fn base(&self) -> Head {

@@ -171,6 +171,10 @@ impl Shared {
         Ok(Appended { seq, hash, content_id })
     }
 
+    pub(super) fn durable_count(&self) -> u64 {
+        self.durable.load(Ordering::Acquire)
+    }
+
     /// Asks the committer to hurry with the record `seq`.
     pub(super) fn request(&self, seq: u64) -> Result<(), LedgerError> {
         if let Some(settled) = self.settled(seq) {

@@ -33,9 +33,9 @@ impl ProofError {
     #[must_use]
     pub const fn code(self) -> &'static str {
         match self {
-            Self::OutOfRange => "AK0850",
-            Self::WrongLength => "AK0851",
-            Self::WrongRoot => "AK0852",
+            Self::OutOfRange => "AK0855",
+            Self::WrongLength => "AK0856",
+            Self::WrongRoot => "AK0857",
             Self::OtherBody => "AK0853",
             Self::OtherCheckpoint => "AK0854",
         }

@@ -114,7 +114,7 @@ impl Checkpoint {
     }
 
     /// Reads back the bytes of a checkpoint. That they are unchanged is found out where they are used: see
-    /// [`Kernel::restore`].
+    /// [`Kernel::restore`](crate::Kernel::restore).
     ///
     /// # Errors
     /// Anything but the very bytes that [`Checkpoint::to_bytes`] gives for what is read.

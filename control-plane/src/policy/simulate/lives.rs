@@ -10,7 +10,7 @@ use super::sets::Sets;
 use super::{Cause, Stop};
 use crate::flow::Argument;
 use crate::history::History;
-use crate::policy::{Decision, Policy, PolicySet, Standing};
+use crate::policy::{Decision, Looks, Policy, PolicySet, Standing};
 use crate::question::{CallKind, Caller};
 use crate::recorder::{Body, Decided, Event, REDACTED, Request};
 
@@ -78,6 +78,10 @@ impl<'s> Judge<'s> {
         if let Some(cause) = obscure.filter(|_| standing.looks().back) {
             return Err(Stop::Not(cause));
         }
+        // What a host that carries calls out elsewhere did not say, its decision did not know either.
+        if alone.is_none() && !self.situation_is_known(decided, life, standing.looks()) {
+            return Err(Stop::Not(Cause::Unrecorded));
+        }
         let above: Vec<Caller<'_>> =
             above.iter().map(|above| above.caller(decided, event.time).acting_through(&life.agent)).collect();
         let caller = life.caller(decided, event.time).below(&above);
@@ -102,6 +106,21 @@ impl<'s> Judge<'s> {
 
     fn life(&self, event: &Event<'_>) -> Result<&Life, Cause> {
         self.lives.get(&(event.agent.to_owned(), event.generation)).ok_or(Cause::Dropped)
+    }
+
+    /// Whether the mode and the budgets that policy looks at are on record: a kernel looks up only what its own policy asks
+    /// for, and records those of the agent that calls.
+    fn situation_is_known(&self, decided: &Decided<'_>, life: &Life, looks: Looks) -> bool {
+        if looks.at_budgets && !life.above.is_empty() {
+            return false;
+        }
+        if matches!(self.judges, Judges::Recorded) {
+            return true;
+        }
+        let was = self.sets.standing(decided.generation, life.under, &life.tasks);
+        let looked_at_budgets = was.is_ok_and(|standing| standing.looks().at_budgets);
+        let knows_budgets = looked_at_budgets || !decided.budgets.is_empty();
+        (!looks.at_mode || !decided.mode.is_empty()) && (!looks.at_budgets || knows_budgets)
     }
 
     fn standing<'a>(&'a self, decided: &Decided<'_>, life: &'a Life) -> Result<Standing<'a>, Cause> {
