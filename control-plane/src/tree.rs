@@ -33,13 +33,16 @@ pub(crate) fn tells_own_past(path: &VfsPath) -> bool {
     path.segments().next() == AUDIT.strip_prefix('/')
 }
 
+/// An agent above another, and the facts about it.
+pub(crate) type Ancestor = (AgentId, Arc<Map<String, Value>>);
+
 /// What the standard mounts show.
 pub(crate) struct Shown<'a> {
     pub(crate) agent: &'a AgentId,
     pub(crate) tenant: Option<&'a TenantId>,
     pub(crate) facts: &'a Arc<Map<String, Value>>,
-    /// The agents it descends from, and the facts about each.
-    pub(crate) above: Box<[(AgentId, Arc<Map<String, Value>>)]>,
+    /// The agents it descends from.
+    pub(crate) above: Box<[Ancestor]>,
     pub(crate) footing: &'a Arc<Footing>,
     pub(crate) trail: &'a Arc<Trail>,
     pub(crate) tools: &'a Registry,

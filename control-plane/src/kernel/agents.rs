@@ -133,7 +133,8 @@ impl AgentSpec {
     }
 
     /// A policy for what the agent is to do in this life: one more layer, which can only tighten. Where it says
-    /// `unmatched: abstain`, what it does not mention is left to the other layers.
+    /// `unmatched: abstain`, what it does not mention is left to the other layers. Its limits are counted under its name and
+    /// the rule's, as those of every policy of the host's, so give it a name of its own.
     #[must_use]
     pub fn task_policy(mut self, policy: Policy) -> Self {
         self.task = Some(policy);

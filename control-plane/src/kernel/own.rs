@@ -70,7 +70,8 @@ pub(crate) struct Spawn {
     /// What the program is given.
     #[serde(default)]
     pub(crate) input: Value,
-    /// A policy document that narrows what the child may do. Its limits count what the child does, whatever they are `per`.
+    /// A policy document that narrows what the child may do. Its limits count what the child does, whatever they are `per`,
+    /// and no rule in it asks.
     #[serde(default)]
     pub(crate) task_policy: Option<Map<String, Value>>,
     /// Whether what it may do is not done.

@@ -111,12 +111,19 @@ impl Policy {
     }
 
     /// Compiles what an agent gives the child `owner` to keep to. It is not the host's word: what it limits is counted for
-    /// that child only, under a name of its own, so that it touches no count of another policy or of anybody else.
+    /// that child only, under a name of its own, so that it touches no count of another policy or of anybody else. And it
+    /// asks nobody: who has to agree, and to what, is for the host to say.
     ///
     /// # Errors
-    /// As [`Policy::from_yaml`].
+    /// As [`Policy::from_yaml`], and `AK0132` for a rule that asks.
     pub(crate) fn from_agent(source_name: &str, owner: &str, text: &str) -> Result<Self, PolicyErrors> {
         let mut snapshot = document::load(&source_name.into(), Format::Json, text.as_bytes())?;
+        if let Some(rule) = snapshot.rules.iter().find(|rule| rule.ask.is_some()) {
+            let mut report = Report::new(&snapshot.file);
+            let message = format!("the rule `{}` asks, which no policy that an agent gives can do", rule.id);
+            report.add(Code::Misplaced, Mark::NOWHERE, message);
+            return report.finish(None);
+        }
         for limit in snapshot.rules.iter_mut().flat_map(|rule| &mut rule.limits) {
             limit.per = Scope::Agent;
             limit.key = format!("{owner}/{}", limit.key).into();

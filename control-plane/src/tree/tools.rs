@@ -10,6 +10,7 @@ use bytes::Bytes;
 use serde_json::{Map, Value};
 use std::sync::Arc;
 
+use super::Ancestor;
 use crate::kernel::Footing;
 use crate::question::Caller;
 use crate::vfs::{
@@ -33,8 +34,8 @@ pub(crate) struct Shelf {
     pub(crate) agent: AgentId,
     pub(crate) tenant: Option<TenantId>,
     pub(crate) facts: Arc<Map<String, Value>>,
-    /// The agents it descends from, and the facts about each.
-    pub(crate) above: Box<[(AgentId, Arc<Map<String, Value>>)]>,
+    /// The agents it descends from.
+    pub(crate) above: Box<[Ancestor]>,
 }
 
 impl fmt::Debug for Shelf {

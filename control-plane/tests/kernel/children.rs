@@ -679,3 +679,32 @@ async fn the_limits_of_a_policy_that_an_agent_gives_touch_no_other_count() {
     assert!(agent.exec("transfer", json!({"text": "x"})).await.is_err(), "its pace is the host's");
     assert!(agent.exec("soft", json!({"text": "x"})).await.is_ok(), "nobody has used it up");
 }
+
+/// What a rule demands is met once however many answers it has made; but a copy of the host's policy that an agent gives its
+/// child does not take the place of the host's.
+#[tokio::test]
+async fn a_copy_of_the_hosts_policy_takes_no_limit_off() {
+    let rules = r#"
+  - { id: spawn, effect: allow, calls: [exec], tools: ["kernel.spawn"] }
+  - { id: few, effect: allow, calls: [exec], tools: ["echo"], limits: { rate: 3/day, per: policy } }
+"#;
+    let (runs, clock) = (Arc::new(AtomicU64::new(0)), ManualClock::default());
+    let programs =
+        Programs::new(|task| drop(tokio::spawn(task))).program("echo", |agent: AgentHandle, _| async move {
+            let mut done = 0;
+            for _ in 0..2 {
+                done += i32::from(echoes(&agent).await);
+            }
+            done
+        });
+    let host = policy(rules);
+    let builder = Kernel::builder().policy(host.clone()).tools(tools(&runs)).programs(programs);
+    let kernel = builder.timer(Arc::new(clock)).build().unwrap();
+    let agent = kernel.spawn(AgentSpec::new("a")).unwrap();
+    for (name, done) in [("one", 2), ("two", 1), ("three", 0)] {
+        let arguments = json!({"name": name, "program": "echo", "task_policy": host.to_json()});
+        agent.exec(SPAWN, arguments).await.unwrap();
+        let ended = kernel.wait(&id(&format!("a::{name}"))).await;
+        assert_eq!(ended, Some(ExitStatus::Exited { code: done, message: String::new() }), "{name}");
+    }
+}

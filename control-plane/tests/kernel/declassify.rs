@@ -4,11 +4,11 @@ use agent_control_plane::approval::{Approvals, Principal, Scope, TicketId};
 use agent_control_plane::atr::{Effect, Registry, ToolError};
 use agent_control_plane::call::{RawArguments, Reply, Syscall};
 use agent_control_plane::error::ErrorClass;
-use agent_control_plane::kernel::{BuildError, DECLASSIFY, OnAsk, SPAWN};
+use agent_control_plane::kernel::{BuildError, DECLASSIFY, OnAsk, Programs, SPAWN};
 use agent_control_plane::policy::Decision;
 use agent_control_plane::primitives::{LabelSet, Verdict};
 use agent_control_plane::recorder::Body;
-use agent_control_plane::{AgentHandle, AgentSpec, CallError, Kernel, Policy};
+use agent_control_plane::{AgentHandle, AgentSpec, CallError, ExitStatus, Kernel, Policy};
 use serde_json::{Value, json};
 
 const READ: &str = "{ id: read, effect: allow, calls: [exec], tools: ['page.*'] }";
@@ -213,4 +213,31 @@ fn the_tool_is_there_without_the_host_and_its_name_is_reserved() {
         let built = Kernel::builder().policy(Policy::deny_all()).tools(tools(&[name])).build();
         assert!(matches!(built, Err(BuildError::Reserved(id)) if id.as_str() == name));
     }
+}
+
+/// Where the host's policy leaves no way to a human, no agent opens one by the policy that it gives its child.
+#[tokio::test]
+async fn an_agent_names_nobody_to_agree_to_what_its_child_does() {
+    let text = format!("{{version: 1, name: d, rules: [{ANY}]}}");
+    let programs =
+        Programs::new(|task| drop(tokio::spawn(task))).program("ask", |agent: AgentHandle, _| async move {
+            agent.exec("page.read", json!({})).await.unwrap();
+            i32::from(matches!(agent.exec(DECLASSIFY, please(&["pii"])).await, Err(CallError::Held { .. })))
+        });
+    let builder = Kernel::builder().policy(Policy::from_yaml("d.yaml", &text).unwrap()).programs(programs);
+    let kernel = builder.tools(tools(&["page.read"])).approvals(Approvals::new()).build().unwrap();
+    let agent = kernel.spawn(AgentSpec::new("a").on_ask(OnAsk::Return)).unwrap();
+    let task = |rule: Value| {
+        let any = json!({"id": "any", "effect": "allow", "calls": ["exec"], "tools": ["*"]});
+        json!({"version": 1, "name": "t", "rules": [any, rule]})
+    };
+    let ask = json!({"id": "ask", "effect": "ask", "calls": ["exec"], "tools": [DECLASSIFY],
+        "ask": {"approvers": ["eve"]}});
+    let arguments = json!({"name": "c", "program": "ask", "task_policy": task(ask)});
+    let error = agent.exec(SPAWN, arguments).await.unwrap_err();
+    assert_eq!(error.code(), "AK0132", "{error}");
+    let deny = json!({"id": "no", "effect": "deny", "calls": ["exec"], "tools": ["other.*"]});
+    agent.exec(SPAWN, json!({"name": "c", "program": "ask", "task_policy": task(deny)})).await.unwrap();
+    let ended = kernel.wait(&"a::c".parse().unwrap()).await;
+    assert_eq!(ended, Some(ExitStatus::Exited { code: 0, message: String::new() }));
 }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::pin;
-use std::sync::mpsc::channel;
+use std::sync::mpsc::sync_channel;
 use std::task::{Context, Waker};
 use std::time::Duration;
 
@@ -174,7 +174,7 @@ fn check(host: &Host, seed: u64) {
 
 /// Runs it beside a watch, so that threads that wait for each other fail the test.
 fn watched(work: impl FnOnce() + Send + 'static) {
-    let (done, waits) = channel();
+    let (done, waits) = sync_channel(1);
     let worker = std::thread::spawn(move || {
         work();
         done.send(()).unwrap();
