@@ -86,9 +86,9 @@ fn a_query_selects_and_pages() {
     assert!(!of_tool.is_empty() && of_tool.iter().all(|line| line["request"]["tool"] == "mail.send"));
     let usage = agentctl(&["log", "query", path(&recording), "--since", "yesterday"]);
     assert_eq!((usage.status.code(), stdout(&usage).as_str()), (Some(2), ""));
-    for limit in ["0", "10001"] {
-        let usage = agentctl(&["log", "query", path(&recording), "--limit", limit]);
-        assert_eq!((usage.status.code(), stdout(&usage).as_str()), (Some(2), ""), "{limit}");
+    for wrong in [["--limit", "0"], ["--limit", "10001"], ["--kind", "refuse"], ["--syscall", "run"]] {
+        let usage = agentctl(&[&["log", "query", path(&recording)], &wrong[..]].concat());
+        assert_eq!((usage.status.code(), stdout(&usage).as_str()), (Some(2), ""), "{wrong:?}");
     }
 }
 

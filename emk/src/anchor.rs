@@ -79,8 +79,8 @@ impl AnchorError {
 pub struct FileAnchor {
     path: PathBuf,
     file: File,
-    /// Length up to which every line is whole.
-    whole: u64,
+    /// Whether a write failed, so that the last line may have no end.
+    torn: bool,
 }
 
 impl FileAnchor {
@@ -94,8 +94,7 @@ impl FileAnchor {
         let file = open().map_err(|error| AnchorError::io("open", &path, error))?;
         let text = read(&path)?;
         parse(&path, whole_lines(&text))?;
-        let whole = whole_lines(&text).len() as u64;
-        let mut anchor = Self { path, file, whole };
+        let mut anchor = Self { path, file, torn: true };
         anchor.cut()?;
         Ok(anchor)
     }
@@ -109,16 +108,24 @@ impl FileAnchor {
         parse(path, whole_lines(&read(path)?))
     }
 
-    /// Removes what an interrupted write left behind the last whole line.
+    /// Removes what an interrupted write left behind the last whole line, and nothing else: whole lines that somebody else
+    /// wrote meanwhile are evidence too.
     fn cut(&mut self) -> Result<(), AnchorError> {
+        if !self.torn {
+            return Ok(());
+        }
+        let text = read(&self.path)?;
+        let whole = whole_lines(&text).len();
         let cut = || {
-            if self.whole < self.file.metadata()?.len() {
-                self.file.set_len(self.whole)?;
+            if whole < text.len() {
+                self.file.set_len(whole as u64)?;
                 self.file.sync_all()?;
             }
             Ok(())
         };
-        cut().map_err(|error| AnchorError::io("cut", &self.path, error))
+        cut().map_err(|error| AnchorError::io("cut", &self.path, error))?;
+        self.torn = false;
+        Ok(())
     }
 }
 
@@ -130,16 +137,18 @@ impl Anchor for FileAnchor {
     fn keep(&mut self, checkpoint: &Checkpoint) -> Result<(), AnchorError> {
         self.cut()?;
         let line = format!("{}\n", checkpoint.to_json());
-        if MAX_ANCHOR_BYTES < self.whole + line.len() as u64 {
+        let length = self.file.metadata().map_err(|error| AnchorError::io("read", &self.path, error))?.len();
+        if MAX_ANCHOR_BYTES < length.saturating_add(line.len() as u64) {
             return Err(AnchorError::Failed("the anchor file is full: begin another one".to_owned()));
         }
         let mut write = || {
             self.file.write_all(line.as_bytes())?;
             self.file.sync_data()
         };
-        write().map_err(|error| AnchorError::io("write", &self.path, error))?;
-        self.whole += line.len() as u64;
-        Ok(())
+        write().map_err(|error| {
+            self.torn = true;
+            AnchorError::io("write", &self.path, error)
+        })
     }
 }
 

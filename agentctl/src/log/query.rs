@@ -6,8 +6,9 @@ use std::process::ExitCode;
 
 use agent_control_plane::primitives::{Timestamp, Verdict};
 use agent_control_plane::question::CallKind;
-use agent_control_plane::recorder::{DEFAULT_PAGE, MAX_PAGE, Query, Recording, Stored};
+use agent_control_plane::recorder::{DEFAULT_PAGE, Event, MAX_PAGE, Query, Recording, Stored};
 use anyhow::Context as _;
+use clap::builder::PossibleValuesParser;
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
@@ -35,13 +36,13 @@ pub(crate) struct Selection {
     #[arg(long, value_name = "TIME")]
     until: Option<Timestamp>,
     /// Only of this kind, such as intent, refused or outcome; may be repeated
-    #[arg(long)]
+    #[arg(long, hide_possible_values = true, value_parser = PossibleValuesParser::new(Event::KINDS))]
     kind: Vec<String>,
     /// Only about this tool
     #[arg(long)]
     tool: Option<String>,
     /// Only about this system call, such as exec or write
-    #[arg(long)]
+    #[arg(long, hide_possible_values = true, value_parser = PossibleValuesParser::new(CallKind::ALL.map(CallKind::name)))]
     syscall: Option<String>,
     /// Only where policy said this
     #[arg(long, value_enum)]

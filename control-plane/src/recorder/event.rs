@@ -548,6 +548,39 @@ pub enum Outcome<'a> {
 }
 
 impl<'a> Event<'a> {
+    /// Every kind of event, in the order of [`Body`].
+    pub const KINDS: [&'static str; 29] = [
+        "boot",
+        "spawn",
+        "intent",
+        "refused",
+        "rejected",
+        "question",
+        "outcome",
+        "signal",
+        "exit",
+        "panic",
+        "shutdown",
+        "recovered",
+        "declassified",
+        "host",
+        "held",
+        "approval",
+        "budget",
+        "repeated",
+        "reload",
+        "delivered",
+        "handler",
+        "judged",
+        "impaired",
+        "mended",
+        "child",
+        "checkpoint",
+        "diagnostics",
+        "not_taken",
+        "restored",
+    ];
+
     /// The event's kind in one word, as in [`Event::to_json`].
     #[must_use]
     pub fn kind(&self) -> &'static str {

@@ -138,6 +138,8 @@ pub struct SegmentEntries {
     dir: PathBuf,
     next: u64,
     scan: Option<SegmentScan>,
+    /// The segment that was opened a second time, because others follow it and it ended early.
+    again: Option<u64>,
 }
 
 impl SegmentEntries {
@@ -152,22 +154,34 @@ impl SegmentEntries {
         };
         let scan =
             SegmentScan::open(dir, first_seq).map_err(|damage| damage_error(dir, first_seq, damage))?;
-        Ok(Self { dir: dir.to_owned(), next: from, scan: Some(scan) })
+        Ok(Self { dir: dir.to_owned(), next: from, scan: Some(scan), again: None })
     }
 
     fn step(&mut self) -> Result<Option<Entry>, LedgerError> {
         while let Some(scan) = &mut self.scan {
             let first_seq = scan.first_seq;
-            match scan.next_entry().map_err(|damage| damage_error(&self.dir, first_seq, damage))? {
-                Some(entry) if entry.seq < self.next => {}
-                Some(entry) => {
+            match scan.next_entry() {
+                Ok(Some(entry)) if entry.seq < self.next => {}
+                Ok(Some(entry)) => {
                     self.next = entry.seq + 1;
                     return Ok(Some(entry));
                 }
-                None => {
+                Ok(None) => {
                     let following = scan.next_seq;
-                    self.scan = self.open_following(following, first_seq)?;
+                    self.scan = match self.open_following(following, first_seq)? {
+                        None if self.is_followed(first_seq)? => {
+                            let missing = || LedgerError::Missing { seq: following };
+                            Some(self.look_again(first_seq)?.ok_or_else(missing)?)
+                        }
+                        found => found,
+                    };
                 }
+                Err(Damage::Torn { offset, .. }) if self.is_followed(first_seq)? => {
+                    let again = self.look_again(first_seq)?;
+                    let corrupt = || damage_error(&self.dir, first_seq, followed_and_torn(offset));
+                    self.scan = Some(again.ok_or_else(corrupt)?);
+                }
+                Err(damage) => return Err(damage_error(&self.dir, first_seq, damage)),
             }
         }
         Ok(None)
@@ -181,8 +195,25 @@ impl SegmentEntries {
         match SegmentScan::open(&self.dir, first_seq) {
             Ok(scan) => Ok(Some(scan)),
             Err(Damage::Io(error)) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(Damage::Torn { offset, .. }) if self.is_followed(first_seq)? => {
+                Err(damage_error(&self.dir, first_seq, followed_and_torn(offset)))
+            }
             Err(damage) => Err(damage_error(&self.dir, first_seq, damage)),
         }
+    }
+
+    /// Whether the ledger goes on in a segment behind this one, so that this one cannot end early.
+    fn is_followed(&self, first_seq: u64) -> Result<bool, LedgerError> {
+        Ok(segments(&self.dir)?.last().is_some_and(|&last| first_seq < last))
+    }
+
+    /// The segment from its beginning, in case a writer came to its end only after it was opened; `None` the second time.
+    fn look_again(&mut self, first_seq: u64) -> Result<Option<SegmentScan>, LedgerError> {
+        if self.again.replace(first_seq) == Some(first_seq) {
+            return Ok(None);
+        }
+        let scan = SegmentScan::open(&self.dir, first_seq);
+        scan.map(Some).map_err(|damage| damage_error(&self.dir, first_seq, damage))
     }
 }
 
@@ -289,6 +320,11 @@ pub(crate) fn segments(dir: &Path) -> Result<Vec<u64>, LedgerError> {
     }
     found.sort_unstable();
     Ok(found)
+}
+
+/// A segment that others follow is whole.
+const fn followed_and_torn(offset: u64) -> Damage {
+    Damage::Corrupt { offset, reason: "a segment that others follow ends in an unfinished record" }
 }
 
 /// What `damage` means to someone who reads or writes.

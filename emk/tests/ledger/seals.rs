@@ -294,6 +294,21 @@ fn an_anchor_file_survives_a_crash_in_the_middle_of_a_line() {
 }
 
 #[test]
+fn an_anchor_file_takes_nothing_from_another_that_writes_there_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("anchor.jsonl");
+    let (mut one, mut other) = (FileAnchor::open(&path).unwrap(), FileAnchor::open(&path).unwrap());
+    let ledger = in_memory(sealing(&clock()));
+    append(&ledger, 4);
+    let checkpoint = ledger.seals().unwrap().checkpoint.unwrap();
+    for kept in 0..3 {
+        one.keep(&checkpoint).unwrap();
+        other.keep(&checkpoint).unwrap();
+        assert_eq!(FileAnchor::read(&path).unwrap().len(), 2 * (kept + 1));
+    }
+}
+
+#[test]
 fn another_ledger_is_an_anchor() {
     let other = Ledger::open(
         MemoryStore::new(emk::LedgerId::new("notary").unwrap(), MemoryLimits::default()),

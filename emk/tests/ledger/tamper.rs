@@ -2,8 +2,8 @@
 
 use agent_primitives::Digest;
 use emk::{
-    ChainVerifier, Entry, EntryKind, Head, Ledger, LedgerOptions, MemoryLimits, MemoryStore, SegmentReader,
-    chain,
+    ChainVerifier, Entry, EntryKind, Head, Ledger, LedgerError, LedgerOptions, MemoryLimits, MemoryStore,
+    SegmentReader, chain,
 };
 use proptest::prelude::*;
 
@@ -45,6 +45,37 @@ fn a_flipped_bit_in_any_byte_is_found() {
         std::fs::write(&path, &whole).unwrap();
     }
     assert_eq!(reader.verify(Some(ledger.head()), |_| {}).unwrap().entries, 16);
+}
+
+#[test]
+fn a_reader_never_takes_a_gap_before_later_segments_for_the_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = open(dir.path()).unwrap();
+    for number in 0..16usize {
+        ledger.append(EntryKind::Event, &vec![b'a'; number * 5 % 40]).unwrap();
+    }
+    ledger.close().unwrap();
+    let names = segments(dir.path());
+    assert!(2 < names.len());
+    let damaged = || {
+        let last = SegmentReader::open(dir.path()).unwrap().entries(0).unwrap().last().unwrap();
+        matches!(last, Err(LedgerError::Missing { .. } | LedgerError::Corrupt { .. }))
+    };
+    for (number, name) in names.iter().enumerate().take(names.len() - 1) {
+        let path = dir.path().join(name);
+        let whole = std::fs::read(&path).unwrap();
+        if number != 0 {
+            std::fs::remove_file(&path).unwrap();
+            assert!(damaged(), "{name} is gone");
+        }
+        // The first segment has to name the ledger.
+        for length in if number == 0 { 100 } else { 0 }..whole.len() {
+            std::fs::write(&path, &whole[..length]).unwrap();
+            assert!(damaged(), "{name} has {length} bytes");
+        }
+        std::fs::write(&path, &whole).unwrap();
+        assert!(!damaged());
+    }
 }
 
 #[test]

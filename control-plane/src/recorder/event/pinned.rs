@@ -242,6 +242,9 @@ fn no_kind_of_event_is_left_out() {
         variants::<Body<'static>>(),
         "add the new body to `bodies` and its line to the pinned ones"
     );
+    let mut kinds: Vec<&str> = bodies().into_iter().map(|body| event(body).kind()).collect();
+    kinds.dedup();
+    assert_eq!(kinds, Event::KINDS);
     assert_eq!(requests().len(), variants::<Request<'static>>(), "add the new request to `requests`");
     assert_eq!(outcomes().len(), variants::<Outcome<'static>>(), "add the new outcome to `outcomes`");
     let inner = [variants::<ApprovalStep>(), variants::<Delivery>(), variants::<HandlerStep>()];
