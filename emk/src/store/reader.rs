@@ -140,6 +140,8 @@ pub struct SegmentEntries {
     scan: Option<SegmentScan>,
     /// The segment that was opened a second time, because others follow it and it ended early.
     again: Option<u64>,
+    /// Where it begins, a segment has only just been begun: the one thing there is to tell.
+    unborn: Option<LedgerError>,
 }
 
 impl SegmentEntries {
@@ -152,9 +154,14 @@ impl SegmentEntries {
                 None => Err(LedgerError::NotALedger { dir: dir.to_owned() }),
             };
         };
-        let scan =
-            SegmentScan::open(dir, first_seq).map_err(|damage| damage_error(dir, first_seq, damage))?;
-        Ok(Self { dir: dir.to_owned(), next: from, scan: Some(scan), again: None })
+        let (scan, unborn) = match SegmentScan::open(dir, first_seq) {
+            Ok(scan) => (Some(scan), None),
+            Err(damage @ Damage::Torn { .. }) if names.last() == Some(&first_seq) && first_seq != 0 => {
+                (None, Some(damage_error(dir, first_seq, damage)))
+            }
+            Err(damage) => return Err(damage_error(dir, first_seq, damage)),
+        };
+        Ok(Self { dir: dir.to_owned(), next: from, scan, again: None, unborn })
     }
 
     fn step(&mut self) -> Result<Option<Entry>, LedgerError> {
@@ -221,6 +228,9 @@ impl Iterator for SegmentEntries {
     type Item = Result<Entry, LedgerError>;
 
     fn next(&mut self) -> Option<Self::Item> {
+        if let Some(unborn) = self.unborn.take() {
+            return Some(Err(unborn));
+        }
         let step = self.step();
         if step.is_err() {
             self.scan = None;

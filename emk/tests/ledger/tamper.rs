@@ -2,12 +2,12 @@
 
 use agent_primitives::Digest;
 use emk::{
-    ChainVerifier, Entry, EntryKind, Head, Ledger, LedgerError, LedgerOptions, MemoryLimits, MemoryStore,
-    SegmentReader, chain,
+    ChainVerifier, Durability, Entry, EntryKind, Head, Ledger, LedgerError, LedgerOptions, MemoryLimits,
+    MemoryStore, SegmentReader, SegmentStore, chain,
 };
 use proptest::prelude::*;
 
-use crate::{id, open, segments};
+use crate::{SMALL, id, open, options, segments};
 
 #[test]
 fn a_flipped_bit_in_any_byte_is_found() {
@@ -76,6 +76,37 @@ fn a_reader_never_takes_a_gap_before_later_segments_for_the_end() {
         std::fs::write(&path, &whole).unwrap();
         assert!(!damaged());
     }
+}
+
+#[test]
+fn a_reader_beside_a_writer_that_begins_segments_finds_no_damage() {
+    const RECORDS: u64 = 1000;
+    let dir = tempfile::tempdir().unwrap();
+    let store = SegmentStore::open(dir.path(), id(), SMALL).unwrap();
+    let ledger = Ledger::open(store, options(Durability::Os)).unwrap();
+    ledger.append(EntryKind::Event, b"first").unwrap();
+    ledger.flush().unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for number in 1..RECORDS {
+                ledger.append(EntryKind::Event, &number.to_le_bytes()).unwrap();
+                if number.is_multiple_of(3) {
+                    ledger.flush().unwrap();
+                }
+            }
+            ledger.flush().unwrap();
+        });
+        let (reader, mut next) = (SegmentReader::open(dir.path()).unwrap(), 0);
+        while next < RECORDS {
+            for entry in reader.entries(next).unwrap() {
+                match entry {
+                    Ok(entry) => assert_eq!(std::mem::replace(&mut next, entry.seq + 1), entry.seq),
+                    Err(LedgerError::TornTail { .. }) => break,
+                    Err(error) => panic!("{error}"),
+                }
+            }
+        }
+    });
 }
 
 #[test]
