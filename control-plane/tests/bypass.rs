@@ -67,6 +67,7 @@ fn every_further_case_holds() {
     let report = run_file(concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/bypass-more.jsonl"));
     println!("{report}");
     report.assert_held();
+    assert!(report.waiting.is_empty(), "a case waits");
 }
 
 #[test]

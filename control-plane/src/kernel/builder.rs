@@ -44,6 +44,12 @@ pub struct Ready {
 #[must_use = "nothing is built until `build` is called"]
 pub struct KernelBuilder<State> {
     state: State,
+    parts: Parts,
+}
+
+/// What a kernel is built from besides its policy.
+#[derive(Debug)]
+struct Parts {
     tools: Registry,
     recorder: Option<FlightRecorder>,
     timer: Option<Arc<dyn Timer>>,
@@ -88,8 +94,7 @@ pub enum BuildError {
 
 impl KernelBuilder<NeedsPolicy> {
     pub(super) fn new() -> Self {
-        Self {
-            state: NeedsPolicy(()),
+        let parts = Parts {
             tools: Registry::builder().build(),
             recorder: None,
             timer: None,
@@ -100,107 +105,82 @@ impl KernelBuilder<NeedsPolicy> {
             booting: false,
             programs: None,
             checkpoint_key: None,
-        }
+        };
+        Self { state: NeedsPolicy(()), parts }
     }
 
     /// The policy every call is judged by, or a set of them. [`Policy::deny_all`](crate::Policy::deny_all) is the least.
     pub fn policy(self, policy: impl Into<PolicySet>) -> KernelBuilder<Ready> {
-        let Self {
-            state: NeedsPolicy(()),
-            tools,
-            recorder,
-            timer,
-            grace,
-            approvals,
-            budgets,
-            dry_run,
-            booting,
-            programs,
-            checkpoint_key,
-        } = self;
-        let state = Ready { policy: policy.into() };
-        KernelBuilder {
-            state,
-            tools,
-            recorder,
-            timer,
-            grace,
-            approvals,
-            budgets,
-            dry_run,
-            booting,
-            programs,
-            checkpoint_key,
-        }
+        KernelBuilder { state: Ready { policy: policy.into() }, parts: self.parts }
     }
 }
 
 impl<State> KernelBuilder<State> {
     /// The tools agents may ask for. None by default.
     pub fn tools(mut self, tools: Registry) -> Self {
-        self.tools = tools;
+        self.parts.tools = tools;
         self
     }
 
     /// Where decisions are recorded. By default in memory: see [`FlightRecorder::memory`] for its bound.
     pub fn recorder(mut self, recorder: FlightRecorder) -> Self {
-        self.recorder = Some(recorder);
+        self.parts.recorder = Some(recorder);
         self
     }
 
     /// Where time comes from. By default the machine's clock, on tokio's timer.
     pub fn timer(mut self, timer: Arc<dyn Timer>) -> Self {
-        self.timer = Some(timer);
+        self.parts.timer = Some(timer);
         self
     }
 
     /// What all agents together may use.
     pub fn budget(mut self, budget: Budget) -> Self {
-        self.budgets.push((AccountId::Kernel, budget));
+        self.parts.budgets.push((AccountId::Kernel, budget));
         self
     }
 
     /// What all agents of a tenant together may use.
     pub fn tenant(mut self, tenant: TenantId, budget: Budget) -> Self {
-        self.budgets.push((AccountId::Tenant(tenant), budget));
+        self.parts.budgets.push((AccountId::Tenant(tenant), budget));
         self
     }
 
     /// How long an agent has to end in order after `SIGTERM`. Default [`DEFAULT_GRACE`].
     pub fn grace(mut self, grace: Duration) -> Self {
-        self.grace = grace;
+        self.parts.grace = grace;
         self
     }
 
     /// Lets the kernel ask humans. Without it nobody can be asked, and what a rule wants asked is refused.
     pub fn approvals(mut self, approvals: Approvals) -> Self {
-        self.approvals = Some(approvals);
+        self.parts.approvals = Some(approvals);
         self
     }
 
     /// Builds the kernel in the state `Booting`: the host can spawn agents, mount stores and give budgets, and calls are
     /// refused until it says [`Kernel::ready`].
     pub fn booting(mut self) -> Self {
-        self.booting = true;
+        self.parts.booting = true;
         self
     }
 
     /// What agents can start as their children by [`SPAWN`](super::SPAWN). Without it they can start none.
     pub fn programs(mut self, programs: Programs) -> Self {
-        self.programs = Some(programs);
+        self.parts.programs = Some(programs);
         self
     }
 
     /// A secret that goes into the digest of each checkpoint, so that nobody without it can make one that is restored. Without
     /// it the digest tells damage, and not an attacker who makes it anew.
     pub fn checkpoint_key(mut self, key: [u8; 32]) -> Self {
-        self.checkpoint_key = Some(Key(key));
+        self.parts.checkpoint_key = Some(Key(key));
         self
     }
 
     /// Puts every agent on a dry run: see [`AgentSpec::dry_run`](super::AgentSpec::dry_run).
     pub fn dry_run(mut self, dry_run: bool) -> Self {
-        self.dry_run = dry_run;
+        self.parts.dry_run = dry_run;
         self
     }
 }
@@ -209,21 +189,12 @@ impl KernelBuilder<Ready> {
     /// Builds the kernel and records its start.
     ///
     /// # Errors
-    /// A tool has a [reserved](RESERVED) name, a rule names a tool that is not registered, the start cannot be recorded, or the approvals kept cannot be read.
+    /// A tool has a [reserved](RESERVED) name, a rule names a tool that is not registered, the start cannot be recorded, or
+    /// the approvals kept cannot be read.
     pub fn build(self) -> Result<Kernel, BuildError> {
-        let Self {
-            state: Ready { policy },
-            tools,
-            recorder,
-            timer,
-            grace,
-            approvals,
-            budgets,
-            dry_run,
-            booting,
-            programs,
-            checkpoint_key,
-        } = self;
+        let Self { state: Ready { policy }, parts } = self;
+        let Parts { tools, recorder, timer, grace, approvals, budgets, dry_run, .. } = parts;
+        let Parts { booting, programs, checkpoint_key, .. } = parts;
         if let Some(taken) = tools.iter().map(ToolContract::id).find(|id| own::is_reserved(id)) {
             return Err(BuildError::Reserved(taken.clone()));
         }
