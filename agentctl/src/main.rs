@@ -2,6 +2,8 @@
 //!
 //! Data goes to standard output, everything else to standard error.
 
+#![forbid(unsafe_code)]
+
 mod agentdojo;
 mod demo;
 #[cfg(unix)]

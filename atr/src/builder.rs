@@ -13,15 +13,16 @@ use serde::de::DeserializeOwned;
 
 use crate::CallContext;
 use crate::context::MAX_RESOURCES;
-use crate::contract::{Effect, Endpoint, Limits, MAX_DESCRIPTION, Terms, ToolContract};
+use crate::contract::{Effect, Endpoint, MAX_DESCRIPTION, Terms, ToolContract};
 use crate::error::{RegistryError, ToolError, one_line};
-use crate::executor::process::Command;
-use crate::executor::{Prepare, function, process};
+use crate::executor::program::{self, Program};
+use crate::executor::{self, Artefact, Command, Executors, Prepare, function};
+use crate::isolation::{Limits, Permissions, SandboxPolicy};
 use crate::labels::OutputLabels;
 use crate::path::{PathArgument, PathRoot};
 use crate::registry::{Entry, Registry};
 use crate::role::Roles;
-use crate::schema::InputSchema;
+use crate::schema::{InputSchema, ValueSchema};
 
 /// What a typed tool takes. Implemented for every type that derives `Deserialize` and `JsonSchema`.
 #[diagnostic::on_unimplemented(
@@ -45,14 +46,21 @@ pub trait ToolReply: Serialize + 'static {}
 impl<R: Serialize + 'static> ToolReply for R {}
 
 /// Collects tools for a [`Registry`].
-#[derive(Default)]
 pub struct RegistryBuilder {
     entries: BTreeMap<ToolId, Arc<Entry>>,
+    executors: Executors,
 }
 
 impl RegistryBuilder {
     pub(crate) fn of(entries: BTreeMap<ToolId, Arc<Entry>>) -> Self {
-        Self { entries }
+        Self { entries, executors: Executors::host() }
+    }
+
+    /// What runs the programs that are registered after this. [`Executors::host`] unless said.
+    #[must_use]
+    pub fn executors(mut self, executors: Executors) -> Self {
+        self.executors = executors;
+        self
     }
 
     /// Describes a tool; nothing is registered before `run`, `run_raw` or `command` is called on what this returns.
@@ -60,7 +68,13 @@ impl RegistryBuilder {
         ToolBuilder {
             registry: self,
             name: name.to_owned(),
+            version: "1.0.0".to_owned(),
             description: String::new(),
+            tags: BTreeSet::new(),
+            capabilities: BTreeSet::new(),
+            output_schema: None,
+            isolation: None,
+            permissions: Permissions::none(),
             effects: BTreeSet::new(),
             idempotent: false,
             limits: Limits::DEFAULT,
@@ -80,6 +94,12 @@ impl RegistryBuilder {
     }
 }
 
+impl Default for RegistryBuilder {
+    fn default() -> Self {
+        Self::of(BTreeMap::new())
+    }
+}
+
 impl fmt::Debug for RegistryBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries(self.entries.keys()).finish()
@@ -92,7 +112,13 @@ impl fmt::Debug for RegistryBuilder {
 pub struct ToolBuilder<'a> {
     registry: &'a mut RegistryBuilder,
     name: String,
+    version: String,
     description: String,
+    tags: BTreeSet<String>,
+    capabilities: BTreeSet<String>,
+    output_schema: Option<Value>,
+    isolation: Option<SandboxPolicy>,
+    permissions: Permissions,
     effects: BTreeSet<Effect>,
     idempotent: bool,
     limits: Limits,
@@ -108,6 +134,43 @@ impl ToolBuilder<'_> {
     /// What the tool does, for the model that chooses it: 1 to [`MAX_DESCRIPTION`] characters. Required.
     pub fn description(mut self, text: &str) -> Self {
         text.clone_into(&mut self.description);
+        self
+    }
+
+    /// The version, `MAJOR.MINOR.PATCH` with an optional pre-release. `1.0.0` unless said.
+    pub fn version(mut self, version: &str) -> Self {
+        version.clone_into(&mut self.version);
+        self
+    }
+
+    /// Words to find the tool by: at most [`MAX_WORDS`], each 1 to 64 of `a-z`, `0-9`, `.`, `_` and `-`.
+    pub fn tags(mut self, tags: impl IntoIterator<Item = impl ToString>) -> Self {
+        self.tags = texts(tags).into_iter().collect();
+        self
+    }
+
+    /// What the tool is able to do, in words as for [`ToolBuilder::tags`], such as `calendar.read`.
+    pub fn capabilities(mut self, capabilities: impl IntoIterator<Item = impl ToString>) -> Self {
+        self.capabilities = texts(capabilities).into_iter().collect();
+        self
+    }
+
+    /// JSON Schema (2020-12) of the answer. An answer that breaks it is [`ToolError::OutputInvalid`].
+    pub fn output_schema(mut self, schema: Value) -> Self {
+        self.output_schema = Some(schema);
+        self
+    }
+
+    /// The isolation that the tool is run with, or not at all. [`SandboxPolicy::CONFINED`] for programs and
+    /// [`SandboxPolicy::HOST`] for functions unless said; a function can have no other.
+    pub fn isolation(mut self, policy: SandboxPolicy) -> Self {
+        self.isolation = Some(policy);
+        self
+    }
+
+    /// What the tool's program is let have of the host. Nothing unless said.
+    pub fn permissions(mut self, permissions: Permissions) -> Self {
+        self.permissions = permissions;
         self
     }
 
@@ -209,16 +272,38 @@ impl ToolBuilder<'_> {
         self.register(schema, Endpoint::Function, function::raw(tool, max_output))
     }
 
-    /// Registers a program that reads the arguments as JSON from standard input and writes its answer as JSON to
-    /// standard output, and the JSON Schema (2020-12) of its arguments.
+    /// Registers a program of the machine that reads the arguments as JSON from standard input and writes its answer as
+    /// JSON to standard output, and the JSON Schema (2020-12) of its arguments.
     ///
     /// # Errors
     /// Any [`RegistryError`]; nothing is registered then. The program is looked for when it is called.
     pub fn command(self, schema: Value, command: Command) -> Result<(), RegistryError> {
+        self.program(schema, [Artefact::Command(command)])
+    }
+
+    /// Registers a program in one or several forms, of which the least isolated that the policy allows is run, and the
+    /// JSON Schema (2020-12) of its arguments.
+    ///
+    /// # Errors
+    /// Any [`RegistryError`]; nothing is registered then. What the forms name is looked for when it is called.
+    pub fn program(
+        mut self,
+        schema: Value,
+        artefacts: impl IntoIterator<Item = Artefact>,
+    ) -> Result<(), RegistryError> {
         let id = self.id()?;
-        command.check().map_err(|reason| RegistryError::SpecInvalid { id, reason })?;
-        let (endpoint, limits) = (Endpoint::Process(command.identity()), self.limits);
-        self.register(schema, endpoint, process::prepare(command, limits))
+        let artefacts: Vec<Artefact> = artefacts.into_iter().collect();
+        let endpoint =
+            executor::identity(&artefacts).map_err(|reason| RegistryError::SpecInvalid { id, reason })?;
+        let policy = *self.isolation.get_or_insert(SandboxPolicy::CONFINED);
+        let program = Program {
+            executors: self.registry.executors.clone(),
+            artefacts,
+            policy,
+            permissions: self.permissions.clone(),
+            limits: self.limits,
+        };
+        self.register(schema, endpoint, program::prepare(program))
     }
 
     fn register(self, schema: Value, endpoint: Endpoint, prepare: Prepare) -> Result<(), RegistryError> {
@@ -226,6 +311,14 @@ impl ToolBuilder<'_> {
         let spec = |reason| RegistryError::SpecInvalid { id: id.clone(), reason };
         let refused = |reason| RegistryError::SchemaInvalid { id: id.clone(), reason };
         self.check_terms().map_err(spec)?;
+        let version = semver::Version::parse(&self.version)
+            .map_err(|error| spec(format!("`{}` is not a version: {error}", one_line(&self.version, 64))))?;
+        let output_schema =
+            self.output_schema.as_ref().map(ValueSchema::compile).transpose().map_err(refused)?;
+        let isolation = self.isolation.unwrap_or(SandboxPolicy::HOST);
+        if endpoint == Endpoint::Function && isolation != SandboxPolicy::HOST {
+            return Err(spec("a function of the host cannot be isolated".to_owned()));
+        }
         let schema = InputSchema::compile(schema).map_err(refused)?;
         let paths = self
             .paths
@@ -237,11 +330,17 @@ impl ToolBuilder<'_> {
         let output_labels = OutputLabels::compile(self.output_labels, self.field_labels).map_err(spec)?;
         let contract = ToolContract::seal(Terms {
             id: id.clone(),
+            version,
             description: self.description,
+            tags: self.tags,
+            capabilities: self.capabilities,
             input_schema: schema.schema().clone(),
+            output_schema: self.output_schema,
             effects: self.effects,
             idempotent: self.idempotent,
             limits: self.limits,
+            isolation,
+            permissions: self.permissions,
             endpoint,
             path_arguments: paths.iter().map(PathArgument::terms).collect(),
             arguments,
@@ -249,7 +348,7 @@ impl ToolBuilder<'_> {
             cost: self.cost,
         })
         .map_err(|error| refused(error.to_string()))?;
-        self.registry.entries.insert(id, Arc::new(Entry { contract, schema, paths, prepare }));
+        self.registry.entries.insert(id, Arc::new(Entry { contract, schema, output_schema, paths, prepare }));
         Ok(())
     }
 
@@ -275,10 +374,28 @@ impl ToolBuilder<'_> {
         if MAX_RESOURCES < self.cost.len() {
             return Err(format!("the cost is in more than {MAX_RESOURCES} resources"));
         }
+        for words in [&self.tags, &self.capabilities] {
+            check_words(words)?;
+        }
+        self.permissions.check()?;
         match self.limits.first_out_of_range() {
             Some(limit) => Err(format!("the limit `{limit}` is zero or above its maximum")),
             None => Ok(()),
         }
+    }
+}
+
+/// Most tags, and most capabilities, of one tool.
+pub const MAX_WORDS: usize = 32;
+
+fn check_words(words: &BTreeSet<String>) -> Result<(), String> {
+    if MAX_WORDS < words.len() {
+        return Err(format!("it has more than {MAX_WORDS} tags or capabilities"));
+    }
+    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._-".contains(&byte);
+    match words.iter().find(|word| !(1..=64).contains(&word.len()) || !word.bytes().all(allowed)) {
+        Some(word) => Err(format!("`{}` is not a tag or capability", one_line(word, 64))),
+        None => Ok(()),
     }
 }
 

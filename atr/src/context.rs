@@ -2,11 +2,15 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use agent_primitives::{AgentId, Monotonic, Resource, Timer};
+use serde::Serialize;
 use tokio::sync::Notify;
+
+use crate::executor::{Executions, Usage};
+use crate::isolation::{GuaranteeSet, Level};
 
 /// Who calls, until when, and whether anybody still waits. Cloning is a few reference counts.
 #[derive(Clone)]
@@ -16,13 +20,39 @@ pub struct CallContext {
     deadline: Option<Monotonic>,
     stop: Stop,
     meter: Option<Meter>,
+    executions: Executions,
+    /// For how long the agent had been stopped when the call was entered.
+    stopped_before: Duration,
+    ran: Arc<OnceLock<Ran>>,
+}
+
+/// Where and how a call was run. A function of the host leaves none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Ran {
+    /// Where.
+    pub level: Level,
+    /// What was in force.
+    pub guarantees: GuaranteeSet,
+    /// What was used.
+    pub usage: Usage,
 }
 
 impl CallContext {
     /// A call by `agent`, whose deadline is measured on `timer`.
     #[must_use]
     pub fn new(agent: AgentId, timer: Arc<dyn Timer>) -> Self {
-        Self { agent, timer, deadline: None, stop: Stop::default(), meter: None }
+        let (executions, ran) = (Executions::new(Arc::clone(&timer)), Arc::default());
+        Self {
+            agent,
+            timer,
+            deadline: None,
+            stop: Stop::default(),
+            meter: None,
+            executions,
+            stopped_before: Duration::ZERO,
+            ran,
+        }
     }
 
     /// Ends the call at `deadline` if that is sooner than the tool's own limit and any deadline set before.
@@ -37,6 +67,34 @@ impl CallContext {
     pub fn with_meter(mut self, meter: Meter) -> Self {
         self.meter = Some(meter);
         self
+    }
+
+    /// Registers what the call starts with `executions`, so that signals to its agent reach it.
+    #[must_use]
+    pub fn with_executions(mut self, executions: Executions) -> Self {
+        self.executions = executions;
+        self
+    }
+
+    /// What runs on behalf of the agent.
+    #[must_use]
+    pub fn executions(&self) -> &Executions {
+        &self.executions
+    }
+
+    /// Where the tool was run and what it used, once a program has ended. All clones of a context know it.
+    #[must_use]
+    pub fn ran(&self) -> Option<Ran> {
+        self.ran.get().copied()
+    }
+
+    pub(crate) fn used(&self, usage: Usage, level: Level, guarantees: GuaranteeSet) {
+        let _ = self.ran.set(Ran { level, guarantees, usage });
+    }
+
+    /// For how long the agent was stopped since the call was entered.
+    pub(crate) fn stopped_for(&self) -> Duration {
+        self.executions.stopped_for().saturating_sub(self.stopped_before)
     }
 
     /// Reports that the call used this much more of tokens or money. A tool that reports a resource is charged what it
@@ -93,7 +151,9 @@ impl CallContext {
 
     /// The same call seen from inside one tool: its own stop signal, and a deadline at most `allowed` from now.
     pub(crate) fn enter(self, now: Monotonic, allowed: Duration) -> Entered {
-        let inner = Self { stop: Stop::default(), ..self.clone() }.with_deadline(now.after(allowed));
+        let stopped_before = self.executions.stopped_for();
+        let inner =
+            Self { stop: Stop::default(), stopped_before, ..self.clone() }.with_deadline(now.after(allowed));
         Entered { deadline: inner.deadline.unwrap_or(now), outer: self.stop, inner }
     }
 }

@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::time::Duration;
 
 use agent_primitives::json::{self, JsonError, Value};
 use agent_primitives::{Digest, Resource, ToolId};
-use serde::{Deserialize, Serialize, Serializer};
+use semver::Version;
+use serde::{Deserialize, Serialize};
 
+use crate::isolation::{Limits, Permissions, SandboxPolicy};
 use crate::labels::OutputLabels;
 use crate::path::PathTerms;
 use crate::role::{ArgumentRole, Roles};
@@ -119,44 +120,6 @@ impl FromIterator<Effect> for EffectSet {
     }
 }
 
-/// How much one call may use. Zero, or more than the maximum, is refused at registration.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct Limits {
-    /// Time from start to answer, in whole microseconds.
-    #[serde(rename = "deadline_us", serialize_with = "micros")]
-    pub deadline: Duration,
-    /// Size of the answer, as sent by a process and as canonical JSON.
-    pub output_bytes: usize,
-    /// How much of a process's standard error is kept. What is beyond is read and forgotten.
-    pub stderr_bytes: usize,
-}
-
-impl Limits {
-    /// 30 s, 1 MiB of output, 64 KiB of standard error.
-    pub const DEFAULT: Self =
-        Self { deadline: Duration::from_secs(30), output_bytes: 1 << 20, stderr_bytes: 64 << 10 };
-    /// One hour, 16 MiB of output, 1 MiB of standard error.
-    pub const MAX: Self =
-        Self { deadline: Duration::from_secs(3600), output_bytes: 16 << 20, stderr_bytes: 1 << 20 };
-
-    /// The name of the first limit that is zero or above its maximum.
-    pub(crate) fn first_out_of_range(&self) -> Option<&'static str> {
-        let whole = self.deadline.as_micros();
-        let fits = [
-            ("deadline", 0 < whole && self.deadline <= Self::MAX.deadline),
-            ("output_bytes", (1..=Self::MAX.output_bytes).contains(&self.output_bytes)),
-            ("stderr_bytes", (1..=Self::MAX.stderr_bytes).contains(&self.stderr_bytes)),
-        ];
-        fits.into_iter().find(|(_, fits)| !fits).map(|(name, _)| name)
-    }
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self::DEFAULT
-    }
-}
-
 /// What answers the calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -167,6 +130,12 @@ pub enum Endpoint {
     /// A child process. The digest covers program, arguments, working directory and the names of its environment
     /// variables; not their values, which may be secrets.
     Process(Digest),
+    /// WebAssembly: the digest of its bytes.
+    Wasm(Digest),
+    /// An image of the container daemon, with the program in it.
+    Container(Digest),
+    /// Whichever of several programs the isolation that is asked for allows.
+    Programs(Digest),
 }
 
 /// A tool as policies, people and models see it. Made by registration only, and never changed.
@@ -182,11 +151,20 @@ pub struct ToolContract {
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Terms {
     pub(crate) id: ToolId,
+    pub(crate) version: Version,
     pub(crate) description: String,
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub(crate) tags: BTreeSet<String>,
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub(crate) capabilities: BTreeSet<String>,
     pub(crate) input_schema: Value,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) output_schema: Option<Value>,
     pub(crate) effects: BTreeSet<Effect>,
     pub(crate) idempotent: bool,
     pub(crate) limits: Limits,
+    pub(crate) isolation: SandboxPolicy,
+    pub(crate) permissions: Permissions,
     pub(crate) endpoint: Endpoint,
     pub(crate) path_arguments: Vec<PathTerms>,
     pub(crate) arguments: Roles,
@@ -209,6 +187,24 @@ impl ToolContract {
         &self.terms.id
     }
 
+    /// The version, by the rules of <https://semver.org>.
+    #[must_use]
+    pub fn version(&self) -> &Version {
+        &self.terms.version
+    }
+
+    /// Words to find the tool by.
+    #[must_use]
+    pub fn tags(&self) -> &BTreeSet<String> {
+        &self.terms.tags
+    }
+
+    /// What the tool is able to do, in the host's own words, such as `calendar.read`.
+    #[must_use]
+    pub fn capabilities(&self) -> &BTreeSet<String> {
+        &self.terms.capabilities
+    }
+
     /// What the tool does, for the model that chooses it.
     #[must_use]
     pub fn description(&self) -> &str {
@@ -219,6 +215,24 @@ impl ToolContract {
     #[must_use]
     pub fn input_schema(&self) -> &Value {
         &self.terms.input_schema
+    }
+
+    /// JSON Schema of the answer, if there is one. An answer that breaks it is not handed on.
+    #[must_use]
+    pub fn output_schema(&self) -> Option<&Value> {
+        self.terms.output_schema.as_ref()
+    }
+
+    /// The isolation that the tool is run with, or not at all.
+    #[must_use]
+    pub fn isolation(&self) -> SandboxPolicy {
+        self.terms.isolation
+    }
+
+    /// What the tool's program is let have of the host.
+    #[must_use]
+    pub fn permissions(&self) -> &Permissions {
+        &self.terms.permissions
     }
 
     /// What the tool may do to the world; empty when the host declared nothing, which says nothing.
@@ -283,32 +297,9 @@ impl ToolContract {
     }
 }
 
-fn micros<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_u64(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn limits_are_positive_and_bounded() {
-        let day = Duration::from_secs(86_400);
-        let cases = [
-            (Limits::DEFAULT, None),
-            (Limits::MAX, None),
-            (Limits { deadline: Duration::ZERO, ..Limits::DEFAULT }, Some("deadline")),
-            (Limits { deadline: Duration::from_nanos(999), ..Limits::DEFAULT }, Some("deadline")),
-            (Limits { deadline: day, ..Limits::DEFAULT }, Some("deadline")),
-            (Limits { output_bytes: 0, ..Limits::DEFAULT }, Some("output_bytes")),
-            (Limits { output_bytes: (16 << 20) + 1, ..Limits::DEFAULT }, Some("output_bytes")),
-            (Limits { stderr_bytes: 0, ..Limits::DEFAULT }, Some("stderr_bytes")),
-            (Limits { stderr_bytes: (1 << 20) + 1, ..Limits::DEFAULT }, Some("stderr_bytes")),
-        ];
-        for (limits, expected) in cases {
-            assert_eq!(limits.first_out_of_range(), expected, "{limits:?}");
-        }
-    }
 
     #[test]
     fn effects_have_the_same_word_everywhere_and_no_other_word_parses() {

@@ -2,10 +2,13 @@
 
 use std::fmt;
 use std::io;
+use std::time::Duration;
 
 use agent_primitives::json::JsonError;
 use agent_primitives::{BadId, ToolId, suggest};
 use serde::Serialize;
+
+use crate::isolation::{GuaranteeSet, Level};
 
 /// Why a tool was not registered.
 #[derive(Debug, thiserror::Error)]
@@ -168,9 +171,75 @@ pub enum ToolError {
         /// What it wrote to standard error, for the host.
         stderr: Stderr,
     },
+    /// No executor is isolated enough, or none that is guarantees what is required. The tool was not run.
+    #[error("the tool cannot be run with the isolation it needs, `{wanted}` or better{}", Missing(*missing))]
+    #[non_exhaustive]
+    IsolationUnavailable {
+        /// The least isolated level that would do.
+        wanted: Level,
+        /// The required guarantees that the best candidate lacks.
+        missing: GuaranteeSet,
+    },
+    /// The only executor that could run the tool is not there, or cannot confine it. The tool was not run.
+    #[error("the executor for `{level}` is not available")]
+    #[non_exhaustive]
+    ExecutorUnavailable {
+        /// Its level.
+        level: Level,
+        /// Why, for the host.
+        reason: String,
+    },
+    /// The program used up its processor time.
+    #[error("the tool used more than {limit:?} of processor time")]
+    #[non_exhaustive]
+    CpuExceeded {
+        /// The limit.
+        limit: Duration,
+    },
+    /// The program went beyond its memory.
+    #[error("the tool used more than {limit} bytes of memory")]
+    #[non_exhaustive]
+    MemoryExceeded {
+        /// The limit in bytes.
+        limit: u64,
+    },
+    /// The program went beyond its processes.
+    #[error("the tool had more than {limit} processes and threads")]
+    #[non_exhaustive]
+    ProcessesExceeded {
+        /// The limit.
+        limit: u32,
+    },
+    /// The program used up its fuel.
+    #[error("the tool used up its fuel")]
+    FuelExhausted,
+    /// WebAssembly that trapped.
+    #[error("the tool trapped: {trap}")]
+    #[non_exhaustive]
+    Trapped {
+        /// The trap, in one word.
+        trap: String,
+    },
+    /// The program tried what no confined program may, and was ended.
+    #[error("the tool tried what its sandbox forbids")]
+    #[non_exhaustive]
+    SandboxViolation {
+        /// What it tried, for the host.
+        what: String,
+    },
+    /// What it ran for was killed.
+    #[error("the tool was killed")]
+    Killed,
+    /// The agent is stopped, and too many of its calls wait already.
+    #[error("the agent is stopped, and too many of its calls wait")]
+    Stopped,
 }
 
 impl ToolError {
+    pub(crate) fn unavailable(level: Level, reason: impl fmt::Display) -> Self {
+        Self::ExecutorUnavailable { level, reason: one_line(reason, 256) }
+    }
+
     /// A tool's own failure. `message` goes to the model: say what to do differently, and put no secret into it.
     #[must_use]
     pub fn failed(message: impl fmt::Display) -> Self {
@@ -183,7 +252,7 @@ impl ToolError {
         Self::Failed { message: one_line(message, MAX_MESSAGE), transient: true }
     }
 
-    /// Stable code, `AK0510` to `AK0532`.
+    /// Stable code, `AK0510` to `AK0542`.
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
@@ -206,6 +275,16 @@ impl ToolError {
             Self::Spawn { .. } => "AK0530",
             Self::ExitCode { .. } => "AK0531",
             Self::Crashed { .. } => "AK0532",
+            Self::IsolationUnavailable { .. } => "AK0533",
+            Self::ExecutorUnavailable { .. } => "AK0534",
+            Self::CpuExceeded { .. } => "AK0535",
+            Self::MemoryExceeded { .. } => "AK0536",
+            Self::ProcessesExceeded { .. } => "AK0537",
+            Self::FuelExhausted => "AK0538",
+            Self::Trapped { .. } => "AK0539",
+            Self::SandboxViolation { .. } => "AK0540",
+            Self::Killed => "AK0541",
+            Self::Stopped => "AK0542",
         }
     }
 
@@ -214,7 +293,9 @@ impl ToolError {
     #[must_use]
     pub fn retryable(&self) -> bool {
         match self {
-            Self::Timeout | Self::Spawn { .. } | Self::Crashed { .. } => true,
+            Self::Timeout | Self::Spawn { .. } | Self::Crashed { .. } | Self::ExecutorUnavailable { .. } => {
+                true
+            }
             Self::Failed { transient, .. } => *transient,
             _ => false,
         }
@@ -239,7 +320,8 @@ impl ToolError {
         match self {
             Self::ExitCode { stderr, .. } | Self::Crashed { stderr, .. } => Some(stderr.as_str()),
             Self::Panicked { payload } => Some(payload),
-            Self::OutputInvalid { reason } => Some(reason),
+            Self::OutputInvalid { reason } | Self::ExecutorUnavailable { reason, .. } => Some(reason),
+            Self::SandboxViolation { what } => Some(what),
             _ => None,
         }
     }
@@ -313,6 +395,14 @@ pub(crate) fn one_line(shown: impl fmt::Display, max_chars: usize) -> String {
         line.push('…');
     }
     line
+}
+
+struct Missing(GuaranteeSet);
+
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() { Ok(()) } else { write!(f, ": not guaranteed is {}", self.0) }
+    }
 }
 
 struct List<'a>(&'a [ArgumentError]);

@@ -11,7 +11,7 @@ use crate::builder::RegistryBuilder;
 use crate::error::ToolError;
 use crate::executor::{self, Job, Prepare};
 use crate::path::PathArgument;
-use crate::schema::InputSchema;
+use crate::schema::{InputSchema, ValueSchema};
 use crate::{Arguments, CallContext, Output, ToolContract};
 
 /// How many names are compared with an unknown one.
@@ -103,6 +103,7 @@ impl fmt::Debug for Registry {
 pub(crate) struct Entry {
     pub(crate) contract: ToolContract,
     pub(crate) schema: InputSchema,
+    pub(crate) output_schema: Option<ValueSchema>,
     pub(crate) paths: Vec<PathArgument>,
     pub(crate) prepare: Prepare,
 }
@@ -148,7 +149,15 @@ impl Invocation {
     /// Dropping the future stops the tool where it awaits and kills its processes. A function that blocks its thread
     /// can be stopped by nothing, neither by this nor by the deadline.
     pub fn run(self, cx: CallContext) -> impl Future<Output = Result<Output, ToolError>> + Send + 'static {
-        executor::supervise(self.job, cx, self.entry.contract.limits().deadline)
+        let Self { entry, job, .. } = self;
+        async move {
+            let output = executor::supervise(job, cx, entry.contract.limits().deadline).await?;
+            if entry.output_schema.as_ref().is_some_and(|schema| !schema.fits(output.value())) {
+                let reason = "it breaks the schema of the output".to_owned();
+                return Err(ToolError::OutputInvalid { reason });
+            }
+            Ok(output)
+        }
     }
 }
 

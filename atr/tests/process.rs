@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use agent_primitives::{AgentId, Clock, ManualClock};
 use agent_tool_registry::{
-    Arguments, CallContext, Command, Limits, Output, Registry, RegistryError, TokioTimer, ToolError,
+    Arguments, CallContext, Command, Level, Limits, Output, Registry, RegistryError, SandboxPolicy,
+    TokioTimer, ToolError,
 };
 use serde_json::{Value, json};
 
@@ -42,7 +43,12 @@ fn shell(script: &str, dir: &Path) -> Command {
 
 fn register(command: Command, limits: Limits) -> Result<Registry, RegistryError> {
     let mut builder = Registry::builder();
-    builder.tool("t").description("Test.").limits(limits).command(any_object(), command)?;
+    builder
+        .tool("t")
+        .description("Test.")
+        .limits(limits)
+        .isolation(SandboxPolicy::at_least(Level::Child))
+        .command(any_object(), command)?;
     Ok(builder.build())
 }
 
@@ -174,7 +180,7 @@ fn a_flood_is_cut_off_at_the_limit() {
 fn complaints_are_kept_up_to_the_limit_and_never_block() {
     let limits = Limits { stderr_bytes: 100, ..Limits::DEFAULT };
     let error = run("head -c 1000000 /dev/zero | tr '\\0' e >&2; exit 1", limits, json!({})).unwrap_err();
-    assert_eq!(error.host_detail(), Some("e".repeat(100).as_str()));
+    assert_eq!(error.host_detail(), Some(format!("{}\n[cut]", "e".repeat(100)).as_str()));
     let output = run("head -c 1000000 /dev/zero >&2; echo 1", limits, json!({})).unwrap();
     assert_eq!(output.into_value(), json!(1));
 }

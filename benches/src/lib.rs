@@ -3,6 +3,8 @@
 //! [`workload`] generates rules and requests, [`naive`] says what they mean, [`peers`] asks others, [`statistics`] times and condenses,
 //! [`table`] prints, [`machine`] says where. The suite itself is `benches/road`; `README.md` says how to read it.
 
+#![forbid(unsafe_code)]
+
 pub mod machine;
 pub mod naive;
 pub mod peers;

@@ -1,5 +1,7 @@
 //! Runnable hosts; each file beside this folder is one example. The project's README is tested here.
 
+#![forbid(unsafe_code)]
+
 /// The README of the project, so that its example is compiled and run.
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]

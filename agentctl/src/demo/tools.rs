@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use agent_control_plane::atr::{Command, Effect, PathRoot, Registry};
+use agent_control_plane::atr::{Command, Effect, Level, PathRoot, Registry, SandboxPolicy};
 use serde_json::json;
 
 use super::outbox::{self, Mail};
@@ -26,12 +26,14 @@ pub(crate) fn registry(scratch: &Scratch) -> anyhow::Result<Registry> {
         .tool("git")
         .description("Runs git in the repository")
         .effects([Effect::Read, Effect::Write, Effect::Delete])
+        .isolation(SandboxPolicy::at_least(Level::Child))
         .command(git_schema, child("git", scratch)?)?;
     registry
         .tool("file.read")
         .description("Reads a text file of the repository")
         .effects([Effect::Read])
         .path_argument("/path", repository)
+        .isolation(SandboxPolicy::at_least(Level::Child))
         .command(read_schema, child("read-file", scratch)?)?;
     registry.tool("mail.send").description("Sends a mail").effects([Effect::Message]).run(
         move |_context, mail: Mail| {
