@@ -12,6 +12,8 @@ mod labels;
 mod output;
 mod path;
 mod registry;
+#[cfg(feature = "sign")]
+pub mod replicate;
 mod role;
 mod schema;
 mod timer;
