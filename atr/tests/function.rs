@@ -251,7 +251,7 @@ fn any_change_to_a_contract_changes_its_digest_and_the_order_of_keys_does_not() 
 #[test]
 fn a_contract_serialises_whole() {
     let registry = with_add().build();
-    let contract = registry.get(&id("at_once")).unwrap();
+    let contract = registry.get(&id("math.add")).unwrap();
     let value = serde_json::to_value(&*contract).unwrap();
     assert_eq!(value["id"], "math.add");
     assert_eq!(value["input_schema"]["additionalProperties"], false);
@@ -325,7 +325,7 @@ fn a_tool_that_hangs_is_dropped_at_its_deadline_and_not_before() {
             answer
         }
     });
-    let invocation = registry.prepare(&id("math.add"), Arguments::parse(b"{}").unwrap()).unwrap();
+    let invocation = registry.prepare(&id("t"), Arguments::parse(b"{}").unwrap()).unwrap();
     let mut running = Box::pin(invocation.run(on(&clock)));
     let mut task = Context::from_waker(Waker::noop());
     assert!(running.as_mut().poll(&mut task).is_pending());

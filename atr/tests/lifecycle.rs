@@ -70,9 +70,12 @@ fn digest(registry: &Registry, name: &str, version: &str) -> Digest {
     tool.unwrap().contract().digest()
 }
 
+fn req(text: &str) -> VersionReq {
+    text.parse().unwrap()
+}
+
 fn found(registry: &Registry, wanted: &str) -> Result<String, &'static str> {
-    let wanted = VersionReq::parse(wanted).unwrap();
-    let found = registry.find(&id("t"), &wanted);
+    let found = registry.find(&id("t"), &req(wanted));
     found.map(|tool| tool.contract().version().to_string()).map_err(|error| error.code())
 }
 
@@ -174,7 +177,7 @@ fn who_approves_says_what_was_seen() {
     registry.register(|tools| propose(tools, "t", "1.0.0")).unwrap();
     let other = Digest::of("test", b"other");
     let error = registry.approve(&id("t"), other, "ada").unwrap_err();
-    let ToolError::DefinitionChanged { approved, observed, .. } = error else { unreachable!("{error}") };
+    let ToolError::DefinitionChanged { approved, observed, .. } = error else { panic!("{error}") };
     assert_eq!((approved, observed), (other, digest(&registry, "t", "1.0.0")));
     assert_eq!(registry.approve(&id("u"), other, "ada").unwrap_err().code(), "AK0510");
     assert_eq!(registry.status(&id("t"), &Version::new(1, 0, 0)), Some(Status::Proposed));
@@ -231,7 +234,7 @@ async fn revoking_ends_a_running_call_and_unregistering_does_not() {
     assert_eq!(waits.run(context()).await.unwrap_err().code(), "AK0510", "it had not begun");
 
     registry.revoke(&id("hangs"), digest(&registry, "hangs", "1.0.0"), "ada").unwrap();
-    let Poll::Ready(ended) = hangs.as_mut().poll(&mut task) else { unreachable!("it goes on") };
+    let Poll::Ready(ended) = hangs.as_mut().poll(&mut task) else { panic!("it goes on") };
     assert_eq!(ended.unwrap_err().code(), "AK0552");
     assert_eq!(dropped.load(Ordering::SeqCst), 1);
 }
