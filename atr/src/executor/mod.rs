@@ -4,6 +4,8 @@ pub(crate) mod child;
 mod choice;
 mod executions;
 pub(crate) mod function;
+#[cfg(target_os = "linux")]
+pub(crate) mod process;
 pub(crate) mod program;
 mod session;
 mod stdio;
