@@ -255,16 +255,16 @@ fn scratch_ends_at_its_limit() {
 
 #[test]
 fn a_folder_is_granted_as_far_as_is_said() {
-    let read = "$b cat /srv-test/f && ! echo y > /srv-test/f && ! $b touch /srv-test/g && ! /srv-test/b true";
+    let read = "$b cat /srv-test/f && ! echo y > /srv-test/f && ! $b touch /srv-test/g && ! /srv-test/busybox true";
     let execute =
-        "$b cat /srv-test/f && ! echo y > /srv-test/f && ! $b touch /srv-test/g && /srv-test/b true";
-    let write = "$b cat /srv-test/f && echo y > /srv-test/f && $b touch /srv-test/g && ! /srv-test/b true";
+        "$b cat /srv-test/f && ! echo y > /srv-test/f && ! $b touch /srv-test/g && /srv-test/busybox true";
+    let write = "$b cat /srv-test/f && echo y > /srv-test/f && $b touch /srv-test/g && ! /srv-test/busybox true";
     for (access, script) in [(Access::Read, read), (Access::Execute, execute), (Access::Write, write)] {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().to_str().unwrap();
         fs::write(folder.path().join("f"), "x\n").unwrap();
-        fs::copy(BUSYBOX, folder.path().join("b")).unwrap();
-        fs::set_permissions(folder.path().join("b"), fs::Permissions::from_mode(0o755)).unwrap();
+        fs::copy(BUSYBOX, folder.path().join("busybox")).unwrap();
+        fs::set_permissions(folder.path().join("busybox"), fs::Permissions::from_mode(0o755)).unwrap();
         let script = format!("b={BUSYBOX}; {}", script.replace("/srv-test", path));
         let run = run(busybox(&script), Permissions::none().folder(path, access));
         assert_eq!((run.out.as_str(), run.exit.cause), ("x\n", Cause::Code(0)), "{access:?}: {}", run.err);
@@ -290,7 +290,7 @@ fn a_grant_that_leads_elsewhere_is_refused() {
 #[test]
 fn a_program_cannot_lie_where_it_can_write() {
     let folder = tempfile::tempdir().unwrap();
-    let program = folder.path().join("b");
+    let program = folder.path().join("busybox");
     fs::copy(BUSYBOX, &program).unwrap();
     let permissions = Permissions::none().folder(folder.path(), Access::Write);
     let error = try_run(Command::new(program).arg("true"), permissions, Limits::DEFAULT).unwrap_err();
