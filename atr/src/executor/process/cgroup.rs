@@ -397,7 +397,8 @@ fn kill(path: &Path, version: Version) -> io::Result<()> {
     let mut doomed = BTreeSet::new();
     for _ in 0..KILL_ROUNDS {
         // INVARIANT: what is doomed starts no further process, so once no member is new, all are doomed.
-        let new: Vec<Pid> = members(path)?.into_iter().filter(|pid| !doomed.contains(pid)).collect();
+        let new: Vec<Pid> =
+            members(path)?.into_iter().filter(|pid| !doomed.contains(&pid.as_raw_nonzero())).collect();
         if new.is_empty() {
             return Ok(());
         }
@@ -412,7 +413,7 @@ fn kill(path: &Path, version: Version) -> io::Result<()> {
                 let _ = pidfd_send_signal(process, Signal::KILL);
             }
         }
-        doomed.extend(new);
+        doomed.extend(new.into_iter().map(Pid::as_raw_nonzero));
     }
     Err(io::Error::from(io::ErrorKind::TimedOut))
 }
