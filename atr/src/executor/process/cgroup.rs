@@ -3,6 +3,7 @@
 //! Nothing is mounted: the groups are made beneath the host's own group, in whatever hierarchies the host has. They are
 //! named after the host's process, so what a host leaves behind that was killed is found and removed by the next one.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -388,28 +389,31 @@ fn remove(folders: &[PathBuf]) -> io::Result<()> {
     })
 }
 
-/// Kills every member of the group at `path`.
+/// Sends every member of the group at `path` the signal that none survives.
 fn kill(path: &Path, version: Version) -> io::Result<()> {
     if version == Version::V2 && fs::write(path.join("cgroup.kill"), "1").is_ok() {
         return Ok(());
     }
+    let mut doomed = BTreeSet::new();
     for _ in 0..KILL_ROUNDS {
-        let members = members(path)?;
-        if members.is_empty() {
+        // INVARIANT: what is doomed starts no further process, so once no member is new, all are doomed.
+        let new: Vec<Pid> =
+            members(path)?.into_iter().filter(|pid| !doomed.contains(&pid.as_raw_nonzero())).collect();
+        if new.is_empty() {
             return Ok(());
         }
-        for batch in members.chunks(KILL_BATCH) {
-            let held: Vec<_> = batch
-                .iter()
-                .filter_map(|pid| Some((*pid, pidfd_open(*pid, PidfdFlags::empty()).ok()?)))
-                .collect();
+        for batch in new.chunks(KILL_BATCH) {
+            let held =
+                batch.iter().filter_map(|pid| Some((*pid, pidfd_open(*pid, PidfdFlags::empty()).ok()?)));
+            let held: Vec<_> = held.collect();
             // INVARIANT: a number that is a member's after its process is held names no process but a member.
-            let still = self::members(path)?;
+            let still = members(path)?;
             for (_, process) in held.iter().filter(|(pid, _)| still.contains(pid)) {
                 // It fails only for what is dead already.
                 let _ = pidfd_send_signal(process, Signal::KILL);
             }
         }
+        doomed.extend(new.into_iter().map(Pid::as_raw_nonzero));
     }
     Err(io::Error::from(io::ErrorKind::TimedOut))
 }
@@ -474,4 +478,184 @@ fn started(pid: u32) -> Option<u64> {
         return None;
     }
     fields.nth(18)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Child, Command, Stdio};
+    use std::thread;
+
+    use super::*;
+
+    /// Every way to make groups that this machine has: all hierarchies together, and the first version alone.
+    fn ways() -> Vec<(&'static str, Cgroups)> {
+        let (mounts, own) =
+            (fs::read_to_string("/proc/self/mountinfo"), fs::read_to_string("/proc/self/cgroup"));
+        let all = parents(&mounts.unwrap(), &own.unwrap());
+        let first: Vec<Parent> = all.iter().filter(|parent| parent.version == Version::V1).cloned().collect();
+        let mut ways = vec![("all", Cgroups::of(all).unwrap())];
+        ways.extend(Cgroups::of(first).map(|groups| ("first version", groups)));
+        assert!(
+            ways.iter().all(|(_, groups)| groups.has("memory") && groups.has("pids") && groups.has("freeze"))
+        );
+        ways
+    }
+
+    /// A process that does not answer to its standard input before it is a member.
+    fn member(group: &Cgroup, script: &str) -> Child {
+        let script = format!("read go; {script}");
+        let mut child = Command::new("/bin/sh")
+            .args(["-c", &script])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        group.add(Pid::from_child(&child)).unwrap();
+        io::Write::write_all(&mut child.stdin.take().unwrap(), b"go\n").unwrap();
+        child
+    }
+
+    fn until(what: &str, done: impl Fn() -> bool) {
+        for _ in 0..200_000 {
+            if done() {
+                return;
+            }
+            thread::yield_now();
+        }
+        panic!("it never happened: {what}");
+    }
+
+    /// Groups of this process, wherever it can make some.
+    fn made(groups: &Cgroups) -> usize {
+        let own = groups.owner.next_name();
+        let own = own.rsplit_once('-').unwrap().0;
+        let entries = groups.parents.iter().flat_map(|parent| fs::read_dir(&parent.path).unwrap());
+        entries.filter(|entry| entry.as_ref().unwrap().file_name().to_str().unwrap().starts_with(own)).count()
+    }
+
+    #[test]
+    fn the_group_is_found_by_mount_and_membership() {
+        let mounts = "31 25 0:27 / /sys/fs/cgroup rw - tmpfs tmpfs rw\n\
+            32 31 0:28 / /sys/fs/cgroup/memory rw,nosuid shared:9 - cgroup cgroup rw,memory\n\
+            33 31 0:29 /docker/1 /sys/fs/cgroup/pids rw - cgroup cgroup rw,pids\n\
+            34 31 0:30 /elsewhere /sys/fs/cgroup/freezer rw - cgroup cgroup rw,freezer\n\
+            35 31 0:31 / /sys/fs/cgroup/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct\n\
+            36 31 0:32 / /sys/fs/cgroup/systemd rw - cgroup cgroup rw,name=systemd\n\
+            37 31 0:33 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw,nsdelegate\n\
+            38 31 0:34 / /sys/fs/with\\040space rw - cgroup2 cgroup2 rw\n";
+        let own =
+            "9:name=systemd:/x\n8:pids:/docker/1/a\n6:freezer:/\n4:memory:/a:b\n2:cpu,cpuacct:/\n0::/../up\n";
+        let found = |own: &str| -> Vec<String> {
+            parents(mounts, own).into_iter().map(|parent| parent.path.to_str().unwrap().to_owned()).collect()
+        };
+        let first = [
+            "/sys/fs/cgroup/memory/a:b",
+            "/sys/fs/cgroup/pids/a",
+            "/sys/fs/cgroup/cpu,cpuacct/",
+            "/sys/fs/cgroup/systemd/x",
+        ];
+        assert_eq!(found(own), first);
+        assert_eq!(found("0::/user.slice\n"), ["/sys/fs/cgroup/unified/user.slice"]);
+        assert!(found("garbage\n\n::\n").is_empty());
+    }
+
+    #[test]
+    fn members_are_limited_counted_stopped_and_killed_together() {
+        for (way, groups) in ways() {
+            let limits = Limits { processes: 4, memory_bytes: 32 << 20, ..Limits::DEFAULT };
+            let mut group = groups.create(&limits).unwrap();
+            // Three that compute, one of them in a session of its own, and the shell itself.
+            let mut child = member(
+                &group,
+                "setsid sh -c 'while :; do :; done' & while :; do :; done & trap '' TERM; while :; do :; done",
+            );
+            let used = || group.usage().cpu.unwrap();
+            until("it computes", || Duration::from_millis(30) < used());
+            group.freeze().unwrap();
+            until("it is frozen", || group.is_frozen().unwrap());
+            let stopped = used();
+            for _ in 0..2000 {
+                thread::yield_now();
+            }
+            assert_eq!(used(), stopped, "{way}");
+            group.thaw().unwrap();
+            until("it goes on", || stopped < used());
+            assert!(group.remove().is_err(), "{way}: it has members");
+
+            group.freeze().unwrap();
+            group.kill().unwrap();
+            child.wait().unwrap();
+            until("all are dead", || {
+                group.folders.iter().all(|folder| members(&folder.path).unwrap().is_empty())
+            });
+            assert!(!group.ran_out_of_memory() && !group.ran_out_of_processes(), "{way}");
+            drop(group);
+            assert_eq!(made(&groups), 0, "{way}");
+        }
+    }
+
+    #[test]
+    fn what_goes_beyond_its_limits_is_told() {
+        for (way, groups) in ways() {
+            let limits = Limits { processes: 4, memory_bytes: 32 << 20, ..Limits::DEFAULT };
+            let group = groups.create(&limits).unwrap();
+            let mut child = member(&group, "head -c 256M /dev/zero | tail -c 256M; exit 0");
+            child.wait().unwrap();
+            assert!(group.ran_out_of_memory(), "{way}");
+            assert!(!group.ran_out_of_processes(), "{way}");
+            let peak = group.usage().peak_memory.unwrap();
+            assert!((16 << 20..=32 << 20).contains(&peak), "{way}: {peak}");
+
+            let group = groups.create(&limits).unwrap();
+            let mut child = member(&group, "for i in 1 2 3 4 5 6 7 8; do sleep 60 & done; sleep 60");
+            until("it is refused", || group.ran_out_of_processes());
+            assert!(members(&group.folders[0].path).unwrap().len() <= 5, "{way}");
+            assert!(!group.ran_out_of_memory(), "{way}");
+            group.kill().unwrap();
+            child.wait().unwrap();
+        }
+    }
+
+    #[test]
+    fn what_a_dead_host_left_is_removed_with_what_runs_in_it() {
+        for (way, groups) in ways() {
+            let group = groups.create(&Limits::DEFAULT).unwrap();
+            let mut child = member(&group, "while :; do :; done");
+            // The same name, but of a process that started at another time and so is dead.
+            let dead = Owner { started: groups.owner.started - 1, ..groups.owner.clone() };
+            let stranger = Owner { namespace: 1, ..dead.clone() };
+            let (left, foreign) = (dead.next_name(), stranger.next_name());
+            let parent =
+                &groups.parents.iter().find(|parent| parent.controllers.contains(&"pids")).unwrap().path;
+            for name in [&left, &foreign] {
+                fs::create_dir(parent.join(name)).unwrap();
+            }
+            let orphan = Command::new("/bin/sh").args(["-c", "while :; do :; done"]).spawn();
+            let mut orphan = orphan.unwrap();
+            fs::write(parent.join(&left).join("cgroup.procs"), orphan.id().to_string()).unwrap();
+
+            groups.sweep();
+            assert!(!orphan.wait().unwrap().success());
+            until("it is removed", || {
+                groups.lock().retain(|folders| remove(folders).is_err());
+                !parent.join(&left).exists()
+            });
+            assert!(parent.join(&foreign).exists(), "{way}: whoever made it cannot be seen from here");
+            assert!(child.try_wait().unwrap().is_none(), "{way}: what is ours goes on");
+            fs::remove_dir(parent.join(&foreign)).unwrap();
+            group.kill().unwrap();
+            child.wait().unwrap();
+        }
+    }
+
+    #[test]
+    fn a_name_that_is_not_ours_is_nobodys() {
+        let own = Owner::own().unwrap();
+        assert_eq!(Owner::of_name(&own.next_name()).as_ref(), Some(&own));
+        assert!(!own.is_of_a_dead_one(&own.next_name()));
+        for name in ["atr-", "atr-1-2-3", "atr-1-2-3-4-5", "atr-1-2-3-x", "system.slice", "atr-1--3-4"] {
+            assert_eq!(Owner::of_name(name), None, "{name}");
+        }
+    }
 }

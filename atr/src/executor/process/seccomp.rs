@@ -110,14 +110,13 @@ const IOCTLS: [u64; 6] = [
 ];
 
 /// Names, hints to the memory manager, and questions.
-const PRCTLS: [u64; 9] = [
+const PRCTLS: [u64; 8] = [
     libc::PR_SET_NAME as u64,
     libc::PR_GET_NAME as u64,
     libc::PR_SET_VMA as u64,
     libc::PR_SET_THP_DISABLE as u64,
     libc::PR_GET_THP_DISABLE as u64,
     libc::PR_GET_DUMPABLE as u64,
-    libc::PR_SET_PDEATHSIG as u64,
     libc::PR_GET_NO_NEW_PRIVS as u64,
     libc::PR_CAPBSET_READ as u64,
 ];
@@ -351,3 +350,150 @@ const ALLOWED_HERE: &[c_long] = &[
 ];
 #[cfg(not(target_arch = "x86_64"))]
 const ALLOWED_HERE: &[c_long] = &[];
+
+#[cfg(all(test, target_arch = "x86_64"))]
+mod tests {
+    use super::*;
+
+    /// What a filter is shown of a call, as words: number, processor, address, and six arguments, lower half first.
+    type Data = [u32; 16];
+    const X86_64: u32 = 0xc000_003e;
+    const I386: u32 = 0x4000_0003;
+
+    fn data(arch: u32, number: u32, args: &[u64]) -> Data {
+        let mut data = [0; 16];
+        data[0] = number;
+        data[1] = arch;
+        for (index, arg) in args.iter().enumerate() {
+            data[4 + 2 * index] = u32::try_from(arg & 0xffff_ffff).unwrap();
+            data[5 + 2 * index] = u32::try_from(arg >> 32).unwrap();
+        }
+        data
+    }
+
+    /// Runs one program as the kernel does: the four kinds of instruction that a filter is made of, and no other.
+    fn run(program: &[sock_filter], data: &Data) -> u32 {
+        const LOAD: u32 = libc::BPF_LD | libc::BPF_W | libc::BPF_ABS;
+        const AND: u32 = libc::BPF_ALU | libc::BPF_AND | libc::BPF_K;
+        const RETURN: u32 = libc::BPF_RET | libc::BPF_K;
+        const GO: u32 = libc::BPF_JMP | libc::BPF_JA;
+        let (mut at, mut accumulator) = (0, 0);
+        loop {
+            let op = program[at];
+            at += 1;
+            let condition = match u32::from(op.code) {
+                LOAD => {
+                    accumulator = data[usize::try_from(op.k).unwrap() / 4];
+                    continue;
+                }
+                AND => {
+                    accumulator &= op.k;
+                    continue;
+                }
+                RETURN => return op.k,
+                GO => {
+                    at += usize::try_from(op.k).unwrap();
+                    continue;
+                }
+                code => match code ^ libc::BPF_JMP {
+                    libc::BPF_JEQ => accumulator == op.k,
+                    libc::BPF_JGE => op.k <= accumulator,
+                    libc::BPF_JGT => op.k < accumulator,
+                    _ => panic!("{code:#x}"),
+                },
+            };
+            at += usize::from(if condition { op.jt } else { op.jf });
+        }
+    }
+
+    /// What the kernel makes of what all programs say: the strictest.
+    fn verdict(programs: &[Vec<sock_filter>], data: &Data) -> &'static str {
+        let answers: Vec<u32> = programs.iter().map(|program| run(program, data)).collect();
+        let refusals = answers
+            .iter()
+            .filter(|answer| *answer & libc::SECCOMP_RET_ACTION_FULL != libc::SECCOMP_RET_ALLOW);
+        assert!(
+            refusals.count() <= 1 || answers.contains(&libc::SECCOMP_RET_KILL_PROCESS),
+            "two errors: {data:?}"
+        );
+        let strictest =
+            answers.into_iter().min_by_key(|answer| (answer & libc::SECCOMP_RET_ACTION_FULL).cast_signed());
+        let strictest = strictest.unwrap();
+        match (strictest & libc::SECCOMP_RET_ACTION_FULL, (strictest & libc::SECCOMP_RET_DATA).cast_signed())
+        {
+            (libc::SECCOMP_RET_ALLOW, _) => "allow",
+            (libc::SECCOMP_RET_KILL_PROCESS, _) => "kill",
+            (libc::SECCOMP_RET_ERRNO, libc::EPERM) => "EPERM",
+            (libc::SECCOMP_RET_ERRNO, libc::ENOSYS) => "ENOSYS",
+            other => panic!("{other:x?}"),
+        }
+    }
+
+    /// The arguments that matter to a call, as `name(1, 0x2)` in the table.
+    fn arguments(text: &str) -> (&str, Vec<u64>) {
+        let (name, args) = text.strip_suffix(')').and_then(|text| text.split_once('(')).unwrap_or((text, ""));
+        let number = |text: &str| match text.strip_prefix("0x") {
+            Some(hex) => u64::from_str_radix(hex, 16).unwrap(),
+            None => text.parse().unwrap(),
+        };
+        (name, args.split(',').map(str::trim).filter(|arg| !arg.is_empty()).map(number).collect())
+    }
+
+    #[test]
+    fn every_system_call_is_decided_as_the_table_says() {
+        let programs = programs().unwrap();
+        let table = include_str!("../../../testdata/seccomp_x86_64.txt");
+        let (mut known, mut found) = (std::collections::BTreeSet::new(), String::new());
+        for line in table.lines() {
+            if line.starts_with('#') || line.is_empty() {
+                found.extend([line, "\n"]);
+                continue;
+            }
+            let (number, rest) = line.split_once(' ').unwrap();
+            let call = rest.rsplit_once(' ').map_or(rest, |(call, _)| call);
+            let number: u32 = number.parse().unwrap();
+            known.insert(number);
+            let decided = verdict(&programs, &data(X86_64, number, &arguments(call).1));
+            found.push_str(&format!("{number} {call} {decided}\n"));
+        }
+        if found != table {
+            let changed = table.lines().zip(found.lines()).filter(|(old, new)| old != new);
+            let changed: Vec<String> = changed.map(|(old, new)| format!("{old}  =>  {new}")).collect();
+            panic!("decided otherwise than the table says:\n{}", changed.join("\n"));
+        }
+        for number in (0..2000).filter(|number| !known.contains(number)) {
+            assert_eq!(
+                verdict(&programs, &data(X86_64, number, &[])),
+                "EPERM",
+                "{number}, which the table does not name"
+            );
+        }
+    }
+
+    #[test]
+    fn another_way_to_number_calls_ends_the_program() {
+        let programs = programs().unwrap();
+        for number in 0..600 {
+            assert_eq!(verdict(&programs, &data(I386, number, &[])), "kill", "i386 {number}");
+            assert_eq!(verdict(&programs, &data(X86_64, number | 0x4000_0000, &[])), "kill", "x32 {number}");
+        }
+        assert_eq!(verdict(&programs, &data(X86_64, u32::MAX, &[])), "kill");
+    }
+
+    #[test]
+    fn the_upper_half_of_an_argument_hides_nothing() {
+        let programs = programs().unwrap();
+        let decide = |call: c_long, args: &[u64]| {
+            verdict(&programs, &data(X86_64, u32::try_from(call).unwrap(), args))
+        };
+        // The kernel looks at the lower half of these only; what it would do is what must be judged.
+        assert_eq!(decide(libc::SYS_ioctl, &[0, 0x1_0000_0000 | u64::from(libc::TIOCSTI as u32)]), "EPERM");
+        assert_eq!(decide(libc::SYS_socketpair, &[0x1_0000_0000 | 2]), "EPERM");
+        assert_eq!(decide(libc::SYS_clone, &[0x1_0000_0000 | 0x1000_0000]), "EPERM");
+        assert_eq!(decide(libc::SYS_prlimit64, &[0, 7, 0x1_0000_0000]), "EPERM");
+        assert_eq!(
+            decide(libc::SYS_prctl, &[0x1_0000_0000 | u64::from(libc::PR_SET_DUMPABLE.unsigned_abs())]),
+            "EPERM"
+        );
+    }
+}
