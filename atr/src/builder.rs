@@ -84,6 +84,7 @@ impl RegistryBuilder {
             output_labels: Vec::new(),
             field_labels: Vec::new(),
             cost: BTreeMap::new(),
+            secrets: BTreeSet::new(),
         }
     }
 
@@ -128,6 +129,7 @@ pub struct ToolBuilder<'a> {
     output_labels: Vec<String>,
     field_labels: Vec<(String, Vec<String>)>,
     cost: BTreeMap<Resource, u64>,
+    secrets: BTreeSet<String>,
 }
 
 impl ToolBuilder<'_> {
@@ -196,6 +198,13 @@ impl ToolBuilder<'_> {
     /// reports what it used, with [`CallContext::spend`], is charged that, and any other the whole of it.
     pub fn cost(mut self, resource: Resource, at_most: u64) -> Self {
         self.cost.insert(resource, at_most);
+        self
+    }
+
+    /// The names of secrets, as for [`ToolBuilder::tags`], that a function is given with [`CallContext::secret`]. They are no
+    /// arguments: the schema names none of them, and a call whose arguments do is refused. A program is given none.
+    pub fn secrets(mut self, names: impl IntoIterator<Item = impl ToString>) -> Self {
+        self.secrets = texts(names).into_iter().collect();
         self
     }
 
@@ -320,6 +329,12 @@ impl ToolBuilder<'_> {
             return Err(spec("a function of the host cannot be isolated".to_owned()));
         }
         let schema = InputSchema::compile(schema).map_err(refused)?;
+        if let Some(name) = self.secrets.iter().find(|name| schema.names(name)) {
+            return Err(spec(format!("the secret `{name}` is an argument of its schema")));
+        }
+        if endpoint != Endpoint::Function && !self.secrets.is_empty() {
+            return Err(spec("only a function of the host is given secrets".to_owned()));
+        }
         let paths = self
             .paths
             .into_iter()
@@ -346,6 +361,7 @@ impl ToolBuilder<'_> {
             arguments,
             output_labels,
             cost: self.cost,
+            secrets: self.secrets,
         })
         .map_err(|error| refused(error.to_string()))?;
         self.registry.entries.insert(id, Arc::new(Entry { contract, schema, output_schema, paths, prepare }));
@@ -374,7 +390,7 @@ impl ToolBuilder<'_> {
         if MAX_RESOURCES < self.cost.len() {
             return Err(format!("the cost is in more than {MAX_RESOURCES} resources"));
         }
-        for words in [&self.tags, &self.capabilities] {
+        for words in [&self.tags, &self.capabilities, &self.secrets] {
             check_words(words)?;
         }
         self.permissions.check()?;
@@ -385,16 +401,16 @@ impl ToolBuilder<'_> {
     }
 }
 
-/// Most tags, and most capabilities, of one tool.
+/// Most tags, most capabilities, and most secrets, of one tool.
 pub const MAX_WORDS: usize = 32;
 
 fn check_words(words: &BTreeSet<String>) -> Result<(), String> {
     if MAX_WORDS < words.len() {
-        return Err(format!("it has more than {MAX_WORDS} tags or capabilities"));
+        return Err(format!("it has more than {MAX_WORDS} tags, capabilities or secrets"));
     }
     let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._-".contains(&byte);
     match words.iter().find(|word| !(1..=64).contains(&word.len()) || !word.bytes().all(allowed)) {
-        Some(word) => Err(format!("`{}` is not a tag or capability", one_line(word, 64))),
+        Some(word) => Err(format!("`{}` is not a tag, capability or secret", one_line(word, 64))),
         None => Ok(()),
     }
 }

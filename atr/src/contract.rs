@@ -171,6 +171,8 @@ pub(crate) struct Terms {
     pub(crate) output_labels: OutputLabels,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) cost: BTreeMap<Resource, u64>,
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub(crate) secrets: BTreeSet<String>,
 }
 
 impl ToolContract {
@@ -257,6 +259,12 @@ impl ToolContract {
     #[must_use]
     pub fn cost(&self) -> &BTreeMap<Resource, u64> {
         &self.terms.cost
+    }
+
+    /// The names of the secrets that the tool is given beside its arguments.
+    #[must_use]
+    pub fn secrets(&self) -> &BTreeSet<String> {
+        &self.terms.secrets
     }
 
     /// What answers the calls.
