@@ -101,6 +101,7 @@ impl RegistryBuilder {
             cost: BTreeMap::new(),
             proposed: false,
             provenance: Provenance::Native,
+            secrets: BTreeSet::new(),
         }
     }
 
@@ -147,6 +148,7 @@ pub struct ToolBuilder<'a> {
     cost: BTreeMap<Resource, u64>,
     proposed: bool,
     provenance: Provenance,
+    secrets: BTreeSet<String>,
 }
 
 impl ToolBuilder<'_> {
@@ -228,6 +230,13 @@ impl ToolBuilder<'_> {
     /// Where the tool comes from. [`Provenance::Native`] unless said.
     pub fn provenance(mut self, provenance: Provenance) -> Self {
         self.provenance = provenance;
+        self
+    }
+
+    /// The names of secrets, as for [`ToolBuilder::tags`], that a function is given with [`CallContext::secret`]. They are no
+    /// arguments: the schema names none of them, and a call whose arguments do is refused. A program is given none.
+    pub fn secrets(mut self, names: impl IntoIterator<Item = impl ToString>) -> Self {
+        self.secrets = texts(names).into_iter().collect();
         self
     }
 
@@ -367,6 +376,12 @@ impl ToolBuilder<'_> {
             return Err(spec("a function of the host cannot be isolated".to_owned()));
         }
         let schema = InputSchema::compile(schema).map_err(refused)?;
+        if let Some(name) = self.secrets.iter().find(|name| schema.names(name)) {
+            return Err(spec(format!("the secret `{name}` is an argument of its schema")));
+        }
+        if endpoint != Endpoint::Function && !self.secrets.is_empty() {
+            return Err(spec("only a function of the host is given secrets".to_owned()));
+        }
         let paths = self
             .paths
             .into_iter()
@@ -394,6 +409,7 @@ impl ToolBuilder<'_> {
             output_labels,
             cost: self.cost,
             provenance: self.provenance,
+            secrets: self.secrets,
         })
         .map_err(refused)?;
         let status = if self.proposed { Status::Proposed } else { Status::Approved };
@@ -424,7 +440,7 @@ impl ToolBuilder<'_> {
         if MAX_RESOURCES < self.cost.len() {
             return Err(format!("the cost is in more than {MAX_RESOURCES} resources"));
         }
-        for words in [&self.tags, &self.capabilities] {
+        for words in [&self.tags, &self.capabilities, &self.secrets] {
             check_words(words)?;
         }
         self.permissions.check()?;
@@ -435,16 +451,16 @@ impl ToolBuilder<'_> {
     }
 }
 
-/// Most tags, and most capabilities, of one tool.
+/// Most tags, most capabilities, and most secrets, of one tool.
 pub const MAX_WORDS: usize = 32;
 
 fn check_words(words: &BTreeSet<String>) -> Result<(), String> {
     if MAX_WORDS < words.len() {
-        return Err(format!("it has more than {MAX_WORDS} tags or capabilities"));
+        return Err(format!("it has more than {MAX_WORDS} tags, capabilities or secrets"));
     }
     let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._-".contains(&byte);
     match words.iter().find(|word| !(1..=64).contains(&word.len()) || !word.bytes().all(allowed)) {
-        Some(word) => Err(format!("`{}` is not a tag or capability", one_line(word, 64))),
+        Some(word) => Err(format!("`{}` is not a tag, capability or secret", one_line(word, 64))),
         None => Ok(()),
     }
 }
