@@ -12,7 +12,6 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::CallContext;
 use crate::context::{MAX_RESOURCES, Stop};
 use crate::contract::{Effect, Endpoint, MAX_DESCRIPTION, Provenance, Terms, ToolContract};
 use crate::error::{RegistryError, ToolError, one_line};
@@ -26,6 +25,7 @@ use crate::registry::Registry;
 use crate::role::Roles;
 use crate::schema::{InputSchema, ValueSchema};
 use crate::snapshot::{Entry, Tools};
+use crate::{CallContext, text};
 
 /// What a typed tool takes. Implemented for every type that derives `Deserialize` and `JsonSchema`.
 #[diagnostic::on_unimplemented(
@@ -358,6 +358,12 @@ impl ToolBuilder<'_> {
         let spec = |reason| RegistryError::SpecInvalid { id: id.clone(), reason };
         let refused = |reason| RegistryError::SchemaInvalid { id: id.clone(), reason };
         self.check_terms().map_err(spec)?;
+        let hidden = |text::Unsafe { pointer, codepoint }| RegistryError::TextUnsafe {
+            id: id.clone(),
+            pointer,
+            codepoint,
+        };
+        text::check_at("/description", &self.description).map_err(hidden)?;
         let version = semver::Version::parse(&self.version)
             .map_err(|error| spec(format!("`{}` is not a version: {error}", one_line(&self.version, 64))))?;
         let output_schema =
@@ -367,6 +373,10 @@ impl ToolBuilder<'_> {
             return Err(spec("a function of the host cannot be isolated".to_owned()));
         }
         let schema = InputSchema::compile(schema).map_err(refused)?;
+        text::check_all("/input_schema", schema.schema()).map_err(hidden)?;
+        let output =
+            self.output_schema.iter().try_for_each(|output| text::check_all("/output_schema", output));
+        output.map_err(hidden)?;
         let paths = self
             .paths
             .into_iter()

@@ -18,6 +18,7 @@ pub mod replicate;
 mod role;
 mod schema;
 mod snapshot;
+mod text;
 mod timer;
 
 pub use arguments::Arguments;

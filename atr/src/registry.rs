@@ -44,6 +44,9 @@ impl Registry {
     /// Registers tools: all that `describe` registers, or none of them. Costs time in proportion to what is registered
     /// already, so many tools are better registered at once.
     ///
+    /// What is proposed under a name that can be taken for that of an approved tool of another publisher's arrives as
+    /// [`Status::Confusable`]: it looks alike by UTS 39 and without case and separators, or differs by one letter.
+    ///
     /// The same contract twice is the same as once, and the first code is kept. `describe` runs before anything is locked.
     ///
     /// # Errors
@@ -58,6 +61,7 @@ impl Registry {
         let described = builder.into_tools();
         let _only_writer = self.lock();
         let mut tools = self.0.tools.load_full().copied();
+        described.tell_apart(&tools);
         tools.merge(described)?;
         self.0.tools.store(Arc::new(tools));
         Ok(())
@@ -172,6 +176,17 @@ impl Registry {
     /// As [`Registry::approve`].
     pub fn quarantine(&self, id: &ToolId, digest: Digest, reason: &str, by: &str) -> Result<(), ToolError> {
         self.change(id, digest, by, |_| Ok(Status::quarantined(reason)))
+    }
+
+    /// A requirement of versions, by the rules of Cargo's for <https://semver.org>: `^1.2`, `~1.2.3`, `>=1.0.0, <2.0.0`, `*`.
+    ///
+    /// # Errors
+    /// [`ToolError::VersionReqInvalid`].
+    pub fn requirement(wanted: &str) -> Result<VersionReq, ToolError> {
+        VersionReq::parse(wanted).map_err(|error| ToolError::VersionReqInvalid {
+            wanted: one_line(wanted, 64),
+            reason: one_line(error, MAX_REASON),
+        })
     }
 
     /// Says that the source of the version with this digest has another definition by now. Calls fail with

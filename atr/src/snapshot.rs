@@ -15,7 +15,7 @@ use crate::lifecycle::Status;
 use crate::path::PathArgument;
 use crate::registry::Invocation;
 use crate::schema::{InputSchema, ValueSchema};
-use crate::{Arguments, ToolContract};
+use crate::{Arguments, ToolContract, text};
 
 /// How many names are compared with an unknown one.
 const SUGGEST_AMONG: usize = 1024;
@@ -48,6 +48,9 @@ impl Entry {
             Some(Status::Proposed) => Err(ToolError::Proposed { id: id() }),
             Some(Status::Quarantined { reason }) => {
                 Err(ToolError::Quarantined { id: id(), reason: reason.clone() })
+            }
+            Some(Status::Confusable { like }) => {
+                Err(ToolError::NameConfusable { id: id(), like: like.clone() })
             }
             Some(Status::Changed { observed }) => Err(ToolError::DefinitionChanged {
                 id: id(),
@@ -135,6 +138,20 @@ impl Tools {
     /// Adds a version of a tool, unless the same is there already.
     pub(crate) fn insert(&mut self, entry: Entry) -> Result<(), RegistryError> {
         self.insert_tool(Tool(Arc::new(entry)))
+    }
+
+    /// Marks what is proposed here and can be taken for a tool that is there.
+    pub(crate) fn tell_apart(&self, there: &Self) {
+        let tools = || self.by_id.values().flat_map(|versions| versions.iter());
+        let proposed: Vec<&Tool> =
+            tools().filter(|tool| **tool.0.status.load() == Some(Status::Proposed)).collect();
+        let known = there.by_id.values().filter_map(|versions| preferred(versions));
+        let alike = text::confusable(&proposed, known);
+        for tool in proposed {
+            if let Some(like) = alike.get(tool.contract().id()) {
+                tool.0.status.store(Arc::new(Some(Status::Confusable { like: like.clone() })));
+            }
+        }
     }
 
     pub(crate) fn merge(&mut self, others: Self) -> Result<(), RegistryError> {
