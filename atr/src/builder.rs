@@ -23,6 +23,7 @@ use crate::lifecycle::Status;
 use crate::path::{PathArgument, PathRoot};
 use crate::registry::Registry;
 use crate::role::Roles;
+use crate::scan::scan;
 use crate::schema::{InputSchema, ValueSchema};
 use crate::snapshot::{Entry, Tools};
 use crate::{CallContext, text};
@@ -406,6 +407,7 @@ impl ToolBuilder<'_> {
             provenance: self.provenance,
         })
         .map_err(refused)?;
+        let findings = if self.proposed { scan(&contract).into() } else { Box::default() };
         let status = if self.proposed { Status::Proposed } else { Status::Approved };
         self.registry.tools.insert(Entry {
             contract: Arc::new(contract),
@@ -413,6 +415,7 @@ impl ToolBuilder<'_> {
             output_schema,
             paths,
             prepare,
+            findings,
             status: ArcSwap::from_pointee(Some(status)),
             revoked: Stop::default(),
         })

@@ -7,6 +7,7 @@ mod context;
 mod contract;
 mod error;
 pub mod executor;
+pub mod export;
 pub mod isolation;
 mod labels;
 mod lifecycle;
@@ -16,7 +17,9 @@ mod registry;
 #[cfg(feature = "sign")]
 pub mod replicate;
 mod role;
+mod scan;
 mod schema;
+mod search;
 mod snapshot;
 mod text;
 mod timer;
@@ -34,10 +37,12 @@ pub use output::Output;
 pub use path::{MAX_PATH, PathRoot};
 pub use registry::{Invocation, Registry};
 pub use role::ArgumentRole;
+pub use scan::{Finding, MAX_FINDINGS, Rule, scan};
 pub use schema::{
     MAX_ENUM_VALUES, MAX_PATTERNS, MAX_PROPERTIES, MAX_SCHEMA_BYTES, MAX_SCHEMA_DEPTH, ValueSchema,
 };
 /// The version of schemars whose `JsonSchema` a tool's arguments derive.
 pub use schemars;
+pub use search::{Filter, MAX_FOUND, MAX_SEARCHED, SEARCH_TOOLS};
 pub use snapshot::{MAX_TOOLS, MAX_VERSIONS, Snapshot, Tool};
 pub use timer::TokioTimer;

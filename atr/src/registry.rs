@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::future::Future;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use agent_primitives::{Clock, Digest, ToolId};
 use arc_swap::ArcSwap;
@@ -70,6 +70,10 @@ impl Registry {
     pub(crate) fn of(tools: Tools, executors: Executors, clock: Arc<dyn Clock>) -> Self {
         let tools = ArcSwap::from_pointee(tools);
         Self(Arc::new(Shared { tools, log: Mutex::default(), executors, clock }))
+    }
+
+    pub(crate) fn downgrade(&self) -> WeakRegistry {
+        WeakRegistry(Arc::downgrade(&self.0))
     }
 
     /// First phase of a call: finds the tool, as [`Snapshot::get`] does, and checks the arguments against its schema, its
@@ -279,6 +283,15 @@ impl Registry {
         // INVARIANT: the tools are swapped as a whole, and the log changes by one push, so a poisoned lock guards what is
         // whole.
         self.0.log.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A registry that something in it refers to.
+pub(crate) struct WeakRegistry(Weak<Shared>);
+
+impl WeakRegistry {
+    pub(crate) fn upgrade(&self) -> Option<Registry> {
+        self.0.upgrade().map(Registry)
     }
 }
 

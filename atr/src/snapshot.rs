@@ -14,7 +14,9 @@ use crate::executor::{self, Prepare};
 use crate::lifecycle::Status;
 use crate::path::PathArgument;
 use crate::registry::Invocation;
+use crate::scan::Finding;
 use crate::schema::{InputSchema, ValueSchema};
+use crate::search::Index;
 use crate::{Arguments, ToolContract, text};
 
 /// How many names are compared with an unknown one.
@@ -29,6 +31,8 @@ pub(crate) struct Entry {
     pub(crate) output_schema: Option<ValueSchema>,
     pub(crate) paths: Vec<PathArgument>,
     pub(crate) prepare: Prepare,
+    /// What to look at before it is approved.
+    pub(crate) findings: Box<[Finding]>,
     /// None once it was taken out of the registry. Shared by every snapshot and every call that is prepared.
     pub(crate) status: ArcSwap<Option<Status>>,
     /// Raised when it is revoked: ends what runs.
@@ -80,6 +84,12 @@ impl Tool {
         (**self.0.status.load()).clone()
     }
 
+    /// What whoever approves it should look at. Empty for what did not have to be approved.
+    #[must_use]
+    pub fn findings(&self) -> &[Finding] {
+        &self.0.findings
+    }
+
     /// Whether it can be called now.
     #[must_use]
     pub fn is_callable(&self) -> bool {
@@ -127,6 +137,7 @@ pub(crate) struct Tools {
     ordered: OnceLock<Vec<ToolId>>,
     /// The tools that have a namespace, by the rest of their names.
     unqualified: OnceLock<HashMap<Box<str>, Vec<ToolId>>>,
+    index: OnceLock<Index>,
 }
 
 impl Tools {
@@ -167,7 +178,20 @@ impl Tools {
         } else {
             self.by_id.insert(id.clone(), versions.into());
         }
-        (self.ordered, self.unqualified) = Default::default();
+        self.forget();
+    }
+
+    /// Forgets what was worked out from tools that have changed.
+    fn forget(&mut self) {
+        (self.ordered, self.unqualified, self.index) = Default::default();
+    }
+
+    pub(crate) fn index(&self) -> &Index {
+        self.index.get_or_init(|| Index::of(self))
+    }
+
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Tool> {
+        self.ordered().iter().flat_map(|id| self.of(id))
     }
 
     fn insert_tool(&mut self, tool: Tool) -> Result<(), RegistryError> {
@@ -195,7 +219,7 @@ impl Tools {
         all.insert(place, tool);
         self.by_id.insert(id, all.into());
         self.count += 1;
-        (self.ordered, self.unqualified) = Default::default();
+        self.forget();
         Ok(())
     }
 
@@ -265,7 +289,7 @@ impl Tools {
 impl Snapshot {
     /// Every version of every tool, whatever its state, ordered by id and then from the newest to the oldest.
     pub fn all(&self) -> impl Iterator<Item = &Tool> {
-        self.ids().flat_map(|id| self.0.of(id))
+        self.0.all()
     }
 
     /// What [`Snapshot::get`] takes, of each tool of which some version can be called, ordered by id.
