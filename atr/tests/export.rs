@@ -1,6 +1,6 @@
 //! Tools in the forms of vendors: names that lead back, and nothing left out silently.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may fail loudly")]
+#![expect(clippy::unwrap_used, reason = "a test may fail loudly")]
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

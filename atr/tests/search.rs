@@ -1,6 +1,6 @@
 //! Finding tools: what is found, by whom, and how well beside a search for substrings.
 
-#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test may fail loudly")]
+#![expect(clippy::unwrap_used, reason = "a test may fail loudly")]
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
