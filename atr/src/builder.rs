@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 use crate::context::{MAX_RESOURCES, Stop};
 use crate::contract::{Effect, Endpoint, MAX_DESCRIPTION, Provenance, Terms, ToolContract};
 use crate::error::{RegistryError, ToolError, one_line};
-use crate::executor::program::{self, Program};
+use crate::executor::program::{self, Pin, Program};
 use crate::executor::{self, Artefact, Command, Executors, Prepare, function};
 use crate::isolation::{Limits, Permissions, SandboxPolicy};
 use crate::labels::OutputLabels;
@@ -101,6 +101,7 @@ impl RegistryBuilder {
             field_labels: Vec::new(),
             cost: BTreeMap::new(),
             proposed: false,
+            pins: Vec::new(),
             provenance: Provenance::Native,
         }
     }
@@ -147,6 +148,7 @@ pub struct ToolBuilder<'a> {
     field_labels: Vec<(String, Vec<String>)>,
     cost: BTreeMap<Resource, u64>,
     proposed: bool,
+    pins: Vec<Pin>,
     provenance: Provenance,
 }
 
@@ -229,6 +231,12 @@ impl ToolBuilder<'_> {
     /// Where the tool comes from. [`Provenance::Native`] unless said.
     pub fn provenance(mut self, provenance: Provenance) -> Self {
         self.provenance = provenance;
+        self
+    }
+
+    /// Files that are compared with their digests before each call of a command.
+    pub(crate) fn pinned(mut self, pins: Vec<Pin>) -> Self {
+        self.pins = pins;
         self
     }
 
@@ -341,10 +349,12 @@ impl ToolBuilder<'_> {
     ) -> Result<(), RegistryError> {
         let id = self.id()?;
         let artefacts: Vec<Artefact> = artefacts.into_iter().collect();
-        let endpoint =
-            executor::identity(&artefacts).map_err(|reason| RegistryError::SpecInvalid { id, reason })?;
+        let endpoint = executor::identity(&artefacts)
+            .map_err(|reason| RegistryError::SpecInvalid { id: id.clone(), reason })?;
         let policy = *self.isolation.get_or_insert(SandboxPolicy::CONFINED);
         let program = Program {
+            id,
+            pins: std::mem::take(&mut self.pins),
             executors: self.registry.executors.clone(),
             artefacts,
             policy,

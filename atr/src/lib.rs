@@ -11,6 +11,7 @@ pub mod export;
 pub mod isolation;
 mod labels;
 mod lifecycle;
+mod manifest;
 mod output;
 mod path;
 mod registry;
@@ -33,6 +34,9 @@ pub use executor::{Artefact, Command, Executor, Executors, Process};
 pub use isolation::{Access, Guarantee, GuaranteeSet, Level, Limits, Permissions, SandboxPolicy};
 pub use labels::{Leaf, MAX_FIELD_PATTERN, MAX_LABELLED_FIELDS, OutputLabels};
 pub use lifecycle::{MAX_TRANSITIONS, Status, Transition};
+pub use manifest::{
+    Loaded, MAX_ARTEFACT_BYTES, MAX_MANIFEST_BYTES, MAX_MANIFESTS, ManifestError, artefact_digest,
+};
 pub use output::Output;
 pub use path::{MAX_PATH, PathRoot};
 pub use registry::{Invocation, Registry};
