@@ -255,10 +255,12 @@ fn scratch_ends_at_its_limit() {
 
 #[test]
 fn a_folder_is_granted_as_far_as_is_said() {
-    let read = "$b cat /srv-test/f && ! echo y > /srv-test/f && ! $b touch /srv-test/g && ! /srv-test/busybox true";
+    let read =
+        "$b cat /srv-test/f && ! echo y > /srv-test/f && ! $b touch /srv-test/g && ! /srv-test/busybox true";
     let execute =
         "$b cat /srv-test/f && ! echo y > /srv-test/f && ! $b touch /srv-test/g && /srv-test/busybox true";
-    let write = "$b cat /srv-test/f && echo y > /srv-test/f && $b touch /srv-test/g && ! /srv-test/busybox true";
+    let write =
+        "$b cat /srv-test/f && echo y > /srv-test/f && $b touch /srv-test/g && ! /srv-test/busybox true";
     for (access, script) in [(Access::Read, read), (Access::Execute, execute), (Access::Write, write)] {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().to_str().unwrap();

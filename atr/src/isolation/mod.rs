@@ -7,4 +7,6 @@ mod permissions;
 pub use level::{Guarantee, GuaranteeSet, Level, SandboxPolicy};
 pub use limits::Limits;
 pub(crate) use permissions::check_folder;
+#[cfg(target_os = "linux")]
+pub(crate) use permissions::is_system;
 pub use permissions::{Access, FolderGrant, Permissions};
