@@ -4,7 +4,8 @@
 #![expect(clippy::unwrap_used, reason = "a test may fail loudly")]
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -350,7 +351,7 @@ fn processor_time_is_limited_for_the_whole_tree() {
 #[test]
 fn processes_are_limited() {
     let limits = Limits { processes: 8, ..Limits::DEFAULT };
-    let script = "i=0; while [ $i -lt 20 ]; do sleep 60 & i=$((i+1)); done; exit 0";
+    let script = "i=0; while [ $i -lt 20 ]; do /usr/bin/busybox sleep 60 & i=$((i+1)); done; exit 0";
     let run = try_run(busybox(script), Permissions::none(), limits).unwrap();
     assert!(run.err.contains("fork"), "{run:?}");
     let peak = run.exit.usage.peak_processes;
@@ -396,7 +397,7 @@ fn a_kill_reaches_everything() {
     let _alone = alone();
     block_on(async {
         for stopped in [false, true] {
-            let script = format!("{ESCAPE} trap '' TERM; echo up; while :; do sleep 1; done");
+            let script = format!("{ESCAPE} trap '' TERM; echo up; while :; do /usr/bin/busybox sleep 1; done");
             let mut session = Process::new()
                 .start(launch(busybox(&script), Permissions::none(), Limits::DEFAULT))
                 .await
@@ -437,16 +438,16 @@ fn a_stop_is_hard_and_a_program_goes_on_where_it_was() {
         let window = || {
             agent_primitives::Timer::sleep_until(&timer, timer.monotonic().after(Duration::from_millis(300)))
         };
-        let Some(before) = control.usage().cpu else { return };
+        let before = control.usage().cpu.unwrap();
         until("it computes", || before < control.usage().cpu.unwrap()).await;
         for _ in 0..3 {
             control.order(Order::Stop);
             assert_eq!(control.held().await, Held::Hard);
             let stopped = control.usage().cpu.unwrap();
             window().await;
-            // The last switch away from it may be counted a moment later.
+            // The last switch away from it may be counted a moment later; some kernels count in ticks of this length.
             let more = control.usage().cpu.unwrap() - stopped;
-            assert!(more < Duration::from_millis(1), "{more:?}");
+            assert!(more <= Duration::from_millis(10), "{more:?}");
             control.order(Order::Continue);
             assert_eq!(control.held().await, Held::Running);
             until("it goes on", || stopped < control.usage().cpu.unwrap()).await;
@@ -546,4 +547,29 @@ fn two_hundred_run_at_once() {
             done.unwrap();
         }
     });
+}
+
+/// The same as an ordinary user, who may make no control group: this very file, run by somebody else.
+#[test]
+fn an_ordinary_user_has_the_same_sandbox() {
+    let _alone = alone();
+    if !is_root() {
+        // Then that is who runs all of the tests here.
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let copy = folder.path().join("tests");
+    fs::copy(std::env::current_exe().unwrap(), &copy).unwrap();
+    let mut tests = std::process::Command::new(&copy);
+    tests.args(["--test-threads", "2", "--skip", "nothing_is_left", "--skip", "two_hundred"]);
+    tests.env_clear().env("PATH", "/usr/bin:/bin").current_dir("/").uid(1234).gid(1234);
+    let done = tests.output().unwrap();
+    let said = String::from_utf8_lossy(&done.stdout);
+    assert!(done.status.success(), "{said}{}", String::from_utf8_lossy(&done.stderr));
+    assert!(said.contains("test a_stop_is_hard_and_a_program_goes_on_where_it_was ... ok"), "{said}");
+}
+
+fn is_root() -> bool {
+    fs::metadata("/proc/self").unwrap().uid() == 0
 }

@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -251,7 +252,25 @@ impl Cgroup {
         Ok(())
     }
 
+    /// Opens the ways in: a folder in which a process can be made, and files to which a process writes `0` to join.
+    ///
+    /// Moving another process makes the kernel wait until no processor is in the midst of a fork, some 10 ms; neither of
+    /// these does.
+    pub(super) fn entrances(&self) -> io::Result<(Option<OwnedFd>, Vec<OwnedFd>)> {
+        let (mut birth, mut join) = (None, Vec::new());
+        for folder in &self.folders {
+            match folder.version {
+                Version::V2 => birth = Some(fs::File::open(&folder.path)?.into()),
+                Version::V1 => {
+                    join.push(fs::OpenOptions::new().write(true).open(folder.path.join("tasks"))?.into())
+                }
+            }
+        }
+        Ok((birth, join))
+    }
+
     /// Moves a process into the group, and with it what it starts from then on.
+    #[cfg(test)]
     pub(super) fn add(&self, pid: Pid) -> io::Result<()> {
         let number = pid.as_raw_nonzero().get().unsigned_abs().into();
         self.folders.iter().try_for_each(|folder| folder.write("cgroup.procs", number))

@@ -48,6 +48,9 @@ fn tell(plan: &Plan, report: Report) {
 }
 
 fn run(plan: &Plan) -> Staged {
+    for group in &plan.groups {
+        stage(Stage::Group, sys::write(*group, b"0"))?;
+    }
     stage(Stage::Streams, streams(plan))?;
     if !wait_to_go(plan)? {
         return Ok(());

@@ -229,8 +229,10 @@ impl Control for Sandbox {
 
     fn usage(&self) -> Usage {
         match &*self.live() {
-            Some(Live { group: Some(group), .. }) => group.usage(),
-            Some(_) => Usage::default(),
+            Some(live) => {
+                let used = live.group.as_ref().map(Cgroup::usage).unwrap_or_default();
+                Usage { cpu: used.cpu.or_else(|| tree::processor_time(self.pid)), ..used }
+            }
             None => *self.used.lock().unwrap_or_else(PoisonError::into_inner),
         }
     }

@@ -1,7 +1,7 @@
 //! A program from its start to its end, as the host sees it.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::process as std_process;
 use std::sync::Arc;
 
@@ -12,6 +12,7 @@ use tokio::io::AsyncReadExt;
 use tokio::io::unix::AsyncFd;
 use tokio::process::{ChildStderr, ChildStdin, ChildStdout};
 
+use super::cgroup::Cgroup;
 use super::control::{Alive, Overrun, Sandbox};
 use super::plan::{Ends, Plan, unavailable};
 use super::report::{self, Report, Stage};
@@ -71,32 +72,36 @@ struct Running {
 fn split(host: &Host, command: &Command, launch: &Launch) -> Result<(Running, Pipes), ToolError> {
     let lost = |source| ToolError::Spawn { source };
     tokio::runtime::Handle::try_current().map_err(io::Error::other).map_err(lost)?;
-    let [stdin, stdout, stderr, status, orders] = pipes().map_err(lost)?;
-    let ends = Ends { streams: [stdin.0, stdout.1, stderr.1], status: status.1, orders: orders.0 };
+    let [stdin, stdout, stderr, reports, orders] = pipes().map_err(lost)?;
     let pipes = Pipes {
         stdin: ChildStdin::from_std(std_process::ChildStdin::from(stdin.1)).map_err(lost)?,
         stdout: ChildStdout::from_std(std_process::ChildStdout::from(stdout.0)).map_err(lost)?,
         stderr: ChildStderr::from_std(std_process::ChildStderr::from(stderr.0)).map_err(lost)?,
     };
-    let status = ChildStdout::from_std(std_process::ChildStdout::from(status.0)).map_err(lost)?;
+    let status = ChildStdout::from_std(std_process::ChildStdout::from(reports.0)).map_err(lost)?;
     // An order must never wait for the sandbox to take it.
     fcntl_setfl(&orders.1, OFlags::NONBLOCK).map_err(|errno| lost(errno.into()))?;
+    let group =
+        host.groups.as_ref().map(|groups| groups.create(&launch.limits)).transpose().map_err(no_group)?;
+    let (birth, groups) =
+        group.as_ref().map(Cgroup::entrances).transpose().map_err(no_group)?.unwrap_or_default();
+    let ends = Ends { streams: [stdin.0, stdout.1, stderr.1], status: reports.1, orders: orders.0, groups };
     let plan = Plan::new(command, &launch.permissions, &launch.limits, host, ends)?;
-    let group = host.groups.as_ref().map(|groups| groups.create(&launch.limits)).transpose();
-    let group = group.map_err(|error| unavailable(format!("no control group: {error}")))?;
 
-    let split = sys::split(sys::ALL_NAMESPACES, child::init, &plan);
+    let split = sys::split(sys::ALL_NAMESPACES, birth.as_ref().map(AsFd::as_fd), child::init, &plan);
     let (number, process) = split.map_err(|error| unavailable(format!("namespaces: {error}")))?;
     plan.close();
     let pid = Pid::from_raw(number).ok_or_else(|| unavailable("a process without a number"))?;
     let process = Arc::new(process);
-    let added = group.as_ref().map_or(Ok(()), |group| group.add(pid));
     let sandbox = Sandbox::new(pid, Arc::clone(&process), orders.1, group, Arc::clone(&launch.timer));
     let alive = Alive { sandbox: Arc::new(sandbox), registered: None };
-    added.map_err(|error| unavailable(format!("no control group: {error}")))?;
     users::map(number).map_err(|error| unavailable(format!("users: {error}")))?;
     let ends = sys::watch(process).map_err(lost)?;
     Ok((Running { alive, ends, status }, pipes))
+}
+
+fn no_group(error: io::Error) -> ToolError {
+    unavailable(format!("no control group: {error}"))
 }
 
 /// Five pipes, each as its reading and its writing end.

@@ -101,8 +101,8 @@ impl Host {
         static FILTERS: LazyLock<Result<[Vec<sock_filter>; 3], String>> = LazyLock::new(seccomp::programs);
         landlock::Rules::new().map_err(|error| format!("Landlock: {error}"))?;
         let filters = FILTERS.as_ref().map_err(|error| format!("seccomp: {error}"))?;
-        let namespaces =
-            sys::split(sys::ALL_NAMESPACES, leave, &()).and_then(|(_, process)| sys::reap(process.as_fd()));
+        let namespaces = sys::split(sys::ALL_NAMESPACES, None, leave, &())
+            .and_then(|(_, process)| sys::reap(process.as_fd()));
         namespaces.map_err(|error| format!("namespaces: {error}"))?;
         Ok(Self { groups: Cgroups::find(probed.beneath.as_deref()), filters })
     }

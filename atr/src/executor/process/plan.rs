@@ -30,6 +30,8 @@ pub(super) struct Plan {
     pub(super) status: RawFd,
     /// Where it is given orders.
     pub(super) orders: RawFd,
+    /// Files of control groups to which it writes `0` to join.
+    pub(super) groups: Vec<RawFd>,
     /// What stays open in it besides the standard streams, in ascending order.
     pub(super) keep: Vec<RawFd>,
     /// Whether the host may drop its groups.
@@ -75,12 +77,13 @@ pub(super) enum Source {
     Path { path: CString, inode: Inode },
 }
 
-/// The sandbox's ends of the pipes.
+/// The sandbox's ends of the pipes, and its ways into its control groups.
 #[derive(Debug)]
 pub(super) struct Ends {
     pub(super) streams: [OwnedFd; 3],
     pub(super) status: OwnedFd,
     pub(super) orders: OwnedFd,
+    pub(super) groups: Vec<OwnedFd>,
 }
 
 impl Plan {
@@ -103,7 +106,9 @@ impl Plan {
         let streams = ends.streams.each_ref().map(AsRawFd::as_raw_fd);
         let (status, orders, rules_fd) =
             (ends.status.as_raw_fd(), ends.orders.as_raw_fd(), rules.as_raw_fd());
+        let groups = ends.groups.iter().map(AsRawFd::as_raw_fd).collect();
         owned.extend(ends.streams);
+        owned.extend(ends.groups);
         owned.extend([ends.status, ends.orders, rules]);
         let trees = devices.iter().chain(&bound).filter_map(|bind| match bind.source {
             Source::Tree(tree) => Some(tree),
@@ -124,6 +129,7 @@ impl Plan {
             streams,
             status,
             orders,
+            groups,
             keep,
             drop_groups: rustix::process::geteuid().is_root(),
             root_options: text(format!("size=1m,nr_inodes=8k,mode=755,uid={USER},gid={USER}"))?,
@@ -202,9 +208,10 @@ fn grants(command: &Command, permissions: &Permissions) -> Result<Vec<Grant>, To
         }
     }
     grants.sort_by(|a, b| a.target.cmp(&b.target));
-    if let Some(twice) = grants.windows(2).find(|pair| matches!(pair, [a, b] if a.target == b.target)) {
-        let path = twice.first().map(|grant| grant.target.display().to_string()).unwrap_or_default();
-        return Err(unavailable(format!("`{path}` is granted twice")));
+    grants.dedup_by(|a, b| a.target == b.target && a.access == b.access);
+    let twice = grants.iter().zip(grants.iter().skip(1)).find(|(a, b)| a.target == b.target);
+    if let Some((twice, _)) = twice {
+        return Err(unavailable(format!("`{}` is granted in two ways", twice.target.display())));
     }
     let written = grants.iter().filter(|grant| grant.access == Access::Write);
     for written in written {

@@ -10,6 +10,7 @@ pub(super) const SIZE: usize = 32;
 /// How far a sandbox had come when it failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
+    Group,
     Streams,
     Orders,
     User,
@@ -30,7 +31,8 @@ pub(super) enum Stage {
 }
 
 impl Stage {
-    const ALL: [(Self, &'static str); 17] = [
+    const ALL: [(Self, &'static str); 18] = [
+        (Self::Group, "join its control group"),
         (Self::Streams, "take its streams"),
         (Self::Orders, "wait for orders"),
         (Self::User, "become an unprivileged user"),

@@ -26,6 +26,7 @@ pub(super) type Errno = i32;
 /// The same call on every architecture, and not in every libc.
 const MOUNT_SETATTR: c_long = 442;
 const CLEAR_SIGHAND: u64 = 0x1_0000_0000;
+const INTO_GROUP: u64 = 0x2_0000_0000;
 /// Bytes of a set of signals, as the kernel has it.
 const SIGSET: usize = 8;
 
@@ -79,7 +80,14 @@ impl Drop for Last {
 
 /// Splits off a process in new namespaces that runs `code` and sends no signal to the host when it ends. All its
 /// signals are blocked, and no handler of the host's is left.
-pub(super) fn split<T>(namespaces: u64, code: fn(&T) -> !, with: &T) -> io::Result<(i32, OwnedFd)> {
+///
+/// `group` is the folder of a control group of the unified hierarchy in which it is made.
+pub(super) fn split<T>(
+    namespaces: u64,
+    group: Option<BorrowedFd<'_>>,
+    code: fn(&T) -> !,
+    with: &T,
+) -> io::Result<(i32, OwnedFd)> {
     let mut pidfd: c_int = -1;
     let (all, mut before) = (u64::MAX, 0u64);
     // SAFETY: both sets are as large as said. A handler of the host's must not run in the new process before it is gone.
@@ -89,7 +97,8 @@ pub(super) fn split<T>(namespaces: u64, code: fn(&T) -> !, with: &T) -> io::Resu
     };
     blocked.map_err(io::Error::from_raw_os_error)?;
     let arguments = libc::clone_args {
-        flags: namespaces | libc::CLONE_PIDFD as u64 | CLEAR_SIGHAND,
+        flags: namespaces | libc::CLONE_PIDFD as u64 | CLEAR_SIGHAND | group.map_or(0, |_| INTO_GROUP),
+        cgroup: group.map_or(0, |group| group.as_raw_fd() as u64),
         pidfd: &raw mut pidfd as u64,
         ..clone_nothing()
     };

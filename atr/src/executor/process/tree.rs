@@ -1,11 +1,15 @@
 //! Whether a tree of processes stands still, where no control group can say so.
 
 use std::fs;
+use std::time::Duration;
 
 use rustix::process::Pid;
 
 /// Most threads that are looked at. A larger tree does not count as stopped.
 const MAX_THREADS: usize = 4096;
+
+/// In which the kernel tells time to programs, whatever it counts in itself.
+const TICKS_PER_SECOND: u64 = 100;
 
 /// Whether every thread beneath `init`, which is not looked at itself, stands still.
 ///
@@ -33,6 +37,39 @@ fn stopped_threads(init: Pid) -> Option<Vec<(i32, u64)>> {
     }
     threads.sort_unstable();
     Some(threads)
+}
+
+/// Processor time of everything beneath `init`, of what was reaped as well, to a hundredth of a second.
+pub(super) fn processor_time(init: Pid) -> Option<Duration> {
+    let init = init.as_raw_nonzero().get();
+    // Its own time is the host's; what it has reaped is the program's.
+    let mut ticks = times(init)?.1;
+    let mut processes = children(init)?;
+    let mut seen = 0;
+    while let Some(process) = processes.pop() {
+        seen += 1;
+        if MAX_THREADS < seen {
+            return None;
+        }
+        // One that has ended meanwhile is in the time of who reaped it the next time.
+        if let Some((own, reaped)) = times(process) {
+            ticks = ticks.saturating_add(own).saturating_add(reaped);
+            processes.extend(children(process).unwrap_or_default());
+        }
+    }
+    Some(Duration::from_millis(ticks.saturating_mul(1000 / TICKS_PER_SECOND)))
+}
+
+/// Processor time of a process and of those it has reaped, in ticks.
+fn times(process: i32) -> Option<(u64, u64)> {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    // The name of the program, in parentheses, may hold anything.
+    let (_, fields) = stat.rsplit_once(')')?;
+    let mut times = fields.split_whitespace().skip(11).map(|field| field.parse::<u64>().ok());
+    let mut next = || times.next().flatten();
+    let (user, system) = (next()?, next()?);
+    let (reaped_user, reaped_system) = (next()?, next()?);
+    Some((user.checked_add(system)?, reaped_user.checked_add(reaped_system)?))
 }
 
 fn children(process: i32) -> Option<Vec<i32>> {

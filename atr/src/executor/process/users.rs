@@ -41,7 +41,7 @@ pub(super) fn of_host() -> Option<BorrowedFd<'static>> {
 }
 
 fn namespace() -> io::Result<OwnedFd> {
-    let (pid, process) = sys::split(sys::NEW_USER, wait, &())?;
+    let (pid, process) = sys::split(sys::NEW_USER, None, wait, &())?;
     let (users, groups) = (geteuid().as_raw(), getegid().as_raw());
     let namespace = write(pid, &format!("{users} {USER} 1"), &format!("{groups} {USER} 1"))
         .and_then(|()| File::open(format!("/proc/{pid}/ns/user")));
