@@ -6,7 +6,6 @@
 
 #![cfg(target_os = "linux")]
 #![expect(clippy::unwrap_used, reason = "a test may fail loudly")]
-#![expect(clippy::indexing_slicing, reason = "a test may fail loudly")]
 
 mod calls;
 mod ends;

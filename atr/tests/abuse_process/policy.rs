@@ -1,14 +1,16 @@
 //! Policies that this machine, or this sandbox, cannot keep: nothing is run with less.
 
 use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
 
 use agent_tool_registry::executor::{Child, Executions, Executors, Process};
+use agent_tool_registry::isolation::IsolationReport;
 use agent_tool_registry::{
     Access, Command, Guarantee, GuaranteeSet, Level, Permissions, SandboxPolicy, ToolError,
 };
 use serde_json::json;
 
-use crate::host::{Tool, block_on, everything, timer};
+use crate::host::{Counts, Tool, alone, block_on, everything, timer};
 
 fn call(tool: &Tool) -> Result<serde_json::Value, ToolError> {
     let marker = tool.folder().join("out");
@@ -182,4 +184,33 @@ fn what_is_no_program_is_an_error_without_its_path() {
         let error = run.result.unwrap_err();
         assert!(!error.to_string().contains(tool.folder().to_str().unwrap()), "{error}");
     }
+}
+
+#[test]
+fn what_this_machine_has_is_reported_and_nothing_is_left_by_looking() {
+    let _alone = alone();
+    let executors = Executors::host();
+    let started = timer().monotonic();
+    let before = Counts::now();
+    let report = IsolationReport::probe(&executors);
+    let took = timer().monotonic().since(started);
+    assert!(took < Duration::from_millis(50), "{took:?}");
+    assert_eq!(Counts::now(), before);
+    assert_eq!(IsolationReport::probe(&executors), report);
+
+    assert!(report.seccomp && report.user_namespaces && report.network_namespaces && report.landlock_scopes);
+    let groups = report.cgroup.as_ref().unwrap();
+    assert_eq!(groups.controllers, ["cpu", "memory", "pids"]);
+    assert!(groups.freeze);
+    let levels: Vec<_> = report.levels.iter().map(|level| (level.level, level.guarantees)).collect();
+    let expected = [
+        (Level::InProcess, GuaranteeSet::NONE),
+        (Level::Child, GuaranteeSet::NONE.with(Guarantee::NoHostEnv)),
+        (Level::Process, Guarantee::ALL.into_iter().collect()),
+    ];
+    assert_eq!(levels, expected);
+    assert!(report.levels.iter().all(|level| level.unavailable.is_none()));
+
+    let json = serde_json::to_string(&report).unwrap();
+    assert_eq!(serde_json::from_str::<IsolationReport>(&json).unwrap(), report);
 }

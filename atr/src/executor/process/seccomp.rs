@@ -15,7 +15,7 @@ use seccompiler::{
 ///
 /// # Errors
 /// There is no list for this processor.
-pub(super) fn programs() -> Result<[Vec<sock_filter>; 3], String> {
+pub(crate) fn programs() -> Result<[Vec<sock_filter>; 3], String> {
     let errno = |number: i32| SeccompAction::Errno(number.unsigned_abs());
     let mut loud = compile(always(LOUD), SeccompAction::Allow, SeccompAction::KillProcess)?;
     loud.splice(0..0, from(X32, libc::SECCOMP_RET_KILL_PROCESS));
@@ -27,6 +27,15 @@ pub(super) fn programs() -> Result<[Vec<sock_filter>; 3], String> {
     let mut allowed = compile(allowed, errno(libc::EPERM), SeccompAction::Allow)?;
     allowed.splice(0..0, from(NEWER, libc::SECCOMP_RET_ALLOW));
     Ok([loud, absent, allowed])
+}
+
+/// Whether the kernel filters system calls, and can answer in the ways that the programs do.
+pub(crate) fn is_there() -> bool {
+    std::fs::read_to_string("/proc/sys/kernel/seccomp/actions_avail").is_ok_and(|actions| {
+        ["kill_process", "errno", "allow"]
+            .iter()
+            .all(|action| actions.split_whitespace().any(|one| one == *action))
+    })
 }
 
 type Rules = BTreeMap<i64, Vec<SeccompRule>>;
@@ -128,13 +137,15 @@ fn when(conditions: &[(u8, SeccompCmpArgLen, SeccompCmpOp, u64)]) -> Result<Secc
 }
 
 /// What a terminal is asked before one writes to it, and what concerns the descriptor alone. No `TIOCSTI`.
+///
+/// As numbers, because their type differs from one C library to the other.
 const IOCTLS: [u64; 6] = [
-    libc::TCGETS as u64,
-    libc::TIOCGWINSZ as u64,
-    libc::FIONREAD as u64,
-    libc::FIONBIO as u64,
-    libc::FIOCLEX as u64,
-    libc::FIONCLEX as u64,
+    0x5401, // TCGETS
+    0x5413, // TIOCGWINSZ
+    0x541b, // FIONREAD
+    0x5421, // FIONBIO
+    0x5450, // FIONCLEX
+    0x5451, // FIOCLEX
 ];
 
 /// Names, hints to the memory manager, and questions.
@@ -381,7 +392,8 @@ const ALLOWED_HERE: &[c_long] = &[
 #[cfg(not(target_arch = "x86_64"))]
 const ALLOWED_HERE: &[c_long] = &[];
 
-#[cfg(all(test, target_arch = "x86_64"))]
+#[cfg(test)]
+#[cfg(target_arch = "x86_64")]
 mod tests {
     use super::*;
 
