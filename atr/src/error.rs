@@ -513,6 +513,7 @@ impl ToolError {
         matches!(
             self,
             Self::SandboxViolation { .. }
+                | Self::DefinitionChanged { .. }
                 | Self::AccessDenied { reason: DenyReason::Forbidden }
                 | Self::ApprovalStale { reason: Stale::Used }
         )
@@ -526,6 +527,11 @@ impl ToolError {
                 self,
                 Self::NotFound { .. }
                     | Self::NameInvalid { .. }
+                    | Self::Ambiguous { .. }
+                    | Self::VersionUnsatisfied { .. }
+                    | Self::Proposed { .. }
+                    | Self::Quarantined { .. }
+                    | Self::DefinitionChanged { .. }
                     | Self::IsolationUnavailable { .. }
                     | Self::ExecutorUnavailable { .. }
                     | Self::Stopped
