@@ -350,7 +350,8 @@ impl ToolBuilder<'_> {
     /// JSON Schema (2020-12) of its arguments.
     ///
     /// # Errors
-    /// Any [`RegistryError`]; nothing is registered then. What the forms name is looked for when it is called.
+    /// Any [`RegistryError`]; nothing is registered then. What the forms name is looked for when it is called. What they
+    /// bring themselves is looked at now: WebAssembly is compiled, which blocks for milliseconds to seconds.
     pub fn program(
         mut self,
         schema: Value,
@@ -358,8 +359,9 @@ impl ToolBuilder<'_> {
     ) -> Result<(), RegistryError> {
         let id = self.id()?;
         let artefacts: Vec<Artefact> = artefacts.into_iter().collect();
-        let endpoint = executor::identity(&artefacts)
-            .map_err(|reason| RegistryError::SpecInvalid { id: id.clone(), reason })?;
+        let invalid = |reason| RegistryError::SpecInvalid { id: id.clone(), reason };
+        let endpoint = executor::identity(&artefacts).map_err(invalid)?;
+        self.registry.executors.check(&artefacts, &self.limits).map_err(invalid)?;
         let policy = *self.isolation.get_or_insert(SandboxPolicy::CONFINED);
         let program = Program {
             id,

@@ -333,6 +333,13 @@ pub enum ToolError {
         /// What it tried, for the host.
         what: String,
     },
+    /// The program is not what its executor runs. Trying again does not help.
+    #[error("the tool's program cannot be run")]
+    #[non_exhaustive]
+    ProgramInvalid {
+        /// What is wrong with it, for the host.
+        reason: String,
+    },
     /// What it ran for was killed.
     #[error("the tool was killed")]
     Killed,
@@ -471,6 +478,7 @@ impl ToolError {
             Self::Killed => "AK0541",
             Self::Stopped => "AK0542",
             Self::VersionReqInvalid { .. } => "AK0507",
+            Self::ProgramInvalid { .. } => "AK0543",
             Self::Proposed { .. } => "AK0550",
             Self::Quarantined { .. } => "AK0551",
             Self::NameConfusable { .. } => "AK0506",
@@ -602,7 +610,9 @@ impl ToolError {
         match self {
             Self::ExitCode { stderr, .. } | Self::Crashed { stderr, .. } => Some(stderr.as_str()),
             Self::Panicked { payload } => Some(payload),
-            Self::OutputInvalid { reason } | Self::ExecutorUnavailable { reason, .. } => Some(reason),
+            Self::OutputInvalid { reason }
+            | Self::ExecutorUnavailable { reason, .. }
+            | Self::ProgramInvalid { reason } => Some(reason),
             Self::SandboxViolation { what } => Some(what),
             Self::Quarantined { reason, .. } => Some(reason),
             Self::AuditFailed { reason } => Some(reason),

@@ -32,6 +32,8 @@ pub use builder::{MAX_WORDS, RegistryBuilder, ToolArguments, ToolBuilder, ToolRe
 pub use context::{CallContext, Canceller, MAX_RESOURCES, Meter, NotSpent, Ran};
 pub use contract::{Effect, EffectSet, Endpoint, MAX_DESCRIPTION, Provenance, ToolContract};
 pub use error::{ArgumentError, RegistryError, Stderr, ToolError};
+#[cfg(feature = "wasm")]
+pub use executor::Wasm;
 pub use executor::{Artefact, Command, Executor, Executors, Process};
 pub use invoke::{
     AccessRule, AccessRules, Answer, ApprovalError, Approvals, AuditRecord, AuditSink, Authorizer, Call,

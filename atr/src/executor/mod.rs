@@ -13,6 +13,8 @@ pub(crate) mod program;
 mod session;
 mod stdio;
 pub(crate) mod supervise;
+#[cfg(feature = "wasm")]
+pub mod wasm;
 
 pub use child::{Child, Command};
 pub(crate) use choice::identity;
@@ -21,3 +23,5 @@ pub use executions::{Executions, Registered};
 pub use process::Process;
 pub use session::{Cause, Control, Exit, Held, Order, Pending, Session, Usage};
 pub(crate) use supervise::{Job, Prepare, contained, supervise};
+#[cfg(feature = "wasm")]
+pub use wasm::Wasm;
