@@ -26,6 +26,7 @@ exec 9<> users
 while kill -0 "$daemon" && ! flock -n -x 9; do sleep 1; done 2> /dev/null
 kill -TERM "$daemon" 2> /dev/null
 wait "$daemon"
+umount data 2> /dev/null
 rm -rf data exec socket
 "#;
 
@@ -86,10 +87,16 @@ impl Private {
         self.folder.path().join("socket")
     }
 
-    /// Ends the daemon without warning; its containers go on.
+    /// Ends the daemon and its containerd without warning; containers go on.
     pub(crate) fn kill(&mut self) {
+        let number = self.folder.path().join("exec/containerd/containerd.pid");
+        let containerd = fs::read_to_string(&number).unwrap();
         self.daemon.kill().unwrap();
         self.daemon.wait().unwrap();
+        // The kernel ends it with its daemon; whether it has yet does not matter.
+        let _ = Command::new("kill").args(["-KILL", containerd.trim()]).stderr(Stdio::null()).status();
+        // Else the next daemon believes for as long as nobody reaps it that it is there.
+        fs::remove_file(number).unwrap();
     }
 
     pub(crate) fn restart(&mut self) {
@@ -121,6 +128,11 @@ impl Drop for Private {
         let asked = Command::new("kill").arg("-TERM").arg(self.daemon.id().to_string()).status();
         assert!(asked.unwrap().success());
         let _ = self.daemon.wait();
+        // A daemon that was killed has left its folder mounted on itself.
+        for _ in 0..4 {
+            let data = self.folder.path().join("data");
+            let _ = Command::new("umount").arg(data).stderr(Stdio::null()).status();
+        }
     }
 }
 

@@ -66,7 +66,7 @@ pub(super) fn create(
 fn host(limits: &Limits, mounts: Vec<Mount>, daemon: &Daemon) -> HostConfig {
     let strings = |texts: &[&str]| Some(texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>());
     let memory = signed(limits.memory_bytes);
-    let mut security = vec!["no-new-privileges:true".to_owned()];
+    let mut security = vec!["no-new-privileges".to_owned()];
     if daemon.seccomp {
         security.push(format!("seccomp={SECCOMP}"));
     }
@@ -187,7 +187,7 @@ mod tests {
     #[test]
     fn a_daemon_without_seccomp_or_quota_is_not_asked_for_them() {
         let host = host(&Limits::DEFAULT, Vec::new(), &Daemon::default());
-        assert_eq!(host.security_opt.unwrap(), ["no-new-privileges:true"]);
+        assert_eq!(host.security_opt.unwrap(), ["no-new-privileges"]);
         assert_eq!(host.nano_cpus, None);
     }
 
