@@ -1,13 +1,7 @@
 //! Programs as containers of a real daemon: what they see, what they may use, how they end, and that nothing of them stays.
 
 #![cfg(feature = "docker")]
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test may fail loudly"
-)]
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail loudly")]
 
 mod confinement;
 mod daemon;
@@ -90,7 +84,7 @@ impl World {
         let (mut out, mut err) = (String::new(), String::new());
         let (a, b, exit) =
             tokio::join!(stdout.read_to_string(&mut out), stderr.read_to_string(&mut err), exit);
-        (a.unwrap(), b.unwrap());
+        assert_eq!((a.unwrap(), b.unwrap()), (out.len(), err.len()));
         self.assert_nothing_left().await;
         (exit, out, err)
     }

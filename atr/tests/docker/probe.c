@@ -110,6 +110,12 @@ static int calls(void) {
     say("add_key", syscall(SYS_add_key, "user", "a", "b", 1, -4));
     say("perf_event_open", syscall(SYS_perf_event_open, NULL, 0, -1, -1, 0));
     say("userfaultfd", syscall(SYS_userfaultfd, 0));
+    say("ptrace", ptrace(PTRACE_TRACEME, 0, 0, 0));
+    say("bpf", syscall(SYS_bpf, 0, NULL, 0));
+    say("openat2", syscall(SYS_openat2, -100, "/", NULL, 0));
+    say("make_setuid", open("/scratch/setuid", O_CREAT | O_WRONLY, 04755));
+    say("chmod_setuid", chmod("/scratch", 04700));
+    say("chmod_plain", chmod("/scratch", 0700));
     say("kcmp", syscall(SYS_kcmp, 1, 1, 0, 0, 0));
     say("chroot", chroot("/scratch"));
     say("setuid", setuid(0));
@@ -180,6 +186,6 @@ int main(int argc, char **argv) {
     if (!strcmp(what, "stubborn")) return stubborn();
     if (!strcmp(what, "family")) return family();
     if (!strcmp(what, "burn")) return burn(first);
-    if (!strcmp(what, "ptrace")) return ptrace(PTRACE_TRACEME, 0, 0, 0);
+    if (!strcmp(what, "swapoff")) return syscall(SYS_swapoff, "/none");
     return 2;
 }

@@ -61,7 +61,7 @@ impl Container {
     /// what keeps it within reach and counted; it is dropped when nothing is left.
     pub(super) async fn run(
         self,
-        body: ContainerCreateBody,
+        body: Box<ContainerCreateBody>,
         ends: Ends,
         started: oneshot::Sender<Result<(), ToolError>>,
         ended: oneshot::Sender<Exit>,
@@ -113,7 +113,11 @@ impl Container {
         drop(kept);
     }
 
-    async fn begin(&self, body: ContainerCreateBody, ends: Ends) -> Result<(Pumps, Lifeline), ToolError> {
+    async fn begin(
+        &self,
+        body: Box<ContainerCreateBody>,
+        ends: Ends,
+    ) -> Result<(Pumps, Lifeline), ToolError> {
         let unavailable = |refusal| ToolError::unavailable(Level::Container, refusal);
         let id = self.create(body).await.map_err(unavailable)?;
         let client = &self.engine.client;
@@ -139,7 +143,7 @@ impl Container {
 
     /// Makes it, and answers its id. Where the daemon refuses one of two keys that no guarantee rests on, it is asked once
     /// more without that one.
-    async fn create(&self, body: ContainerCreateBody) -> Result<String, Refusal> {
+    async fn create(&self, body: Box<ContainerCreateBody>) -> Result<String, Refusal> {
         let optional = [
             (&self.engine.no_swappiness, "swappiness"),
             (&self.engine.no_cgroup_namespace, "cgroup namespace"),
@@ -147,7 +151,8 @@ impl Container {
         loop {
             let options = CreateContainerOptionsBuilder::default().name(&self.name).build();
             let body = self.spared(body.clone());
-            let created = self.engine.client.create_container(Some(options), body);
+            // Boxed, as what describes a container is kilobytes.
+            let created = Box::pin(self.engine.client.create_container(Some(options), *body));
             let refusal = match self.engine.within(WORK, created).await {
                 Ok(created) => return Ok(created.id),
                 Err(refusal) => refusal,
@@ -162,7 +167,7 @@ impl Container {
     }
 
     /// The body without what this daemon is known to refuse.
-    fn spared(&self, mut body: ContainerCreateBody) -> ContainerCreateBody {
+    fn spared(&self, mut body: Box<ContainerCreateBody>) -> Box<ContainerCreateBody> {
         if let Some(host) = &mut body.host_config {
             if self.engine.no_swappiness.load(Ordering::Relaxed) {
                 host.memory_swappiness = None;

@@ -132,7 +132,7 @@ impl Docker {
         let image = image::inspect(engine, reference).await?;
         let name = owner::container_name()?;
         let labels = engine.owner.labels(&launch, engine.timer.as_ref());
-        let body = body::create(&image, argv, &launch.limits, mounts, labels, &engine.daemon);
+        let body = Box::new(body::create(&image, argv, &launch.limits, mounts, labels, &engine.daemon));
 
         let orders = Arc::new(Orders::default());
         let registered = launch.executions.register(Arc::clone(&orders) as Arc<dyn Control>)?;
@@ -142,7 +142,7 @@ impl Docker {
         let (started, ready) = oneshot::channel();
         let (ended, exit) = oneshot::channel();
         let kept = (registered, place);
-        engine.spawn(async move { container.run(body, theirs, started, ended, kept).await });
+        engine.spawn(Box::pin(container.run(body, theirs, started, ended, kept)));
         ready.await.unwrap_or_else(|_| Err(ToolError::unavailable(Level::Container, LOST)))?;
         Ok(Session {
             stdin: Box::pin(ours.stdin),
