@@ -32,6 +32,8 @@ const PERSISTENCE: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(100);
 /// How long what the container wrote last may take to its reader before the end is told.
 const DRAIN: Duration = Duration::from_secs(1);
+/// How often a container is asked to stop.
+const MAX_FREEZES: u32 = 5;
 /// How often the daemon may fail to say how much time was used.
 const MAX_UNKNOWN: u32 = 5;
 
@@ -244,10 +246,7 @@ impl Container {
                     let options = KillContainerOptionsBuilder::default().signal("SIGTERM").build();
                     self.engine.within(WORK, client.kill_container(&self.name, Some(options))).await
                 }
-                Order::Stop if *held != Held::Hard => {
-                    let paused = self.engine.within(WORK, client.pause_container(&self.name)).await;
-                    paused.map(|()| *held = Held::Hard)
-                }
+                Order::Stop if *held != Held::Hard => self.paused().await.map(|()| *held = Held::Hard),
                 Order::Continue if *held == Held::Hard => {
                     let resumed = self.engine.within(WORK, client.unpause_container(&self.name)).await;
                     resumed.map(|()| *held = Held::Running)
@@ -261,6 +260,20 @@ impl Container {
         }
         self.orders.hold(given, *held);
         Applied::Held
+    }
+
+    /// Stops it where it is. A freezer of cgroup v1 may fail on a busy machine, and is asked again then.
+    async fn paused(&self) -> Result<(), Refusal> {
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            match self.engine.within(WORK, self.engine.client.pause_container(&self.name)).await {
+                Err(Refusal::Said { status: 500, .. }) if tries < MAX_FREEZES && !self.orders.killed() => {
+                    self.after(PAUSE).await;
+                }
+                answer => return answer,
+            }
+        }
     }
 
     async fn exit_code(&self) -> End {
