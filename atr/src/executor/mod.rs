@@ -5,6 +5,7 @@ mod choice;
 mod executions;
 pub(crate) mod function;
 pub(crate) mod program;
+pub mod python;
 mod session;
 mod stdio;
 pub(crate) mod supervise;

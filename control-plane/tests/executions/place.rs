@@ -179,7 +179,7 @@ fn tools(place: &Place, mark: &str) -> Registry {
         context.timer().sleep_until(never).await;
         Ok::<Value, ToolError>(Value::Null)
     };
-    let object = || json!({"type": "object"});
+    let object = || json!({"type": "object", "additionalProperties": true});
     registry.tool("wait").description("Test.").effects([Effect::Read]).run_raw(object(), wait).unwrap();
     let echo = |_: CallContext, arguments: Value| async move { Ok::<Value, ToolError>(arguments) };
     registry.tool("echo").description("Test.").effects([Effect::Read]).run_raw(object(), echo).unwrap();
