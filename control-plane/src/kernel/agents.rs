@@ -8,8 +8,8 @@ use std::task::Poll;
 
 use agent_primitives::json::{self, Value};
 use agent_primitives::{AgentId, LabelSet, Signal, TenantId};
+use agent_tool_registry::ToolError;
 use agent_tool_registry::executor::Executions;
-use agent_tool_registry::{ToolContract, ToolError};
 use serde_json::Map;
 use tracing::{Instrument, Span};
 
@@ -572,7 +572,7 @@ impl Inner {
             return Err(SpawnError::Facts(json::JsonError::TooLarge { limit: MAX_FACTS }));
         }
         if let Some(task) = &spec.task {
-            task.check_tools(self.tools.iter().map(ToolContract::id))?;
+            task.check_tools(&self.tools.known())?;
         }
         let (task, trail) = (spec.task.clone(), Arc::new(Trail::default()));
         let footing = Arc::new(match parent {

@@ -65,7 +65,7 @@ impl Inner {
         intent: &Arc<Intent>,
         permit: Permit<RunTool>,
     ) -> Result<Reply, CallError> {
-        let tool = permit.tool().clone();
+        let contract = Arc::clone(permit.contract());
         let carried = permit.carried()?;
         // Counts while the call waits at the gate, so that nothing begins that nobody waits for any more.
         let deadline = permit.deadline().map(|wait| intent.called.after(wait));
@@ -91,7 +91,7 @@ impl Inner {
         if let Some(ran) = started.ran() {
             self.record_run(agent, call, ran.level, ran.guarantees, ran.usage)?;
         }
-        self.join_output(agent, &tool, carried, result)
+        self.join_output(agent, &contract, carried, result)
     }
 
     /// Does what one of the kernel's own tools is for, on the consent it was given.

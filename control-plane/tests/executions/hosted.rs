@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use agent_control_plane::atr::{Artefact, Command, Executors, Level, Permissions, SandboxPolicy};
+use agent_control_plane::atr::{Access, Artefact, Command, Executors, Level, Permissions, SandboxPolicy};
 use agent_control_plane::kernel::{Hosted, SpawnError};
 use agent_control_plane::primitives::Signal;
 use agent_control_plane::{AgentSpec, AgentState, ExitStatus};
@@ -184,13 +184,15 @@ fn s40_where_nothing_is_isolated_enough_no_agent_is_started() {
     });
 }
 
+const CLIENTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/clients");
+
 /// The client that hosts start from, with an interpreter of the machine.
-fn client(script: &str) -> Artefact {
-    let clients = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/clients");
+fn client(place: &Place, script: &str) -> Hosted {
+    let clients = std::fs::canonicalize(CLIENTS).unwrap();
     let script = format!("import sys; sys.path.insert(0, {clients:?})\n{script}");
     let command =
         ["-I", "-B", "-c", &script].into_iter().fold(Command::new("/usr/bin/python3"), Command::arg);
-    Artefact::Command(command)
+    place.hosted(Artefact::Command(command)).permissions(Permissions::system().folder(clients, Access::Read))
 }
 
 #[test]
@@ -225,26 +227,17 @@ assert [agent.finish(n)["output"]["n"] for n in many] == list(range(200))
 assert agent.await_signal(["SIGTERM"], 60000)["reason"] == "please"
 agent.exit(5, "bye")
 "#;
-    let place = &crate::place::places()[0];
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    runtime.unwrap().block_on(async {
-        let world = World::new(place);
+    everywhere(|place| async move {
+        let world = World::new(&place);
         let heard = Arc::new(Mutex::new(String::new()));
         let hear = Arc::clone(&heard);
-        let hosted = place
-            .hosted(client(script))
-            .permissions(Permissions::system())
+        let hosted = client(&place, script)
             .on_stderr(move |_, text| hear.lock().unwrap().push_str(&String::from_utf8_lossy(text)));
-        let ready = || {
-            world
-                .events("a")
-                .iter()
-                .any(|event| event["request"]["await"].is_u64() || event["kind"] == "exit")
-        };
+        let awaits = || world.events("a").iter().any(|event| event["request"]["await"].is_u64());
         let terminate = async {
-            until(ready).await;
-            let _ = world.kernel.signal(&id("a"), Signal::Term, "please");
-            std::future::pending::<()>().await
+            until(awaits).await;
+            world.kernel.signal(&id("a"), Signal::Term, "please").unwrap();
+            std::future::pending::<()>().await;
         };
         let status = tokio::select! {
             status = world.kernel.host(AgentSpec::new("a"), hosted, json!({"n": [1, 2]})) => status.unwrap(),

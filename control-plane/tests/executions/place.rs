@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use agent_control_plane::atr::executor::Held;
+use agent_control_plane::atr::executor::{Held, Process};
 use agent_control_plane::atr::{
-    Artefact, CallContext, Command, Effect, Executors, Level, Limits, Permissions, Registry, SandboxPolicy,
-    TokioTimer, ToolError,
+    Access, Artefact, CallContext, Command, Effect, Executors, Level, Limits, Permissions, Registry,
+    SandboxPolicy, TokioTimer, ToolError,
 };
 use agent_control_plane::kernel::{Hosted, KernelBuilder, Programs, Ready};
 use agent_control_plane::primitives::{AgentId, Clock as _, ManualClock, Timer as _};
@@ -41,13 +41,21 @@ pub(crate) struct Place {
 
 /// Every place there is. One that cannot run anything here fails its tests.
 pub(crate) fn places() -> Vec<Place> {
-    vec![Place {
+    let child = Place {
         level: Level::Child,
         executors: Executors::host(),
         sandbox: SandboxPolicy::at_least(Level::Child),
         permissions: Permissions::none(),
         stopped: Held::Cooperative,
-    }]
+    };
+    let process = Place {
+        level: Level::Process,
+        executors: Executors::none().with(Process::new()),
+        sandbox: SandboxPolicy::CONFINED,
+        permissions: Permissions::none().folder(SHELL, Access::Execute),
+        stopped: Held::Hard,
+    };
+    vec![child, process]
 }
 
 impl Place {
