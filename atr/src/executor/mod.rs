@@ -12,6 +12,7 @@ pub(crate) mod process;
 #[path = "process/elsewhere.rs"]
 pub(crate) mod process;
 pub(crate) mod program;
+pub mod python;
 mod session;
 mod stdio;
 pub(crate) mod supervise;
