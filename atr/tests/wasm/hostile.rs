@@ -1,13 +1,15 @@
 //! Bytes that are no program, or one that should not be.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
 
-use agent_primitives::Clock;
+use agent_primitives::{Clock, ManualClock, Timestamp};
 use agent_tool_registry::{Artefact, Executor, Limits, TokioTimer};
 use bytes::Bytes;
 use proptest::prelude::*;
 
-use crate::{answer, guests, register, wasm};
+use crate::{answer, block_on, executions, guests, launch, register, until, wasm};
 
 /// Why it is refused when it is registered. When it is called in spite of that, it is refused for the same reason.
 fn refused(bytes: impl Into<Bytes>) -> String {
@@ -103,6 +105,32 @@ fn eight_mebibytes_are_the_most() {
 }
 
 #[test]
+fn nobody_waits_for_long_for_a_compiler_and_what_it_makes_is_kept() {
+    let body =
+        "(local.set 0 (i32.add (i32.mul (local.get 0) (i32.const 3)) (i32.load (local.get 0))))".repeat(200);
+    let functions = format!("(func (param i32) (result i32) {body} (local.get 0))").repeat(400);
+    let large = guests::module(&format!(
+        r#"{functions} (data (i32.const 16) "7")
+        (func (export "run") (param i32 i32) (result i64) (i64.const 0x1000000001))"#
+    ));
+    let clock = ManualClock::at(Timestamp::from_micros(0));
+    block_on(async {
+        let mut impatient = launch(large.clone(), Limits::DEFAULT, &executions());
+        impatient.timer = Arc::new(clock.clone());
+        let call = tokio::spawn(async move { wasm().call(impatient, Bytes::from_static(b"{}")).await });
+        until(|| clock.sleepers() == 1).await;
+        clock.advance(Duration::from_secs(10));
+        let error = call.await.unwrap().result.unwrap_err();
+        assert_eq!((error.code(), error.host_detail()), ("AK0534", Some("it takes too long to compile")));
+        // On a clock that stands still, nobody becomes impatient.
+        let mut patient = launch(large, Limits::DEFAULT, &executions());
+        patient.timer = Arc::new(clock);
+        let finished = wasm().call(patient, Bytes::from_static(b"{}")).await;
+        assert_eq!(finished.result.unwrap().into_value(), 7);
+    });
+}
+
+#[test]
 fn shapes_that_are_not_allowed_are_refused() {
     let run = r#"(func (export "run") (param i32 i32) (result i64) (i64.const 0))"#;
     let alloc = r#"(func (export "alloc") (param i32) (result i32) (i32.const 0))"#;
@@ -182,7 +210,7 @@ proptest! {
         }
         let limits = Limits {
             fuel: Some(100_000),
-            deadline: std::time::Duration::from_secs(5),
+            deadline: Duration::from_secs(5),
             ..Limits::DEFAULT
         };
         let _ = answer(bytes.into(), limits, "1");

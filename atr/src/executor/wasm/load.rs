@@ -208,3 +208,48 @@ impl Programs {
 fn digest(bytes: &Bytes) -> Digest {
     Digest::of("agent-os atr module v1", bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A program that differs from the others by a number in it.
+    fn program(number: usize) -> Bytes {
+        let text = format!(
+            r#"(module (memory (export "memory") 1) (global i32 (i32.const {number}))
+                (func (export "alloc") (param i32) (result i32) (i32.const 0))
+                (func (export "run") (param i32 i32) (result i64) (i64.const 0)))"#
+        );
+        wat::parse_str(text).unwrap().into()
+    }
+
+    #[test]
+    fn what_was_used_last_is_kept() {
+        let loader = Loader::start(&Arc::new(Engine::new().unwrap())).unwrap();
+        let favourite = program(0);
+        let first = loader.load_blocking(&favourite, false).unwrap();
+        for number in 1..=KEPT + 3 {
+            loader.load_blocking(&program(number), false).unwrap();
+            // By its place, and by what it is.
+            for same in [favourite.clone(), Bytes::copy_from_slice(&favourite)] {
+                assert!(Arc::ptr_eq(&loader.kept.get(&same, false).unwrap(), &first), "{number}");
+            }
+        }
+        assert_eq!(loader.kept.lock().programs.len(), KEPT);
+        assert!(loader.kept.get(&program(1), false).is_none());
+        // Compiled anew where fuel is counted.
+        assert!(loader.kept.get(&favourite, true).is_none());
+    }
+
+    #[test]
+    fn what_is_kept_is_bounded_in_bytes_too() {
+        let engine = Engine::new().unwrap();
+        let (kept, small) =
+            (Kept::default(), Arc::new(Program::compile(&engine, &program(0), false).unwrap()));
+        for number in 0..12_u8 {
+            kept.put(vec![number; MAX_MODULE].into(), false, &small);
+            assert!(kept.lock().bytes() <= KEPT_BYTES);
+        }
+        assert_eq!(kept.lock().programs.len(), KEPT_BYTES / MAX_MODULE);
+    }
+}
