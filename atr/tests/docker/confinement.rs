@@ -52,7 +52,6 @@ fn s28_it_is_nobody_without_rights_on_a_root_that_cannot_be_written() {
 
 #[test]
 fn s07_s10_s18_nothing_of_the_host_is_to_be_seen() {
-    // Before any thread of this test is there.
     // The canary is in the environment that nextest or cargo gave this process, which is as good.
     let canary = std::env::vars().find(|(name, value)| name.starts_with("CARGO") && 8 < value.len());
     let (name, value) = canary.expect("a variable of this process to look for");

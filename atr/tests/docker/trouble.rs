@@ -68,7 +68,7 @@ fn images_that_are_unknown_have_volumes_or_are_named_by_tag_are_not_run() {
             ["ENTRYPOINT [\"/bin/echo\", \"entry\"]", "CMD [\"cmd\"]", "USER 0", "WORKDIR /tmp", "ENV X=1"];
         let entry = image::import(&world.raw, "agent-os-entry", "1", &entry).await;
         for (reference, code) in [
-            (volume, "AK0534"),
+            (volume.clone(), "AK0543"),
             (format!("sha256:{}", "0".repeat(64)), "AK0530"),
             (format!("agent-os-probe@sha256:{}", "0".repeat(64)), "AK0530"),
         ] {
@@ -83,9 +83,9 @@ fn images_that_are_unknown_have_volumes_or_are_named_by_tag_are_not_run() {
         assert_eq!(world.text(&["/bin/echo", "--", "-x", "$HOME;", ""], b"").await.1, "-- -x $HOME; \n");
         assert!(world.shell("id; pwd").await.contains("uid=65534"));
 
-        // By tag, the registry does not take it at all.
-        let mut tools = Registry::builder();
-        for reference in ["agent-os-probe:latest", "agent-os-probe", "--privileged"] {
+        // By tag, the registry does not take it at all; nor one that will never be run.
+        let mut tools = Registry::builder().executors(Executors::none().with(world.docker.clone()));
+        for reference in ["agent-os-probe:latest", "agent-os-probe", "--privileged", &volume] {
             let artefact = Artefact::Image { reference: reference.to_owned(), argv: vec!["/x".to_owned()] };
             let refused = tools.tool("t").description("Test.").program(json!({"type": "object"}), [artefact]);
             assert_eq!(refused.unwrap_err().code(), "AK0503", "{reference}");

@@ -32,6 +32,7 @@ const PERSISTENCE: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(100);
 /// How long what the container wrote last may take to its reader before the end is told.
 const DRAIN: Duration = Duration::from_secs(1);
+const OUT_OF_REACH: &str = "the daemon does not answer, and the program may still run";
 /// How often a container is asked to stop.
 const MAX_FREEZES: u32 = 5;
 /// How often the daemon may fail to say how much time was used.
@@ -69,49 +70,57 @@ impl Container {
         ended: oneshot::Sender<Exit>,
         kept: impl Sized,
     ) {
+        // Whoever does not wait any more for one of the two has ordered a kill.
         let (pumps, lifeline) = match self.begin(body, ends).await {
             Ok(running) => running,
             Err(error) => {
-                let removed = self.removed().await;
-                self.orders.hold(u64::MAX, if removed { Held::Dead } else { Held::Abandoned });
-                drop(kept);
-                // Whoever does not wait any more has ordered a kill, and that is done.
-                let _ = started.send(Err(error));
-                return;
+                let tell = |_| drop(started.send(Err(error)));
+                return self.finish(Lifeline::none(), None, false, kept, tell).await;
             }
         };
-        // As above: then the next order is a kill.
         let _ = started.send(Ok(()));
         let end = self.follow().await;
-        let mut cut = matches!(end, End::Lost(_)) && lifeline.cut(&self.engine).await;
+        let cut = matches!(end, End::Lost(_)) && lifeline.cut(&self.engine).await;
         let out_of_memory = matches!(end, End::Code(code) if code != 0) && self.out_of_memory().await;
-        let mut cause =
-            cause(end, out_of_memory, self.orders.killed(), self.terminated.load(Ordering::Relaxed));
+        let terminated = self.terminated.load(Ordering::Relaxed);
+        let cause = cause(end, out_of_memory, self.orders.killed(), terminated);
+        let tell = |dead| {
+            let cause = if dead { cause } else { Cause::Lost(OUT_OF_REACH.to_owned()) };
+            drop(ended.send(Exit::new(cause, Usage::default())));
+        };
+        self.finish(lifeline, Some(pumps), cut, kept, tell).await;
+    }
+
+    /// Removes it, and tells whether everything in it is dead: once it is removed, or once that takes too long.
+    async fn finish(
+        &self,
+        lifeline: Lifeline,
+        pumps: Option<Pumps>,
+        cut: bool,
+        kept: impl Sized,
+        tell: impl FnOnce(bool),
+    ) {
         let mut removed = pin!(self.removed());
         let gone = tokio::select! {
             biased;
             gone = &mut removed => Some(gone),
             () = self.after(if cut { Duration::ZERO } else { REMOVED }) => None,
         };
-        self.drain(pumps).await;
-        if gone != Some(true) && !cut {
-            cut = lifeline.cut(&self.engine).await;
-            if !cut {
-                cause = Cause::Lost("the daemon does not answer, and the program may still run".to_owned());
-            }
+        if let Some(pumps) = pumps {
+            self.drain(pumps).await;
         }
-        if gone.is_some() || cut {
-            self.orders.hold(u64::MAX, if gone == Some(true) || cut { Held::Dead } else { Held::Abandoned });
-        }
-        let exit = Exit::new(cause, Usage::default());
+        let dead = cut || gone == Some(true) || lifeline.cut(&self.engine).await;
+        let settle = |dead| self.orders.hold(u64::MAX, if dead { Held::Dead } else { Held::Abandoned });
         if gone.is_some() {
+            settle(dead);
             drop(kept);
-            let _ = ended.send(exit);
-            return;
+            return tell(dead);
         }
-        let _ = ended.send(exit);
-        let gone = removed.await;
-        self.orders.hold(u64::MAX, if gone || cut { Held::Dead } else { Held::Abandoned });
+        if dead {
+            settle(dead);
+        }
+        tell(dead);
+        settle(removed.await || dead);
         drop(kept);
     }
 

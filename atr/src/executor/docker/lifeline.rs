@@ -14,6 +14,10 @@ pub(super) struct Lifeline {
 
 #[cfg(target_os = "linux")]
 impl Lifeline {
+    pub(super) fn none() -> Self {
+        Self { init: None }
+    }
+
     pub(super) fn of(pid: Option<i64>, id: &str) -> Self {
         Self { init: pid.and_then(|pid| reach(pid, id)) }
     }
@@ -47,6 +51,10 @@ fn reach(pid: i64, id: &str) -> Option<OwnedFd> {
 
 #[cfg(not(target_os = "linux"))]
 impl Lifeline {
+    pub(super) fn none() -> Self {
+        Self {}
+    }
+
     pub(super) fn of(_: Option<i64>, _: &str) -> Self {
         Self {}
     }

@@ -106,11 +106,17 @@ impl Executor for Docker {
 
     fn guarantees(&self, permissions: &Permissions, limits: &Limits) -> Result<GuaranteeSet, ToolError> {
         let refused = |reason: String| ToolError::unavailable(Level::Container, reason);
-        if limits.memory_bytes < LEAST_MEMORY {
-            return Err(refused(format!("a container has {LEAST_MEMORY} bytes of memory at least")));
-        }
+        enough(limits).map_err(refused)?;
         grants::mounts(permissions, &self.0.daemon.root).map_err(refused)?;
         Ok(self.0.daemon.guarantees())
+    }
+
+    fn check(&self, artefact: &Artefact, limits: &Limits) -> Result<(), String> {
+        enough(limits)?;
+        match artefact {
+            Artefact::Image { reference, .. } => image::unfit(&self.0, reference),
+            _ => Ok(()),
+        }
     }
 
     fn start(&self, launch: Launch) -> Pending<'_, Result<Session, ToolError>> {
@@ -156,6 +162,13 @@ impl Docker {
             guarantees,
         })
     }
+}
+
+fn enough(limits: &Limits) -> Result<(), String> {
+    if limits.memory_bytes < LEAST_MEMORY {
+        return Err(format!("a container has {LEAST_MEMORY} bytes of memory at least"));
+    }
+    Ok(())
 }
 
 const LOST: &str = "the thread that talks to the daemon has ended";
