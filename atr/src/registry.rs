@@ -62,12 +62,14 @@ impl Registry {
         let _only_writer = self.lock();
         let mut tools = self.0.tools.load_full().copied();
         described.tell_apart(&tools);
+        described.tell_apart(&described);
         tools.merge(described)?;
         self.0.tools.store(Arc::new(tools));
         Ok(())
     }
 
     pub(crate) fn of(tools: Tools, executors: Executors, clock: Arc<dyn Clock>) -> Self {
+        tools.tell_apart(&tools);
         let tools = ArcSwap::from_pointee(tools);
         Self(Arc::new(Shared { tools, log: Mutex::default(), executors, clock }))
     }

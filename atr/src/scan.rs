@@ -34,6 +34,9 @@ const MAX_RUN: usize = 128;
 /// So many blanks in a row push what follows out of sight.
 const MAX_BLANKS: usize = 16;
 
+/// Shortest text that can hold an order, in bytes: names of properties and of types are not looked through.
+const SHORTEST_ORDER: usize = 16;
+
 /// A rule that a text breaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -103,7 +106,9 @@ fn broken(text: &str) -> impl Iterator<Item = Rule> + '_ {
         (Rule::Encoded, is_encoded),
         (Rule::Padding, |text| text.contains(&" ".repeat(MAX_BLANKS))),
         (Rule::MixedScript, |text| text.split(|symbol: char| !symbol.is_alphanumeric()).any(mixes)),
-        (Rule::Orders, |text| injection::look(text, &Limits::DEFAULT).is_flagged()),
+        (Rule::Orders, |text| {
+            SHORTEST_ORDER <= text.len() && injection::look(text, &Limits::DEFAULT).is_flagged()
+        }),
     ];
     rules.into_iter().filter(|(_, breaks)| breaks(text)).map(|(rule, _)| rule)
 }

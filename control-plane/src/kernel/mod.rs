@@ -191,6 +191,14 @@ impl Kernel {
         self.inner.tools.callable()
     }
 
+    /// Which tools an agent sees: those of which some call could be let through, now or later, as in its folder `/tools`. For
+    /// lists and searches, such as [`Registry::register_search`](agent_tool_registry::Registry::register_search); it decides
+    /// nothing. An agent that is not alive sees none. The kernel does not live on in it.
+    pub fn sight(&self) -> impl Fn(&AgentId, &ToolContract) -> bool + Send + Sync + 'static {
+        let kernel = Arc::downgrade(&self.inner);
+        move |agent, contract| kernel.upgrade().is_some_and(|kernel| kernel.shows(agent, contract))
+    }
+
     /// The record of everything that was decided.
     #[must_use]
     pub fn recorder(&self) -> &FlightRecorder {

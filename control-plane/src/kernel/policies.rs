@@ -5,14 +5,17 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use agent_primitives::{AgentId, Digest, TenantId, Timestamp, json};
+use agent_tool_registry::ToolContract;
 use arc_swap::{ArcSwap, Guard};
 use serde_json::Value;
 
 #[cfg(feature = "watch")]
 use super::state::Part;
+use super::table::Agent;
 use super::{Inner, Kernel};
 use crate::error::CallError;
 use crate::policy::{Policy, PolicyErrors, PolicySet, Standing};
+use crate::question::Caller;
 use crate::recorder::{Body, Source};
 
 /// Most generations `/policy/history.json` shows: the latest.
@@ -245,10 +248,23 @@ impl Kernel {
     }
 }
 
+fn caller(agent: &Agent) -> Caller<'_> {
+    Caller::new(&agent.id, &agent.facts).of_tenant(agent.tenant.as_ref())
+}
+
 impl Inner {
     /// Whether a set can be put in force here.
     pub(crate) fn acceptable(&self, set: &PolicySet) -> Result<(), ReloadError> {
         Ok(set.check(&self.tools.known())?)
+    }
+
+    /// Whether some call of a tool by this agent could be let through.
+    pub(crate) fn shows(&self, agent: &AgentId, contract: &ToolContract) -> bool {
+        let Some(agent) = self.table.live(agent.as_str()) else { return false };
+        let above: Vec<Caller<'_>> =
+            agent.lineage.iter().map(|above| caller(above).acting_through(&agent.id)).collect();
+        let caller = caller(&agent).below(&above);
+        agent.footing.with(|standing| standing.could_let_through(&caller, contract))
     }
 
     /// Records that a policy was refused, and hands the reason on.

@@ -109,3 +109,28 @@ fn the_names_of_the_kernels_own_tools_stay_its_own() {
         assert_eq!(shown, ["kernel.declassify", "kernel.spawn"]);
     }
 }
+
+#[tokio::test]
+async fn t18_an_agent_finds_by_search_what_it_could_call() {
+    let tools = Registry::builder().build();
+    tools.register(|tools| describe(tools, "mail/list", "Lists mail.")).unwrap();
+    tools.register(|tools| describe(tools, "bank/list", "Lists mail of the bank.")).unwrap();
+    for name in ["mail/list", "bank/list"] {
+        let name = name.parse().unwrap();
+        tools.approve(&name, digest(&tools, &name), "ada").unwrap();
+    }
+    let policy = POLICY.replace("\"mail/*\"", "\"mail/*\", \"search_*\"");
+    let policy = Policy::from_yaml("live.yaml", &policy).unwrap();
+    let kernel = Kernel::builder().policy(policy).tools(tools.clone()).build().unwrap();
+    tools.register_search(kernel.sight()).unwrap();
+
+    let agent = kernel.spawn(AgentSpec::new("a")).unwrap();
+    let found = agent.exec("search_tools", json!({"query": "list mail"})).await.unwrap();
+    let names: Vec<&str> =
+        found.as_array().unwrap().iter().map(|tool| tool["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["mail/list"]);
+    assert_eq!(agent.exec("bank/list", json!({})).await.unwrap_err().code(), "AK0102");
+    let sight = kernel.sight();
+    let contract = tools.get(&"mail/list".parse().unwrap()).unwrap();
+    assert!(!sight(&"nobody".parse().unwrap(), &contract), "nobody sees nothing");
+}
