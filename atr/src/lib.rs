@@ -23,7 +23,7 @@ pub use builder::{MAX_WORDS, RegistryBuilder, ToolArguments, ToolBuilder, ToolRe
 pub use context::{CallContext, Canceller, MAX_RESOURCES, Meter, NotSpent, Ran};
 pub use contract::{Effect, EffectSet, Endpoint, MAX_DESCRIPTION, Provenance, ToolContract};
 pub use error::{ArgumentError, RegistryError, Stderr, ToolError};
-pub use executor::{Artefact, Command, Executor, Executors};
+pub use executor::{Artefact, Command, Executor, Executors, Process};
 pub use isolation::{Access, Guarantee, GuaranteeSet, Level, Limits, Permissions, SandboxPolicy};
 pub use labels::{Leaf, MAX_FIELD_PATTERN, MAX_LABELLED_FIELDS, OutputLabels};
 pub use lifecycle::{MAX_TRANSITIONS, Status, Transition};

@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::child::{Child, Command};
 use super::session::{Pending, Session, Usage};
-use super::{Executions, stdio};
+use super::{Executions, Process, stdio};
 use crate::Output;
 use crate::contract::Endpoint;
 use crate::error::ToolError;
@@ -165,10 +165,11 @@ pub trait Executor: fmt::Debug + Send + Sync {
 pub struct Executors(Vec<Arc<dyn Executor>>);
 
 impl Executors {
-    /// What every host has: programs of the machine, by [`Child`] where the policy says that its rights will do.
+    /// What every host has: programs of the machine, in a sandbox by [`Process`], or by [`Child`] where the policy says
+    /// that the host's rights will do.
     #[must_use]
     pub fn host() -> Self {
-        Self::none().with(Child)
+        Self::none().with(Child).with(Process::new())
     }
 
     /// No executor: nothing but functions of the host can run.

@@ -4,6 +4,11 @@ pub(crate) mod child;
 mod choice;
 mod executions;
 pub(crate) mod function;
+#[cfg(target_os = "linux")]
+pub(crate) mod process;
+#[cfg(not(target_os = "linux"))]
+#[path = "process/elsewhere.rs"]
+pub(crate) mod process;
 pub(crate) mod program;
 mod session;
 mod stdio;
@@ -13,5 +18,6 @@ pub use child::{Child, Command};
 pub(crate) use choice::identity;
 pub use choice::{Artefact, Executor, Executors, Finished, Launch};
 pub use executions::{Executions, Registered};
+pub use process::Process;
 pub use session::{Cause, Control, Exit, Held, Order, Pending, Session, Usage};
 pub(crate) use supervise::{Job, Prepare, contained, supervise};

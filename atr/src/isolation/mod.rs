@@ -6,4 +6,5 @@ mod permissions;
 
 pub use level::{Guarantee, GuaranteeSet, Level, SandboxPolicy};
 pub use limits::Limits;
+pub(crate) use permissions::check_folder;
 pub use permissions::{Access, FolderGrant, Permissions};

@@ -89,7 +89,8 @@ impl Permissions {
     }
 }
 
-fn check_folder(path: &Path) -> Result<(), String> {
+/// Why a folder or file can never be granted, if it cannot.
+pub(crate) fn check_folder(path: &Path) -> Result<(), String> {
     let shown = path.display();
     let normal = path.components().all(|part| matches!(part, Component::RootDir | Component::Normal(_)));
     if !path.is_absolute() || !normal {
