@@ -16,7 +16,7 @@ use crate::role::{ArgumentRole, Roles};
 /// Longest description of a tool, in characters.
 pub const MAX_DESCRIPTION: usize = 1024;
 
-const DOMAIN: &str = "agent-os atr tool v1";
+pub(crate) const DOMAIN: &str = "agent-os atr tool v1";
 
 /// What a tool may do to the world.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -13,6 +13,8 @@ mod lifecycle;
 mod output;
 mod path;
 mod registry;
+#[cfg(feature = "sign")]
+pub mod replicate;
 mod role;
 mod schema;
 mod snapshot;
