@@ -12,11 +12,10 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::CallContext;
 use crate::context::{MAX_RESOURCES, Stop};
 use crate::contract::{Effect, Endpoint, MAX_DESCRIPTION, Provenance, Terms, ToolContract};
 use crate::error::{RegistryError, ToolError, one_line};
-use crate::executor::program::{self, Program};
+use crate::executor::program::{self, Pin, Program};
 use crate::executor::{self, Artefact, Command, Executors, Prepare, function};
 use crate::isolation::{Limits, Permissions, SandboxPolicy};
 use crate::labels::OutputLabels;
@@ -24,8 +23,10 @@ use crate::lifecycle::Status;
 use crate::path::{PathArgument, PathRoot};
 use crate::registry::Registry;
 use crate::role::Roles;
+use crate::scan::scan;
 use crate::schema::{InputSchema, ValueSchema};
 use crate::snapshot::{Entry, Tools};
+use crate::{CallContext, text};
 
 /// What a typed tool takes. Implemented for every type that derives `Deserialize` and `JsonSchema`.
 #[diagnostic::on_unimplemented(
@@ -100,6 +101,7 @@ impl RegistryBuilder {
             field_labels: Vec::new(),
             cost: BTreeMap::new(),
             proposed: false,
+            pins: Vec::new(),
             provenance: Provenance::Native,
         }
     }
@@ -146,6 +148,7 @@ pub struct ToolBuilder<'a> {
     field_labels: Vec<(String, Vec<String>)>,
     cost: BTreeMap<Resource, u64>,
     proposed: bool,
+    pins: Vec<Pin>,
     provenance: Provenance,
 }
 
@@ -228,6 +231,12 @@ impl ToolBuilder<'_> {
     /// Where the tool comes from. [`Provenance::Native`] unless said.
     pub fn provenance(mut self, provenance: Provenance) -> Self {
         self.provenance = provenance;
+        self
+    }
+
+    /// Files that are compared with their digests before each call of a command.
+    pub(crate) fn pinned(mut self, pins: Vec<Pin>) -> Self {
+        self.pins = pins;
         self
     }
 
@@ -340,10 +349,12 @@ impl ToolBuilder<'_> {
     ) -> Result<(), RegistryError> {
         let id = self.id()?;
         let artefacts: Vec<Artefact> = artefacts.into_iter().collect();
-        let endpoint =
-            executor::identity(&artefacts).map_err(|reason| RegistryError::SpecInvalid { id, reason })?;
+        let endpoint = executor::identity(&artefacts)
+            .map_err(|reason| RegistryError::SpecInvalid { id: id.clone(), reason })?;
         let policy = *self.isolation.get_or_insert(SandboxPolicy::CONFINED);
         let program = Program {
+            id,
+            pins: std::mem::take(&mut self.pins),
             executors: self.registry.executors.clone(),
             artefacts,
             policy,
@@ -358,6 +369,12 @@ impl ToolBuilder<'_> {
         let spec = |reason| RegistryError::SpecInvalid { id: id.clone(), reason };
         let refused = |reason| RegistryError::SchemaInvalid { id: id.clone(), reason };
         self.check_terms().map_err(spec)?;
+        let hidden = |text::Unsafe { pointer, codepoint }| RegistryError::TextUnsafe {
+            id: id.clone(),
+            pointer,
+            codepoint,
+        };
+        text::check_at("/description", &self.description).map_err(hidden)?;
         let version = semver::Version::parse(&self.version)
             .map_err(|error| spec(format!("`{}` is not a version: {error}", one_line(&self.version, 64))))?;
         let output_schema =
@@ -367,6 +384,10 @@ impl ToolBuilder<'_> {
             return Err(spec("a function of the host cannot be isolated".to_owned()));
         }
         let schema = InputSchema::compile(schema).map_err(refused)?;
+        text::check_all("/input_schema", schema.schema()).map_err(hidden)?;
+        let output =
+            self.output_schema.iter().try_for_each(|output| text::check_all("/output_schema", output));
+        output.map_err(hidden)?;
         let paths = self
             .paths
             .into_iter()
@@ -396,6 +417,7 @@ impl ToolBuilder<'_> {
             provenance: self.provenance,
         })
         .map_err(refused)?;
+        let findings = if self.proposed { scan(&contract).into() } else { Box::default() };
         let status = if self.proposed { Status::Proposed } else { Status::Approved };
         self.registry.tools.insert(Entry {
             contract: Arc::new(contract),
@@ -403,6 +425,7 @@ impl ToolBuilder<'_> {
             output_schema,
             paths,
             prepare,
+            findings,
             status: ArcSwap::from_pointee(Some(status)),
             revoked: Stop::default(),
         })

@@ -38,6 +38,17 @@ pub enum RegistryError {
         /// Digest of the contract that was refused.
         offered: Digest,
     },
+    /// A text of the tool holds what a reader does not see or a model reads differently. Nothing is taken out silently.
+    #[error("the text at `{pointer}` of `{id}` holds U+{:04X}, or is not in normal form C there", u32::from(*codepoint))]
+    #[non_exhaustive]
+    TextUnsafe {
+        /// The tool.
+        id: ToolId,
+        /// JSON pointer into the contract.
+        pointer: String,
+        /// The first character that is refused.
+        codepoint: char,
+    },
     /// There is no room for another tool, or another version of it.
     #[error("there is no room for more than {limit}")]
     #[non_exhaustive]
@@ -74,6 +85,7 @@ impl RegistryError {
             Self::Conflict { .. } => "AK0502",
             Self::SpecInvalid { .. } => "AK0503",
             Self::SchemaInvalid { .. } => "AK0504",
+            Self::TextUnsafe { .. } => "AK0505",
             Self::Full { .. } => "AK0508",
         }
     }
@@ -114,6 +126,15 @@ pub enum ToolError {
         /// What was asked for.
         wanted: String,
     },
+    /// What was asked for is no requirement of versions, such as `^1.2` or `>=1.0.0, <2.0.0`.
+    #[error("`{wanted}` is no requirement of versions: {reason}")]
+    #[non_exhaustive]
+    VersionReqInvalid {
+        /// What was asked for, shortened.
+        wanted: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// Nobody has agreed to the tool yet. It was not run.
     #[error("the tool `{id}` is not approved yet")]
     #[non_exhaustive]
@@ -129,6 +150,16 @@ pub enum ToolError {
         id: ToolId,
         /// Why, for the host.
         reason: String,
+    },
+    /// The tool came with a name that can be taken for an approved one of another publisher's, and is kept from being
+    /// called. It was not run.
+    #[error("the tool `{id}` is quarantined: it can be taken for `{like}`")]
+    #[non_exhaustive]
+    NameConfusable {
+        /// The tool.
+        id: ToolId,
+        /// The one it can be taken for.
+        like: ToolId,
     },
     /// The tool is never called again; a call that ran was ended.
     #[error("the tool `{id}` was revoked")]
@@ -320,7 +351,7 @@ impl ToolError {
         Self::Failed { message: one_line(message, MAX_MESSAGE), transient: true }
     }
 
-    /// Stable code, `AK0510` to `AK0555`.
+    /// Stable code: `AK0507`, or `AK0510` and above.
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
@@ -353,8 +384,10 @@ impl ToolError {
             Self::SandboxViolation { .. } => "AK0540",
             Self::Killed => "AK0541",
             Self::Stopped => "AK0542",
+            Self::VersionReqInvalid { .. } => "AK0507",
             Self::Proposed { .. } => "AK0550",
             Self::Quarantined { .. } => "AK0551",
+            Self::NameConfusable { .. } => "AK0506",
             Self::Revoked { .. } => "AK0552",
             Self::DefinitionChanged { .. } => "AK0553",
             Self::VersionUnsatisfied { .. } => "AK0554",

@@ -397,7 +397,8 @@ fn a_kill_reaches_everything() {
     let _alone = alone();
     block_on(async {
         for stopped in [false, true] {
-            let script = format!("{ESCAPE} trap '' TERM; echo up; while :; do /usr/bin/busybox sleep 1; done");
+            let script =
+                format!("{ESCAPE} trap '' TERM; echo up; while :; do /usr/bin/busybox sleep 1; done");
             let mut session = Process::new()
                 .start(launch(busybox(&script), Permissions::none(), Limits::DEFAULT))
                 .await
