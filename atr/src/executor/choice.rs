@@ -187,6 +187,11 @@ impl Executors {
         self
     }
 
+    /// From the least isolated to the most.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &dyn Executor> {
+        self.0.iter().map(|executor| &**executor)
+    }
+
     /// Chooses for a tool: the least isolated executor that is isolated enough, takes one of the forms that the tool
     /// brings, and guarantees what is required.
     ///
