@@ -332,6 +332,16 @@ pub enum ToolError {
     /// The agent is stopped, and too many of its calls wait already.
     #[error("the agent is stopped, and too many of its calls wait")]
     Stopped,
+    /// The server of the tool could not be reached, broke off, or sent what is out of bounds. The call may have had its
+    /// effect.
+    #[error("the server of the tool cannot be used: {reason}")]
+    #[non_exhaustive]
+    Transport {
+        /// What happened, in the host's own words.
+        reason: &'static str,
+        /// What the server, the operating system or a library said, for the host.
+        detail: String,
+    },
 }
 
 impl ToolError {
@@ -392,6 +402,7 @@ impl ToolError {
             Self::DefinitionChanged { .. } => "AK0553",
             Self::VersionUnsatisfied { .. } => "AK0554",
             Self::Ambiguous { .. } => "AK0555",
+            Self::Transport { .. } => "AK0590",
         }
     }
 
@@ -400,9 +411,11 @@ impl ToolError {
     #[must_use]
     pub fn retryable(&self) -> bool {
         match self {
-            Self::Timeout | Self::Spawn { .. } | Self::Crashed { .. } | Self::ExecutorUnavailable { .. } => {
-                true
-            }
+            Self::Timeout
+            | Self::Spawn { .. }
+            | Self::Crashed { .. }
+            | Self::ExecutorUnavailable { .. }
+            | Self::Transport { .. } => true,
             Self::Failed { transient, .. } => *transient,
             _ => false,
         }
@@ -429,6 +442,7 @@ impl ToolError {
             Self::Panicked { payload } => Some(payload),
             Self::OutputInvalid { reason } | Self::ExecutorUnavailable { reason, .. } => Some(reason),
             Self::SandboxViolation { what } => Some(what),
+            Self::Transport { detail, .. } => Some(detail),
             Self::Quarantined { reason, .. } => Some(reason),
             _ => None,
         }
