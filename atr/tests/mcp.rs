@@ -280,6 +280,44 @@ async fn a_new_name_is_a_new_tool_and_a_name_that_is_gone_is_not_found() {
 }
 
 #[tokio::test]
+async fn what_was_revoked_is_not_brought_back_by_importing_it_again() {
+    let rig = Rig::approved(&echo(), Settings::default()).await;
+    let id = ids(&["echo"]).remove(0);
+    rig.registry.revoke(&id, rig.digest(), "ada").unwrap();
+    assert_eq!(rig.call("echo", json!({})).await.unwrap_err().code(), "AK0552");
+    rig.import().await;
+    assert!(rig.call("echo", json!({})).await.is_err());
+    assert!(rig.registry.snapshot().versions(&id).iter().all(|tool| !tool.is_callable()));
+    assert_eq!(rig.log("tools/call").len(), 0);
+}
+
+#[tokio::test]
+async fn t13_a_name_that_two_servers_have_is_ambiguous_without_its_server() {
+    let rig = Rig::approved(&echo(), Settings::default()).await;
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), &echo());
+    let (settings, timer) = (Settings::default(), Arc::new(TokioTimer::new()));
+    let other = Server::program("other", program(folder.path()), Executors::host(), settings, timer).unwrap();
+    other.import(&rig.registry, ImportPolicy::default()).await.unwrap();
+    let id: ToolId = "mcp.other/echo".parse().unwrap();
+    let digest = rig.registry.snapshot().versions(&id)[0].contract().digest();
+    other.approve(&id, digest, "ada").await.unwrap();
+    let error = rig.registry.resolve(&"echo".parse().unwrap()).unwrap_err();
+    assert!(matches!(error, ToolError::Ambiguous { candidates, .. } if candidates.len() == 2));
+}
+
+#[tokio::test]
+async fn t36_what_a_connection_dies_of_is_told_to_the_host_and_not_to_the_model() {
+    let rig = Rig::approved(&echo(), Settings::default()).await;
+    let mut script = echo();
+    script["calls"]["echo"] = json!({"error": {"code": -32601, "message": "token=hunter2 /root/.ssh"}});
+    rig.script(&script);
+    let error = rig.call("echo", json!({})).await.unwrap_err();
+    assert_eq!(error.to_string(), "the server of the tool cannot be used: it did not understand the call");
+    assert_eq!(error.host_detail(), Some("token=hunter2 /root/.ssh"));
+}
+
+#[tokio::test]
 async fn approvals_outlive_the_host_and_nothing_else_does() {
     let store = tempfile::tempdir().unwrap();
     let pins = || Arc::new(Pins::open(store.path().join("pins.json")).unwrap());
@@ -474,6 +512,8 @@ async fn a_server_that_breaks_off_or_floods_fails_the_call_and_is_started_again(
             "{does}: {error}"
         );
         assert_eq!(error.code(), "AK0590");
+        // It does not run on until it is needed again.
+        until(|| rig.server.executions().is_empty().then_some(())).await;
         rig.script(&script("echo"));
         assert_eq!(rig.said("t").await, "{}", "{does}");
     }

@@ -55,7 +55,9 @@ async fn ask(
     let mut watched = Watched { connection: Some(Arc::clone(&connection)), server: Arc::clone(server) };
     let answer = connection.call(callee.name.clone(), object(arguments)).await;
     watched.connection = None;
-    cx.used(Usage::default(), connection.level, connection.guarantees);
+    if connection.is_program() {
+        cx.used(Usage::default(), connection.level, connection.guarantees);
+    }
     let answer = answer.map_err(Lost::tool_error)?;
     server.answered();
     answer::output(answer, callee.has_schema)

@@ -266,7 +266,7 @@ impl Catalogue {
             if known.offers.iter().any(|offer| offer.fingerprint == listed.fingerprint) {
                 return;
             }
-        } else if let Some(pin) = pin {
+        } else if let Some(pin) = pin.filter(|pin| !self.has_version(&listed.id, pin.version)) {
             let earlier = Arc::new(pin.definition);
             if *earlier == *listed.definition {
                 next = pin.version;
@@ -283,6 +283,11 @@ impl Catalogue {
             draft.refusal = Some("the server has changed its tools too often".to_owned());
         }
         drafts.push(draft);
+    }
+
+    /// Whether a version is there already: one that was revoked stays when the others are taken out.
+    fn has_version(&self, id: &ToolId, version: u64) -> bool {
+        self.registry.status(id, &Version::new(version, 0, 0)).is_some()
     }
 
     /// A number that no definition of the tool has had, as far as it is known.

@@ -94,10 +94,18 @@ impl Link {
                 kept.extend(chunk.iter().take(length.min(room)));
             }
         });
-        let ended = Arc::clone(&wire);
+        let (ended, kill) = (Arc::clone(&wire), Arc::clone(&control));
         // Whoever drops this future kills the program, so ending the task does.
         let watched = tokio::spawn(async move {
-            let exit = exit.await;
+            let mut exit = exit;
+            let exit = tokio::select! {
+                exit = &mut exit => exit,
+                // What is out of bounds ends the program too, whether or not anybody calls it again.
+                _ = ended.failed() => {
+                    kill.order(Order::Kill);
+                    exit.await
+                }
+            };
             let complaint = complaint.lock().unwrap_or_else(PoisonError::into_inner).clone();
             let complaint = String::from_utf8_lossy(&complaint).into_owned();
             ended.fail(Lost::because("its program ended", format_args!("{:?}: {complaint}", exit.cause)));
@@ -256,6 +264,11 @@ impl Connection {
         if let Some(control) = &self.control {
             control.order(Order::Kill);
         }
+    }
+
+    /// Whether the host has started the server, and knows where it runs.
+    pub(super) fn is_program(&self) -> bool {
+        self.control.is_some()
     }
 
     pub(super) fn is_over(&self) -> bool {
