@@ -103,6 +103,7 @@ impl RegistryBuilder {
             proposed: false,
             pins: Vec::new(),
             provenance: Provenance::Native,
+            secrets: BTreeSet::new(),
         }
     }
 
@@ -150,6 +151,7 @@ pub struct ToolBuilder<'a> {
     proposed: bool,
     pins: Vec<Pin>,
     provenance: Provenance,
+    secrets: BTreeSet<String>,
 }
 
 impl ToolBuilder<'_> {
@@ -231,6 +233,13 @@ impl ToolBuilder<'_> {
     /// Where the tool comes from. [`Provenance::Native`] unless said.
     pub fn provenance(mut self, provenance: Provenance) -> Self {
         self.provenance = provenance;
+        self
+    }
+
+    /// The names of secrets, as for [`ToolBuilder::tags`], that a function is given with [`CallContext::secret`]. They are no
+    /// arguments: the schema names none of them, and a call whose arguments do is refused. A program is given none.
+    pub fn secrets(mut self, names: impl IntoIterator<Item = impl ToString>) -> Self {
+        self.secrets = texts(names).into_iter().collect();
         self
     }
 
@@ -341,7 +350,8 @@ impl ToolBuilder<'_> {
     /// JSON Schema (2020-12) of its arguments.
     ///
     /// # Errors
-    /// Any [`RegistryError`]; nothing is registered then. What the forms name is looked for when it is called.
+    /// Any [`RegistryError`]; nothing is registered then. What the forms name is looked for when it is called. What they
+    /// bring themselves is looked at now: WebAssembly is compiled, which blocks for milliseconds to seconds.
     pub fn program(
         mut self,
         schema: Value,
@@ -349,8 +359,9 @@ impl ToolBuilder<'_> {
     ) -> Result<(), RegistryError> {
         let id = self.id()?;
         let artefacts: Vec<Artefact> = artefacts.into_iter().collect();
-        let endpoint = executor::identity(&artefacts)
-            .map_err(|reason| RegistryError::SpecInvalid { id: id.clone(), reason })?;
+        let invalid = |reason| RegistryError::SpecInvalid { id: id.clone(), reason };
+        let endpoint = executor::identity(&artefacts).map_err(invalid)?;
+        self.registry.executors.check(&artefacts, &self.limits).map_err(invalid)?;
         let policy = *self.isolation.get_or_insert(SandboxPolicy::CONFINED);
         let program = Program {
             id,
@@ -384,6 +395,12 @@ impl ToolBuilder<'_> {
             return Err(spec("a function of the host cannot be isolated".to_owned()));
         }
         let schema = InputSchema::compile(schema).map_err(refused)?;
+        if let Some(name) = self.secrets.iter().find(|name| schema.names(name)) {
+            return Err(spec(format!("the secret `{name}` is an argument of its schema")));
+        }
+        if endpoint != Endpoint::Function && !self.secrets.is_empty() {
+            return Err(spec("only a function of the host is given secrets".to_owned()));
+        }
         text::check_all("/input_schema", schema.schema()).map_err(hidden)?;
         let output =
             self.output_schema.iter().try_for_each(|output| text::check_all("/output_schema", output));
@@ -415,6 +432,7 @@ impl ToolBuilder<'_> {
             output_labels,
             cost: self.cost,
             provenance: self.provenance,
+            secrets: self.secrets,
         })
         .map_err(refused)?;
         let findings = if self.proposed { scan(&contract).into() } else { Box::default() };
@@ -447,7 +465,7 @@ impl ToolBuilder<'_> {
         if MAX_RESOURCES < self.cost.len() {
             return Err(format!("the cost is in more than {MAX_RESOURCES} resources"));
         }
-        for words in [&self.tags, &self.capabilities] {
+        for words in [&self.tags, &self.capabilities, &self.secrets] {
             check_words(words)?;
         }
         self.permissions.check()?;
@@ -458,16 +476,16 @@ impl ToolBuilder<'_> {
     }
 }
 
-/// Most tags, and most capabilities, of one tool.
+/// Most tags, most capabilities, and most secrets, of one tool.
 pub const MAX_WORDS: usize = 32;
 
 fn check_words(words: &BTreeSet<String>) -> Result<(), String> {
     if MAX_WORDS < words.len() {
-        return Err(format!("it has more than {MAX_WORDS} tags or capabilities"));
+        return Err(format!("it has more than {MAX_WORDS} tags, capabilities or secrets"));
     }
     let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._-".contains(&byte);
     match words.iter().find(|word| !(1..=64).contains(&word.len()) || !word.bytes().all(allowed)) {
-        Some(word) => Err(format!("`{}` is not a tag or capability", one_line(word, 64))),
+        Some(word) => Err(format!("`{}` is not a tag, capability or secret", one_line(word, 64))),
         None => Ok(()),
     }
 }
