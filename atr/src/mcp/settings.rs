@@ -29,7 +29,7 @@ pub struct Settings {
     pub recheck: Recheck,
     /// What is kept of approvals.
     pub pins: Arc<Pins>,
-    /// How often in a row it is started again after it broke off, before the host has to [import](Server::import) it anew.
+    /// How often in a row it is started again after it broke off, before the host has to [import](super::Server::import) it anew.
     pub restarts: u32,
     /// How long it may take to start and to answer the greeting.
     pub start_within: Duration,
