@@ -150,7 +150,7 @@ pub enum Provenance {
     Native,
     /// A manifest: the digest of its canonical JSON.
     Manifest(Digest),
-    /// A server that speaks MCP: the digest of what tells it from others.
+    /// A server that speaks MCP: the digest of what tells it from others, and of all that it says of the tool.
     Mcp(Digest),
     /// A record that another host has published: the digest of the publisher's key.
     Replica(Digest),

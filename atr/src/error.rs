@@ -346,6 +346,16 @@ pub enum ToolError {
     /// The agent is stopped, and too many of its calls wait already.
     #[error("the agent is stopped, and too many of its calls wait")]
     Stopped,
+    /// The server of the tool could not be reached, broke off, or sent what is out of bounds. The call may have had its
+    /// effect.
+    #[error("the server of the tool cannot be used: {reason}")]
+    #[non_exhaustive]
+    Transport {
+        /// What happened, in the host's own words.
+        reason: &'static str,
+        /// What the server, the operating system or a library said, for the host.
+        detail: String,
+    },
     /// A principal of the call's chain may not make it. The tool was not run.
     #[error("the call is not allowed: {reason}")]
     #[non_exhaustive]
@@ -496,6 +506,7 @@ impl ToolError {
             Self::AuditFailed { .. } => "AK0563",
             Self::CircuitOpen { .. } => "AK0564",
             Self::MaybeApplied { .. } => "AK0565",
+            Self::Transport { .. } => "AK0590",
             Self::SecretUnavailable { .. } => "AK0566",
             Self::NameInvalid { .. } => "AK0567",
         }
@@ -506,9 +517,11 @@ impl ToolError {
     #[must_use]
     pub fn retryable(&self) -> bool {
         match self {
-            Self::Timeout | Self::Spawn { .. } | Self::Crashed { .. } | Self::ExecutorUnavailable { .. } => {
-                true
-            }
+            Self::Timeout
+            | Self::Spawn { .. }
+            | Self::Crashed { .. }
+            | Self::ExecutorUnavailable { .. }
+            | Self::Transport { .. } => true,
             Self::RateLimited { .. } | Self::ConcurrencyLimit { .. } | Self::CircuitOpen { .. } => true,
             Self::Failed { transient, .. } => *transient,
             _ => false,
@@ -614,6 +627,7 @@ impl ToolError {
             | Self::ExecutorUnavailable { reason, .. }
             | Self::ProgramInvalid { reason } => Some(reason),
             Self::SandboxViolation { what } => Some(what),
+            Self::Transport { detail, .. } => Some(detail),
             Self::Quarantined { reason, .. } => Some(reason),
             Self::AuditFailed { reason } => Some(reason),
             _ => None,

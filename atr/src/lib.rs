@@ -14,6 +14,8 @@ pub mod isolation;
 mod labels;
 mod lifecycle;
 mod manifest;
+#[cfg(feature = "mcp")]
+pub mod mcp;
 mod output;
 mod path;
 mod registry;
