@@ -237,6 +237,20 @@ fn the_same_folder_is_not_granted_to_write_and_to_run() {
 }
 
 #[test]
+fn a_program_is_not_run_from_where_it_may_write_whatever_it_is_called() {
+    let (tool, out) = Tool::new().granted("out", Access::Write);
+    let (file, name) = (out.join("tool"), tool.folder().join("name"));
+    fs::copy(&tool.program, &file).unwrap();
+    symlink(&file, &name).unwrap();
+    for program in [file, name] {
+        let tool = Tool { program, permissions: tool.permissions.clone(), ..Tool::new() };
+        let executions = agent_tool_registry::executor::Executions::new(timer());
+        let run = block_on(tool.call(&["hello"], json!({}), &executions));
+        assert_eq!(run.code(), "AK0534", "{run:?}");
+    }
+}
+
+#[test]
 fn a_folder_within_another_is_granted_as_it_says() {
     let (tool, outer) = Tool::new().granted("outer", Access::Read);
     let (inner, secret) = (outer.join("inner"), outer.join("f"));
@@ -336,7 +350,7 @@ fn programs_of_the_system_run_as_they_do_elsewhere() {
         [ "$(cat d/h d/l | sort | uniq -c | awk '{print $1}')" = 2 ]
         [ "$(ls -l "$INPUT" | tail -n +2 | wc -l)" = 2 ]
         [ "$(find d -type f | wc -l)" = 2 ]
-        head -c 100000 /dev/urandom | tee x | gzip -c | gunzip -c | cmp - x
+        head -c 100000 /dev/urandom > x; gzip -c x | gunzip -c | cmp - x
         tar cf - d | tar tf - > /dev/null
         date > /dev/null; sleep 0.01; (sleep 0.01 & wait)
         printf '"%s %s"' "$(id -u)" "$(ls -a / | tr '\n' ' ')"
