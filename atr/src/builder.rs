@@ -6,23 +6,26 @@ use std::future::Future;
 use std::sync::Arc;
 
 use agent_primitives::json::Value;
-use agent_primitives::{Resource, ToolId};
+use agent_primitives::{Clock, Resource, SystemClock, ToolId};
+use arc_swap::ArcSwap;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::CallContext;
-use crate::context::MAX_RESOURCES;
-use crate::contract::{Effect, Endpoint, MAX_DESCRIPTION, Terms, ToolContract};
+use crate::context::{MAX_RESOURCES, Stop};
+use crate::contract::{Effect, Endpoint, MAX_DESCRIPTION, Provenance, Terms, ToolContract};
 use crate::error::{RegistryError, ToolError, one_line};
 use crate::executor::program::{self, Program};
 use crate::executor::{self, Artefact, Command, Executors, Prepare, function};
 use crate::isolation::{Limits, Permissions, SandboxPolicy};
 use crate::labels::OutputLabels;
+use crate::lifecycle::Status;
 use crate::path::{PathArgument, PathRoot};
-use crate::registry::{Entry, Registry};
+use crate::registry::Registry;
 use crate::role::Roles;
 use crate::schema::{InputSchema, ValueSchema};
+use crate::snapshot::{Entry, Tools};
 
 /// What a typed tool takes. Implemented for every type that derives `Deserialize` and `JsonSchema`.
 #[diagnostic::on_unimplemented(
@@ -47,13 +50,25 @@ impl<R: Serialize + 'static> ToolReply for R {}
 
 /// Collects tools for a [`Registry`].
 pub struct RegistryBuilder {
-    entries: BTreeMap<ToolId, Arc<Entry>>,
+    tools: Tools,
     executors: Executors,
+    clock: Arc<dyn Clock>,
 }
 
 impl RegistryBuilder {
-    pub(crate) fn of(entries: BTreeMap<ToolId, Arc<Entry>>) -> Self {
-        Self { entries, executors: Executors::host() }
+    pub(crate) fn of(executors: Executors, clock: Arc<dyn Clock>) -> Self {
+        Self { tools: Tools::default(), executors, clock }
+    }
+
+    pub(crate) fn into_tools(self) -> Tools {
+        self.tools
+    }
+
+    /// What tells when a tool changed its state. The machine's clock unless said.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
     }
 
     /// What runs the programs that are registered after this. [`Executors::host`] unless said.
@@ -84,25 +99,27 @@ impl RegistryBuilder {
             output_labels: Vec::new(),
             field_labels: Vec::new(),
             cost: BTreeMap::new(),
+            proposed: false,
+            provenance: Provenance::Native,
         }
     }
 
-    /// The registry, which never changes again.
+    /// The registry, with these tools in it.
     #[must_use]
     pub fn build(self) -> Registry {
-        Registry::new(self.entries)
+        Registry::of(self.tools, self.executors, self.clock)
     }
 }
 
 impl Default for RegistryBuilder {
     fn default() -> Self {
-        Self::of(BTreeMap::new())
+        Self::of(Executors::host(), Arc::new(SystemClock::default()))
     }
 }
 
 impl fmt::Debug for RegistryBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.entries.keys()).finish()
+        f.debug_set().entries(self.tools.by_id.keys()).finish()
     }
 }
 
@@ -128,6 +145,8 @@ pub struct ToolBuilder<'a> {
     output_labels: Vec<String>,
     field_labels: Vec<(String, Vec<String>)>,
     cost: BTreeMap<Resource, u64>,
+    proposed: bool,
+    provenance: Provenance,
 }
 
 impl ToolBuilder<'_> {
@@ -196,6 +215,19 @@ impl ToolBuilder<'_> {
     /// reports what it used, with [`CallContext::spend`], is charged that, and any other the whole of it.
     pub fn cost(mut self, resource: Resource, at_most: u64) -> Self {
         self.cost.insert(resource, at_most);
+        self
+    }
+
+    /// Registers it as [`Status::Proposed`](crate::Status::Proposed): it cannot be called before it is
+    /// [approved](Registry::approve). Without this it is approved at once, as befits code of the host.
+    pub fn proposed(mut self) -> Self {
+        self.proposed = true;
+        self
+    }
+
+    /// Where the tool comes from. [`Provenance::Native`] unless said.
+    pub fn provenance(mut self, provenance: Provenance) -> Self {
+        self.provenance = provenance;
         self
     }
 
@@ -272,6 +304,21 @@ impl ToolBuilder<'_> {
         self.register(schema, Endpoint::Function, function::raw(tool, max_output))
     }
 
+    /// Registers what another server does, and the JSON Schema (2020-12) of its arguments. `endpoint` is
+    /// [`Endpoint::Remote`], and tells that server from others. `call` is trusted code of the host that talks to it: its errors
+    /// are handed on as they are.
+    ///
+    /// # Errors
+    /// Any [`RegistryError`]; nothing is registered then.
+    pub fn remote<F, Fut>(self, schema: Value, endpoint: Endpoint, call: F) -> Result<(), RegistryError>
+    where
+        F: Fn(CallContext, Value) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<Value, ToolError>> + Send + 'static,
+    {
+        let max_output = self.limits.output_bytes;
+        self.register(schema, endpoint, function::remote(call, max_output))
+    }
+
     /// Registers a program of the machine that reads the arguments as JSON from standard input and writes its answer as
     /// JSON to standard output, and the JSON Schema (2020-12) of its arguments.
     ///
@@ -316,7 +363,7 @@ impl ToolBuilder<'_> {
         let output_schema =
             self.output_schema.as_ref().map(ValueSchema::compile).transpose().map_err(refused)?;
         let isolation = self.isolation.unwrap_or(SandboxPolicy::HOST);
-        if endpoint == Endpoint::Function && isolation != SandboxPolicy::HOST {
+        if matches!(endpoint, Endpoint::Function | Endpoint::Remote(_)) && isolation != SandboxPolicy::HOST {
             return Err(spec("a function of the host cannot be isolated".to_owned()));
         }
         let schema = InputSchema::compile(schema).map_err(refused)?;
@@ -346,22 +393,25 @@ impl ToolBuilder<'_> {
             arguments,
             output_labels,
             cost: self.cost,
+            provenance: self.provenance,
         })
-        .map_err(|error| refused(error.to_string()))?;
-        self.registry.entries.insert(id, Arc::new(Entry { contract, schema, output_schema, paths, prepare }));
-        Ok(())
+        .map_err(refused)?;
+        let status = if self.proposed { Status::Proposed } else { Status::Approved };
+        self.registry.tools.insert(Entry {
+            contract: Arc::new(contract),
+            schema,
+            output_schema,
+            paths,
+            prepare,
+            status: ArcSwap::from_pointee(Some(status)),
+            revoked: Stop::default(),
+        })
     }
 
-    /// The parsed name, if it is still free.
     fn id(&self) -> Result<ToolId, RegistryError> {
-        let id: ToolId = self
-            .name
+        self.name
             .parse()
-            .map_err(|source| RegistryError::NameInvalid { name: one_line(&self.name, 128), source })?;
-        if self.registry.entries.contains_key(&id) {
-            return Err(RegistryError::Conflict { id });
-        }
-        Ok(id)
+            .map_err(|source| RegistryError::NameInvalid { name: one_line(&self.name, 128), source })
     }
 
     fn check_terms(&self) -> Result<(), String> {

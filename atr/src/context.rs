@@ -269,7 +269,7 @@ impl Stop {
         self.0.raised.load(Ordering::Acquire)
     }
 
-    fn raise(&self) {
+    pub(crate) fn raise(&self) {
         self.0.raised.store(true, Ordering::Release);
         self.0.waiting.notify_waiters();
     }

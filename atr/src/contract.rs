@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use agent_primitives::json::{self, JsonError, Value};
-use agent_primitives::{Digest, Resource, ToolId};
+use agent_primitives::json::{self, Value};
+use agent_primitives::{Digest, Label, LabelSet, Resource, ToolId};
 use semver::Version;
 use serde::{Deserialize, Serialize};
 
@@ -16,7 +16,7 @@ use crate::role::{ArgumentRole, Roles};
 /// Longest description of a tool, in characters.
 pub const MAX_DESCRIPTION: usize = 1024;
 
-const DOMAIN: &str = "agent-os atr tool v1";
+pub(crate) const DOMAIN: &str = "agent-os atr tool v1";
 
 /// What a tool may do to the world.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -136,6 +136,30 @@ pub enum Endpoint {
     Container(Digest),
     /// Whichever of several programs the isolation that is asked for allows.
     Programs(Digest),
+    /// A server that the host talks to. The digest is of what tells that server from others.
+    Remote(Digest),
+}
+
+/// Where a tool comes from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Provenance {
+    /// Code of the host.
+    #[default]
+    Native,
+    /// A manifest: the digest of its canonical JSON.
+    Manifest(Digest),
+    /// A server that speaks MCP: the digest of what tells it from others.
+    Mcp(Digest),
+    /// A record that another host has published: the digest of the publisher's key.
+    Replica(Digest),
+}
+
+impl Provenance {
+    fn is_native(&self) -> bool {
+        *self == Self::Native
+    }
 }
 
 /// A tool as policies, people and models see it. Made by registration only, and never changed.
@@ -146,6 +170,10 @@ pub struct ToolContract {
     #[serde(flatten)]
     terms: Terms,
     digest: Digest,
+    #[serde(skip)]
+    origin: LabelSet,
+    #[serde(skip)]
+    carried: LabelSet,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -171,14 +199,19 @@ pub(crate) struct Terms {
     pub(crate) output_labels: OutputLabels,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) cost: BTreeMap<Resource, u64>,
+    #[serde(skip_serializing_if = "Provenance::is_native")]
+    pub(crate) provenance: Provenance,
 }
 
 impl ToolContract {
-    pub(crate) fn seal(terms: Terms) -> Result<Self, JsonError> {
-        let value =
-            serde_json::to_value(&terms).map_err(|error| JsonError::Syntax { message: error.to_string() })?;
-        let digest = Digest::of(DOMAIN, &json::canonical(&value)?);
-        Ok(Self { terms, digest })
+    pub(crate) fn seal(terms: Terms) -> Result<Self, String> {
+        let value = serde_json::to_value(&terms).map_err(|error| error.to_string())?;
+        let digest = Digest::of(DOMAIN, &json::canonical(&value).map_err(|error| error.to_string())?);
+        // Every tool id fits the alphabet and the length of a label's name.
+        let label: Option<Label> = format!("tool:{}", terms.id).parse().ok();
+        let origin = LabelSet::new(label).map_err(|error| error.to_string())?;
+        let carried = terms.output_labels.whole().join(&origin).map_err(|error| error.to_string())?;
+        Ok(Self { terms, digest, origin, carried })
     }
 
     /// The name of the tool.
@@ -269,6 +302,25 @@ impl ToolContract {
     #[must_use]
     pub fn output_labels(&self) -> &OutputLabels {
         &self.terms.output_labels
+    }
+
+    /// The label `tool:<id>`, by which what the tool said is known to come from it.
+    #[must_use]
+    pub fn origin(&self) -> &LabelSet {
+        &self.origin
+    }
+
+    /// What everything the tool says carries where no field says otherwise, its failures included: the labels of its whole
+    /// output, and [`ToolContract::origin`].
+    #[must_use]
+    pub fn carried(&self) -> &LabelSet {
+        &self.carried
+    }
+
+    /// Where the tool comes from.
+    #[must_use]
+    pub fn provenance(&self) -> Provenance {
+        self.terms.provenance
     }
 
     /// The arguments that decide who, what, where or how much is affected, in ascending byte order.

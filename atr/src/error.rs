@@ -5,7 +5,8 @@ use std::io;
 use std::time::Duration;
 
 use agent_primitives::json::JsonError;
-use agent_primitives::{BadId, ToolId, suggest};
+use agent_primitives::{BadId, Digest, ToolId, suggest};
+use semver::Version;
 use serde::Serialize;
 
 use crate::isolation::{GuaranteeSet, Level};
@@ -23,12 +24,26 @@ pub enum RegistryError {
         /// What is wrong with it.
         source: BadId,
     },
-    /// Another tool has the name already; that one stays as it is.
-    #[error("a tool named `{id}` is registered already")]
+    /// This version of the tool is registered with another contract; that one stays as it is. What is new needs a version
+    /// of its own.
+    #[error("version {version} of `{id}` is registered already, and is another")]
     #[non_exhaustive]
     Conflict {
         /// The name both want.
         id: ToolId,
+        /// The version both want.
+        version: Box<Version>,
+        /// Digest of the contract that stays.
+        existing: Digest,
+        /// Digest of the contract that was refused.
+        offered: Digest,
+    },
+    /// There is no room for another tool, or another version of it.
+    #[error("there is no room for more than {limit}")]
+    #[non_exhaustive]
+    Full {
+        /// The most there can be.
+        limit: usize,
     },
     /// Description, limits, labels, command, or what is said of an argument breaks a rule.
     #[error("the tool `{id}` is not well specified: {reason}")]
@@ -51,7 +66,7 @@ pub enum RegistryError {
 }
 
 impl RegistryError {
-    /// Stable code, `AK0501` to `AK0504`.
+    /// Stable code, `AK0501` to `AK0508`.
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
@@ -59,6 +74,7 @@ impl RegistryError {
             Self::Conflict { .. } => "AK0502",
             Self::SpecInvalid { .. } => "AK0503",
             Self::SchemaInvalid { .. } => "AK0504",
+            Self::Full { .. } => "AK0508",
         }
     }
 }
@@ -79,6 +95,58 @@ pub enum ToolError {
         id: ToolId,
         /// The most similar name, if one is similar enough.
         suggestion: Option<ToolId>,
+    },
+    /// The name has no namespace, and several tools have it in theirs.
+    #[error("`{name}` may be any of {}", Names(candidates))]
+    #[non_exhaustive]
+    Ambiguous {
+        /// The name asked for.
+        name: ToolId,
+        /// The tools it may mean, in ascending order.
+        candidates: Vec<ToolId>,
+    },
+    /// The tool has no such version, or only pre-releases where none was asked for.
+    #[error("no version of `{id}` is {wanted}")]
+    #[non_exhaustive]
+    VersionUnsatisfied {
+        /// The tool.
+        id: ToolId,
+        /// What was asked for.
+        wanted: String,
+    },
+    /// Nobody has agreed to the tool yet. It was not run.
+    #[error("the tool `{id}` is not approved yet")]
+    #[non_exhaustive]
+    Proposed {
+        /// The tool.
+        id: ToolId,
+    },
+    /// The tool is kept from being called. It was not run.
+    #[error("the tool `{id}` is quarantined")]
+    #[non_exhaustive]
+    Quarantined {
+        /// The tool.
+        id: ToolId,
+        /// Why, for the host.
+        reason: String,
+    },
+    /// The tool is never called again; a call that ran was ended.
+    #[error("the tool `{id}` was revoked")]
+    #[non_exhaustive]
+    Revoked {
+        /// The tool.
+        id: ToolId,
+    },
+    /// The tool is not what was approved, or what somebody is about to approve. It was not run.
+    #[error("the definition of `{id}` has changed since it was approved")]
+    #[non_exhaustive]
+    DefinitionChanged {
+        /// The tool.
+        id: ToolId,
+        /// Digest of what was, or is to be, approved.
+        approved: Digest,
+        /// Digest of what is there.
+        observed: Digest,
     },
     /// The arguments are not one bounded, unambiguous JSON text.
     #[error("the arguments are refused: {}", one_line(source, 256))]
@@ -252,7 +320,7 @@ impl ToolError {
         Self::Failed { message: one_line(message, MAX_MESSAGE), transient: true }
     }
 
-    /// Stable code, `AK0510` to `AK0542`.
+    /// Stable code, `AK0510` to `AK0555`.
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
@@ -285,6 +353,12 @@ impl ToolError {
             Self::SandboxViolation { .. } => "AK0540",
             Self::Killed => "AK0541",
             Self::Stopped => "AK0542",
+            Self::Proposed { .. } => "AK0550",
+            Self::Quarantined { .. } => "AK0551",
+            Self::Revoked { .. } => "AK0552",
+            Self::DefinitionChanged { .. } => "AK0553",
+            Self::VersionUnsatisfied { .. } => "AK0554",
+            Self::Ambiguous { .. } => "AK0555",
         }
     }
 
@@ -322,6 +396,7 @@ impl ToolError {
             Self::Panicked { payload } => Some(payload),
             Self::OutputInvalid { reason } | Self::ExecutorUnavailable { reason, .. } => Some(reason),
             Self::SandboxViolation { what } => Some(what),
+            Self::Quarantined { reason, .. } => Some(reason),
             _ => None,
         }
     }
@@ -402,6 +477,17 @@ struct Missing(GuaranteeSet);
 impl fmt::Display for Missing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.0.is_empty() { Ok(()) } else { write!(f, ": not guaranteed is {}", self.0) }
+    }
+}
+
+struct Names<'a>(&'a [ToolId]);
+
+impl fmt::Display for Names<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, id) in self.0.iter().enumerate() {
+            write!(f, "{}`{id}`", if index == 0 { "" } else { ", " })?;
+        }
+        Ok(())
     }
 }
 

@@ -9,21 +9,26 @@ mod error;
 pub mod executor;
 pub mod isolation;
 mod labels;
+mod lifecycle;
 mod output;
 mod path;
 mod registry;
+#[cfg(feature = "sign")]
+pub mod replicate;
 mod role;
 mod schema;
+mod snapshot;
 mod timer;
 
 pub use arguments::Arguments;
 pub use builder::{MAX_WORDS, RegistryBuilder, ToolArguments, ToolBuilder, ToolReply};
 pub use context::{CallContext, Canceller, MAX_RESOURCES, Meter, NotSpent, Ran};
-pub use contract::{Effect, EffectSet, Endpoint, MAX_DESCRIPTION, ToolContract};
+pub use contract::{Effect, EffectSet, Endpoint, MAX_DESCRIPTION, Provenance, ToolContract};
 pub use error::{ArgumentError, RegistryError, Stderr, ToolError};
 pub use executor::{Artefact, Command, Executor, Executors, Process};
 pub use isolation::{Access, Guarantee, GuaranteeSet, Level, Limits, Permissions, SandboxPolicy};
 pub use labels::{Leaf, MAX_FIELD_PATTERN, MAX_LABELLED_FIELDS, OutputLabels};
+pub use lifecycle::{MAX_TRANSITIONS, Status, Transition};
 pub use output::Output;
 pub use path::{MAX_PATH, PathRoot};
 pub use registry::{Invocation, Registry};
@@ -33,4 +38,5 @@ pub use schema::{
 };
 /// The version of schemars whose `JsonSchema` a tool's arguments derive.
 pub use schemars;
+pub use snapshot::{MAX_TOOLS, MAX_VERSIONS, Snapshot, Tool};
 pub use timer::TokioTimer;

@@ -25,10 +25,10 @@ fn a_cost_is_part_of_the_contract_and_none_leaves_it_as_it_was() {
     let digest = |costs| register(costs).unwrap().get(&id).unwrap().digest();
     let priced = register(&[(USD, 5), (Resource::Tokens, 7)]).unwrap();
     let contract = priced.get(&id).unwrap();
-    assert_eq!(serde_json::to_value(contract).unwrap().get("cost"), Some(&json!({"USD": 5, "tokens": 7})));
+    assert_eq!(serde_json::to_value(&*contract).unwrap().get("cost"), Some(&json!({"USD": 5, "tokens": 7})));
     assert_ne!(digest(&[(USD, 5)]), digest(&[(USD, 6)]));
     let free = register(&[]).unwrap();
-    assert_eq!(serde_json::to_value(free.get(&id).unwrap()).unwrap().get("cost"), None);
+    assert_eq!(serde_json::to_value(&*free.get(&id).unwrap()).unwrap().get("cost"), None);
 }
 
 #[test]

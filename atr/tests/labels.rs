@@ -19,7 +19,7 @@ fn contract_over(
 ) -> Result<ToolContract, RegistryError> {
     let mut builder = Registry::builder();
     describe(builder.tool("t").description("Test.")).run_raw(schema, |_cx, _args| async { Ok(()) })?;
-    Ok(builder.build().iter().next().unwrap().clone())
+    Ok(ToolContract::clone(builder.build().snapshot().callable().next().unwrap().contract()))
 }
 
 fn contract(

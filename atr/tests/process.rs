@@ -237,7 +237,7 @@ fn another_program_is_another_contract_and_no_environment_value_shows() {
     };
     let digest = |command| {
         let registry = register(command, Limits::DEFAULT).unwrap();
-        registry.iter().next().unwrap().digest()
+        registry.snapshot().callable().next().unwrap().contract().digest()
     };
     assert_eq!(digest(secret("one")), digest(secret("two")));
     assert_ne!(digest(secret("one")), digest(shell("true", Path::new("/"))));

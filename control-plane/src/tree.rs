@@ -5,13 +5,13 @@ mod tools;
 use std::sync::Arc;
 
 use agent_primitives::{AgentId, Clock, TenantId, Timer};
-use agent_tool_registry::Registry;
 use bytes::Bytes;
 use serde_json::{Map, Value};
 
 use self::tools::Shelf;
 use crate::ipc::{self, Board};
 use crate::kernel::Footing;
+use crate::kernel::catalogue::Catalogue;
 use crate::recorder::Trail;
 use crate::vfs::{Access, BadPath, Memory, Mount, Projection, Quota, VfsPath};
 
@@ -45,7 +45,7 @@ pub(crate) struct Shown<'a> {
     pub(crate) above: Box<[Ancestor]>,
     pub(crate) footing: &'a Arc<Footing>,
     pub(crate) trail: &'a Arc<Trail>,
-    pub(crate) tools: &'a Registry,
+    pub(crate) tools: &'a Catalogue,
     pub(crate) board: Board,
     pub(crate) timer: &'a Arc<dyn Timer>,
 }

@@ -27,7 +27,10 @@ impl SigningKey {
         PublicKey(self.0.verifying_key())
     }
 
-    pub(crate) fn sign(&self, message: &[u8]) -> [u8; 64] {
+    /// Signs a message. What is signed has to say what it is, so that a signature means one thing only: sign a
+    /// [`Digest`] in a domain of your own.
+    #[must_use]
+    pub fn sign(&self, message: &[u8]) -> [u8; 64] {
         self.0.sign(message).to_bytes()
     }
 }
@@ -69,7 +72,9 @@ impl PublicKey {
         Digest::of(KEY_ID, self.0.as_bytes())
     }
 
-    pub(crate) fn verify(&self, message: &[u8], signature: &[u8; 64]) -> bool {
+    /// Whether the signature is this key's over exactly this message, by the strict rules (no malleability, no small order).
+    #[must_use]
+    pub fn verify(&self, message: &[u8], signature: &[u8; 64]) -> bool {
         self.0.verify_strict(message, &ed25519_dalek::Signature::from_bytes(signature)).is_ok()
     }
 }

@@ -38,6 +38,19 @@ where
     Box::new(move |arguments| Ok(job(Arc::clone(&tool), arguments.value().clone(), max_output)))
 }
 
+/// Code of the host that talks to another server, and is trusted to say what went wrong.
+pub(crate) fn remote<F, Fut>(call: F, max_output: usize) -> Prepare
+where
+    F: Fn(CallContext, Value) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<Value, ToolError>> + Send + 'static,
+{
+    let call = Arc::new(call);
+    Box::new(move |arguments| {
+        let (call, arguments) = (Arc::clone(&call), arguments.value().clone());
+        Ok(Box::new(move |cx| Box::pin(async move { Output::of(call(cx, arguments).await?, max_output) })))
+    })
+}
+
 fn job<A, R, F, Fut>(tool: Arc<F>, taken: A, max_output: usize) -> Job
 where
     A: Send + Sync + 'static,

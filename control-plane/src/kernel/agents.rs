@@ -8,7 +8,6 @@ use std::task::Poll;
 
 use agent_primitives::json::{self, Value};
 use agent_primitives::{AgentId, LabelSet, Signal, TenantId};
-use agent_tool_registry::ToolContract;
 use serde_json::Map;
 use tracing::{Instrument, Span};
 
@@ -561,7 +560,7 @@ impl Inner {
             return Err(SpawnError::Facts(json::JsonError::TooLarge { limit: MAX_FACTS }));
         }
         if let Some(task) = &spec.task {
-            task.check_tools(self.tools.iter().map(ToolContract::id))?;
+            task.check_tools(&self.tools.known())?;
         }
         let (task, trail) = (spec.task.clone(), Arc::new(Trail::default()));
         let footing = Arc::new(match parent {

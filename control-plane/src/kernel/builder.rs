@@ -4,13 +4,13 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Duration;
 
-use agent_primitives::{TenantId, Timer, TooManyLabels, ToolId, json};
-use agent_tool_registry::{Registry, RegistryError, TokioTimer, ToolContract};
+use agent_primitives::{TenantId, Timer, ToolId, json};
+use agent_tool_registry::{Registry, RegistryError, TokioTimer};
 use arc_swap::ArcSwapOption;
 
 use super::accounts::AccountTable;
+use super::catalogue::Catalogue;
 use super::checkpoint::Key;
-use super::flow::ToolLabels;
 use super::metrics::Counters;
 use super::own::{self, RESERVED};
 use super::policies::Policies;
@@ -81,9 +81,6 @@ pub enum BuildError {
     /// The kernel's own tools could not be registered. This is a bug of the kernel.
     #[error("the kernel's own tools cannot be registered: {0}")]
     OwnTools(RegistryError),
-    /// A tool's contract declares more labels than one value can carry.
-    #[error(transparent)]
-    Labels(#[from] TooManyLabels),
     /// The recorder in memory could not be made.
     #[error(transparent)]
     Memory(RecorderError),
@@ -116,7 +113,8 @@ impl KernelBuilder<NeedsPolicy> {
 }
 
 impl<State> KernelBuilder<State> {
-    /// The tools agents may ask for. None by default.
+    /// The tools agents may ask for. None by default. What is registered, approved or withdrawn there later counts from then
+    /// on, under the policy that is in force; a policy that names a tool is only loaded once the tool is registered.
     pub fn tools(mut self, tools: Registry) -> Self {
         self.parts.tools = tools;
         self
@@ -195,11 +193,11 @@ impl KernelBuilder<Ready> {
         let Self { state: Ready { policy }, parts } = self;
         let Parts { tools, recorder, timer, grace, approvals, budgets, dry_run, .. } = parts;
         let Parts { booting, programs, checkpoint_key, .. } = parts;
-        if let Some(taken) = tools.iter().map(ToolContract::id).find(|id| own::is_reserved(id)) {
+        if let Some(taken) = tools.snapshot().ids().find(|id| own::is_reserved(id)) {
             return Err(BuildError::Reserved(taken.clone()));
         }
-        let tools = own::with_own_tools(tools).map_err(BuildError::OwnTools)?;
-        policy.check(tools.iter().map(ToolContract::id))?;
+        let tools = Catalogue::new(tools).map_err(BuildError::OwnTools)?;
+        policy.check(&tools.known())?;
         let document = json::canonical(&policy.to_json()).map_err(BuildError::Document)?;
         let digest = policy.digest();
         let recorder = match recorder {
@@ -216,7 +214,6 @@ impl KernelBuilder<Ready> {
             programs,
             policies: Arc::new(Policies::new(policy, timer.now())),
             shadow: ArcSwapOption::empty(),
-            tool_labels: ToolLabels::of(&tools)?,
             tools,
             recorder,
             timer,

@@ -103,7 +103,7 @@ impl Inner {
         if limits.clone().next().is_none() && !agent.accounts.is_limited() {
             return Ok(None);
         }
-        let Some(needs) = judged.needs(&self.tools) else { return Ok(None) };
+        let Some(needs) = judged.needs() else { return Ok(None) };
         // Not when the call set out: it may have been parked at the gate since, and is counted when it goes on.
         let now = self.timer.monotonic();
         let reserved = agent.accounts.reserve(now, limits.clone(), &needs.amounts(), take)?;

@@ -1,10 +1,10 @@
 //! Labels on the road: what a call carries when it is judged, and what its reply adds to the agent.
 
-use std::collections::HashMap;
+use std::sync::Arc;
 
 use agent_primitives::json::Value;
-use agent_primitives::{Label, LabelSet, TooManyLabels, ToolId};
-use agent_tool_registry::{Registry, ToolContract};
+use agent_primitives::{LabelSet, TooManyLabels};
+use agent_tool_registry::ToolContract;
 
 use super::Inner;
 use super::judge::State;
@@ -16,38 +16,13 @@ use crate::policy::Looks;
 use crate::policy::request::{Carried, Request};
 use crate::recorder::Body;
 
-/// What the output of each tool carries at the least: its name as a label, and what its contract says of the whole.
-#[derive(Debug, Default)]
-pub(crate) struct ToolLabels(HashMap<ToolId, Declared>);
-
-#[derive(Debug)]
-struct Declared {
-    name: LabelSet,
-    whole: LabelSet,
-}
-
-impl ToolLabels {
-    /// # Errors
-    /// A contract declares so many labels that the tool's own name does not fit.
-    pub(crate) fn of(tools: &Registry) -> Result<Self, TooManyLabels> {
-        let declared = |contract: &ToolContract| {
-            // Every tool id fits the alphabet and the length of a label's name.
-            let label: Option<Label> = format!("tool:{}", contract.id()).parse().ok();
-            let name = LabelSet::new(label)?;
-            let whole = contract.output_labels().whole().join(&name)?;
-            Ok((contract.id().clone(), Declared { name, whole }))
-        };
-        tools.iter().map(declared).collect::<Result<_, _>>().map(Self)
-    }
-
-    /// What a tool's answer carries, or what its failure does when there is no answer.
-    fn carried(&self, contract: &ToolContract, answer: Option<&Value>) -> Result<LabelSet, TooManyLabels> {
-        let Some(declared) = self.0.get(contract.id()) else { return Ok(LabelSet::EMPTY) };
-        let labels = contract.output_labels();
-        match answer {
-            Some(answer) if labels.fields().next().is_some() => labels.labels_of(answer).join(&declared.name),
-            _ => Ok(declared.whole.clone()),
-        }
+/// What a tool's answer carries.
+fn carried(contract: &ToolContract, answer: &Value) -> Result<LabelSet, TooManyLabels> {
+    let labels = contract.output_labels();
+    if labels.fields().next().is_some() {
+        labels.labels_of(answer).join(contract.origin())
+    } else {
+        Ok(contract.carried().clone())
     }
 }
 
@@ -60,10 +35,8 @@ impl Inner {
         if !one_by_one || turn.labels.is_empty() {
             return;
         }
-        let contract = self.tools.get(run.id());
-        let (Some(contract), Some(arguments)) = (contract, run.arguments().value().as_object()) else {
-            return;
-        };
+        let contract = Arc::clone(run.contract());
+        let Some(arguments) = run.arguments().value().as_object() else { return };
         let labels = |name: &str, value: &Value| match agent.provenance {
             Provenance::Coarse => turn.labels.clone(),
             Provenance::Traced => turn.origins.trace(value, &turn.labels),
@@ -87,11 +60,10 @@ impl Inner {
     pub(crate) fn join_output(
         &self,
         agent: &Agent,
-        tool: &ToolId,
+        contract: &ToolContract,
         arguments: Carried,
         result: Result<Reply, CallError>,
     ) -> Result<Reply, CallError> {
-        let Some(contract) = self.tools.get(tool) else { return result };
         match result {
             Ok(Reply::Output { output, call, .. }) => {
                 let traced = agent.provenance == Provenance::Traced && self.looks(agent).at_arguments;
@@ -102,7 +74,7 @@ impl Inner {
                     // The agent carries them as it is.
                     Carried::AtMost(_) => LabelSet::EMPTY,
                 };
-                let labels = self.tool_labels.carried(contract, Some(output.value()))?.join(&arguments)?;
+                let labels = carried(contract, output.value())?.join(&arguments)?;
                 let mut turn = agent.turn.lock();
                 turn.take_up(&labels)?;
                 match agent.provenance {
@@ -117,7 +89,7 @@ impl Inner {
             }
             // What went wrong is told in the tool's own words.
             Err(error @ (CallError::Tool(_) | CallError::Crashed { .. })) => {
-                self.join(agent, &self.tool_labels.carried(contract, None)?)?;
+                self.join(agent, contract.carried())?;
                 Err(error)
             }
             other => other,
@@ -197,12 +169,11 @@ fn hear_output(
 ) {
     let declared = contract.output_labels();
     let plain = declared.fields().next().is_none();
-    let own: Option<Label> = format!("tool:{}", contract.id()).parse().ok();
     for leaf in declared.leaves(output) {
         let labels = if plain {
             Ok(whole.clone())
         } else {
-            LabelSet::new(leaf.labels.iter().chain(arguments.iter()).cloned().chain(own.clone()))
+            LabelSet::new(leaf.labels.iter().chain(arguments.iter()).chain(contract.origin().iter()).cloned())
         };
         let Ok(labels) = labels else { continue };
         match leaf.value {

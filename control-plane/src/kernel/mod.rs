@@ -8,6 +8,7 @@ mod agents;
 mod approvals;
 mod border;
 mod builder;
+pub(crate) mod catalogue;
 #[cfg(feature = "control")]
 mod census;
 mod charge;
@@ -48,7 +49,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use agent_primitives::{AgentId, Monotonic, Signal, Timer, Timestamp};
-use agent_tool_registry::{Registry, ToolContract};
+use agent_tool_registry::ToolContract;
 use arc_swap::ArcSwapOption;
 
 pub use accounts::MAX_ACCOUNTS;
@@ -78,7 +79,7 @@ pub use stateless::{Deed, JudgeContext, Judgement, MAX_PAST};
 pub use table::{AgentState, ExitStatus, MAX_AGENTS, MAX_ZOMBIES, Was};
 
 use self::accounts::AccountTable;
-use self::flow::ToolLabels;
+use self::catalogue::Catalogue;
 use self::metrics::Counters;
 use self::policies::Policies;
 use self::shadow::Shadow;
@@ -114,8 +115,7 @@ pub(crate) struct Inner {
     shadow: ArcSwapOption<Shadow>,
     /// What agents can start as their children.
     programs: Option<Programs>,
-    tools: Registry,
-    tool_labels: ToolLabels,
+    tools: Catalogue,
     recorder: FlightRecorder,
     timer: Arc<dyn Timer>,
     grace: Duration,
@@ -180,9 +180,10 @@ impl Kernel {
         Ok(())
     }
 
-    /// The contracts of all tools that agents may ask for, the kernel's own included, ordered by name.
-    pub fn tools(&self) -> impl Iterator<Item = &ToolContract> {
-        self.inner.tools.iter()
+    /// The contracts of all tools that agents may ask for now, the kernel's own included, ordered by name.
+    #[must_use]
+    pub fn tools(&self) -> Vec<Arc<ToolContract>> {
+        self.inner.tools.callable()
     }
 
     /// The record of everything that was decided.

@@ -107,12 +107,12 @@ impl KernelTool {
     }
 }
 
-/// The host's tools and the kernel's own.
+/// The kernel's own tools.
 ///
 /// # Errors
-/// The host has taken the name of one.
-pub(crate) fn with_own_tools(tools: Registry) -> Result<Registry, RegistryError> {
-    let mut tools = tools.into_builder();
+/// One of them breaks a rule of the registry's: a bug of the kernel.
+pub(crate) fn tools() -> Result<Registry, RegistryError> {
+    let mut tools = Registry::builder();
     tools
         .tool(DECLASSIFY)
         .description(

@@ -5,7 +5,6 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use agent_primitives::{AgentId, Digest, TenantId, Timestamp, json};
-use agent_tool_registry::ToolContract;
 use arc_swap::{ArcSwap, Guard};
 use serde_json::Value;
 
@@ -249,7 +248,7 @@ impl Kernel {
 impl Inner {
     /// Whether a set can be put in force here.
     pub(crate) fn acceptable(&self, set: &PolicySet) -> Result<(), ReloadError> {
-        Ok(set.check(self.tools.iter().map(ToolContract::id))?)
+        Ok(set.check(&self.tools.known())?)
     }
 
     /// Records that a policy was refused, and hands the reason on.

@@ -65,7 +65,7 @@ impl Inner {
         intent: &Arc<Intent>,
         permit: Permit<RunTool>,
     ) -> Result<Reply, CallError> {
-        let tool = permit.tool().clone();
+        let contract = Arc::clone(permit.contract());
         let carried = permit.carried()?;
         let deadline = permit.deadline().map(|wait| intent.called.after(wait));
         let mut context = CallContext::new(agent.id.clone(), Arc::clone(&self.timer));
@@ -85,7 +85,7 @@ impl Inner {
             Ok(Reply::Output { output: run.await?, labels: LabelSet::EMPTY, call })
         });
         let result = self.watch(agent, intent, deadline, Some(canceller), service).await;
-        self.join_output(agent, &tool, carried, result)
+        self.join_output(agent, &contract, carried, result)
     }
 
     /// Does what one of the kernel's own tools is for, on the consent it was given.

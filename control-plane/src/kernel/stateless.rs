@@ -2,6 +2,7 @@
 //! comes with the question, and is recorded with the answer.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use agent_primitives::json::{self, Value};
 use agent_primitives::{AgentId, LabelSet, Signal, TenantId, Timestamp, ToolId, Verdict};
@@ -251,10 +252,8 @@ impl Inner {
         let Some(run) = request.tool_call() else { return };
         run.spoken_under(&said.labels);
         let Some(labels) = said.arguments.as_ref() else { return };
-        let contract = self.tools.get(run.id());
-        let (Some(contract), Some(arguments)) = (contract, run.arguments().value().as_object()) else {
-            return;
-        };
+        let contract = Arc::clone(run.contract());
+        let Some(arguments) = run.arguments().value().as_object() else { return };
         let carries = |name: &str| labels.get(name).unwrap_or(&said.labels).clone();
         let mut carried: Vec<Argument> =
             arguments.keys().map(|name| Argument::new(name, contract.role(name), carries(name))).collect();

@@ -5,10 +5,11 @@
 //! [`Judged::permit`] makes one, and it asks for the recorder's receipt.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use agent_primitives::{TicketId, TooManyLabels, ToolId, Verdict};
-use agent_tool_registry::{CallContext, Output, Registry, ToolError};
+use agent_tool_registry::{CallContext, Output, ToolContract, ToolError};
 
 use super::request::{
     AwaitSignal, Carried, ChangeMask, CloseFile, ExitWith, Job, Needs, OpenFile, ReadFile, Request, RunTool,
@@ -75,6 +76,11 @@ impl Permit<RunTool> {
     /// The tool.
     pub(crate) fn tool(&self) -> &ToolId {
         self.request.id()
+    }
+
+    /// The contract that it was judged by.
+    pub(crate) fn contract(&self) -> &Arc<ToolContract> {
+        self.request.contract()
     }
 
     /// What its arguments carry together.
@@ -147,8 +153,8 @@ impl Judged {
     }
 
     /// The most the call can use; `None` when it is free or refused.
-    pub(crate) fn needs(&self, tools: &Registry) -> Option<Needs> {
-        (self.decision.verdict() != Verdict::Deny).then(|| self.request.needs(tools)).flatten()
+    pub(crate) fn needs(&self) -> Option<Needs> {
+        (self.decision.verdict() != Verdict::Deny).then(|| self.request.needs()).flatten()
     }
 
     /// Refuses what policy let through, because there is no room for it.

@@ -1,10 +1,11 @@
 //! Requests: calls that passed the border. Each owns exactly what its service will use, so what is judged and recorded
 //! is what is executed.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use agent_primitives::{AgentId, Digest, LabelSet, Resource, Signal, SignalSet, TooManyLabels, ToolId};
-use agent_tool_registry::{Arguments, Effect, EffectSet, Invocation, Registry, ToolContract, ToolError};
+use agent_tool_registry::{Arguments, Effect, EffectSet, Invocation, ToolContract, ToolError};
 use bytes::Bytes;
 
 use crate::budget::Amounts;
@@ -12,6 +13,7 @@ use crate::call::Change;
 use crate::error::InvalidCall;
 use crate::flow::{Argument, Sources};
 use crate::kernel::FILE_DEADLINE;
+use crate::kernel::catalogue::Catalogue;
 use crate::kernel::files::Files;
 use crate::kernel::own::{self, KernelTool};
 use crate::question::{CallKind, Object, Question};
@@ -118,7 +120,7 @@ pub(super) enum Job {
 pub(crate) struct RunTool {
     id: ToolId,
     arguments: Arguments,
-    contract: Digest,
+    contract: Arc<ToolContract>,
     effects: EffectSet,
     /// An error when a path argument leads nowhere it may: policy is asked first, so that only who may run the tool
     /// learns what is on the host's disk.
@@ -144,24 +146,23 @@ pub(crate) enum Carried {
 impl RunTool {
     /// Prepares a tool for arguments that fit its schema.
     pub(crate) fn prepare(
-        tools: &Registry,
+        tools: &Catalogue,
         id: ToolId,
         arguments: Arguments,
         deadline: Option<Duration>,
     ) -> Result<Self, ToolError> {
-        let job = match tools.prepare(&id, arguments.clone()) {
+        let tool = tools.resolve(&id)?;
+        let job = match tool.prepare(arguments.clone()) {
             Err(error @ (ToolError::PathEscapes { .. } | ToolError::PathMissing { .. })) => Err(error),
             prepared => Ok(match prepared? {
                 _checked if own::is_reserved(&id) => Job::Kernel(KernelTool::parse(&id, arguments.value())?),
                 invocation => Job::Tool(invocation),
             }),
         };
-        let contract = tools.get(&id);
+        let contract = Arc::clone(tool.contract());
         Ok(Self {
-            contract: contract.map_or(Digest::ZERO, ToolContract::digest),
-            effects: contract
-                .map(|contract| contract.effects().iter().copied().collect())
-                .unwrap_or_default(),
+            effects: contract.effects().iter().copied().collect(),
+            contract,
             id,
             arguments,
             job,
@@ -180,6 +181,10 @@ impl RunTool {
 
     pub(crate) fn id(&self) -> &ToolId {
         &self.id
+    }
+
+    pub(crate) fn contract(&self) -> &Arc<ToolContract> {
+        &self.contract
     }
 
     pub(crate) fn arguments(&self) -> &Arguments {
@@ -301,7 +306,7 @@ impl Request {
     }
 
     /// The most the call can use; `None` for what is the agent's own business and free.
-    pub(crate) fn needs(&self, tools: &Registry) -> Option<Needs> {
+    pub(crate) fn needs(&self) -> Option<Needs> {
         let mut needs = Needs::default();
         match self {
             Self::Read(read) => (needs.receives, needs.time) = (read.length, FILE_DEADLINE),
@@ -309,7 +314,7 @@ impl Request {
             Self::Open(_) => needs.time = FILE_DEADLINE,
             Self::Exec(run) => {
                 needs.sends = run.arguments.canonical().len() as u64;
-                let contract = tools.get(&run.id)?;
+                let contract = &run.contract;
                 needs.receives = contract.limits().output_bytes as u64;
                 let allowed = contract.limits().deadline;
                 needs.time = run.deadline.map_or(allowed, |own| own.min(allowed));
@@ -368,7 +373,7 @@ impl Request {
             }
             Self::Exec(run) => recorder::Request::Exec {
                 tool: run.id.as_str(),
-                contract: run.contract,
+                contract: run.contract.digest(),
                 effects: run.effects,
                 arguments: run.arguments.canonical(),
                 deadline: run.deadline.map(micros),
@@ -391,7 +396,7 @@ impl Request {
 
     /// The request as it is to be judged again after a wait. A descriptor must still be open on what it was judged on, and a
     /// path argument of a tool is resolved anew.
-    pub(crate) fn renewed(self, tools: &Registry, files: &Files) -> Result<Self, InvalidCall> {
+    pub(crate) fn renewed(self, tools: &Catalogue, files: &Files) -> Result<Self, InvalidCall> {
         let (path, descriptor) = match &self {
             Self::Exec(_) => return self.prepared_again(tools),
             Self::Read(read) => (&read.path, read.descriptor),
@@ -410,7 +415,7 @@ impl Request {
         Ok(self)
     }
 
-    fn prepared_again(self, tools: &Registry) -> Result<Self, InvalidCall> {
+    fn prepared_again(self, tools: &Catalogue) -> Result<Self, InvalidCall> {
         let Self::Exec(RunTool { id, arguments, deadline, sources, .. }) = self else { return Ok(self) };
         let again = RunTool::prepare(tools, id, arguments, deadline).map_err(InvalidCall::Tool)?;
         // What the arguments carry is found out anew: the agent may have read more meanwhile.

@@ -5,13 +5,14 @@ use std::fmt;
 use std::ops::Bound;
 
 use agent_primitives::{AgentId, Digest, LabelSet, TenantId, ToolId};
-use agent_tool_registry::{Registry, ToolContract};
+use agent_tool_registry::ToolContract;
 use bytes::Bytes;
 use serde_json::{Map, Value};
 use std::sync::Arc;
 
 use super::Ancestor;
 use crate::kernel::Footing;
+use crate::kernel::catalogue::Catalogue;
 use crate::question::Caller;
 use crate::vfs::{
     Answer, Content, Entry, Listing, MemoryBackend, Page, RelPath, Stat, Version, VfsError, Write, Written,
@@ -29,7 +30,7 @@ const VERSION_DOMAIN: &str = "agent-os tools version v1";
 ///
 /// The tool `ns/name` is the file `ns/name.json`.
 pub(crate) struct Shelf {
-    pub(crate) tools: Registry,
+    pub(crate) tools: Catalogue,
     pub(crate) footing: Arc<Footing>,
     pub(crate) agent: AgentId,
     pub(crate) tenant: Option<TenantId>,
@@ -46,8 +47,8 @@ impl fmt::Debug for Shelf {
 
 impl Shelf {
     /// The tools within reach, in ascending order of their names. All are judged by the same policy.
-    fn shown(&self) -> Vec<&ToolContract> {
-        self.judged(|lets| self.tools.iter().filter(|contract| lets(contract)).collect())
+    fn shown(&self) -> Vec<Arc<ToolContract>> {
+        self.judged(|lets| self.tools.callable().into_iter().filter(|contract| lets(contract)).collect())
     }
 
     /// Judges contracts, each by what lets it through.
@@ -59,9 +60,9 @@ impl Shelf {
         self.footing.with(|standing| judge(&|contract| standing.could_let_through(&caller, contract)))
     }
 
-    fn find(&self, tool: &ToolId) -> Option<&ToolContract> {
+    fn find(&self, tool: &ToolId) -> Option<Arc<ToolContract>> {
         let contract = self.tools.get(tool)?;
-        self.judged(|lets| lets(contract)).then_some(contract)
+        self.judged(|lets| lets(&contract)).then_some(contract)
     }
 
     fn content(&self, path: RelPath<'_>) -> Result<Bytes, VfsError> {
@@ -71,13 +72,13 @@ impl Shelf {
         if path.as_str() == ALL {
             let mut lines = Vec::new();
             for contract in self.shown() {
-                lines.extend(rendered(contract)?);
+                lines.extend(rendered(&contract)?);
             }
             return Ok(lines.into());
         }
         let tool = path.as_str().strip_suffix(ENDING).and_then(|tool| tool.parse().ok());
         if let Some(contract) = tool.and_then(|tool| self.find(&tool)) {
-            return rendered(contract).map(Bytes::from);
+            return rendered(&contract).map(Bytes::from);
         }
         let mut segments = path.segments();
         let (Some(first), second) = (segments.next(), segments.next()) else {
@@ -91,18 +92,21 @@ impl Shelf {
     }
 
     /// What stands in the root, or in a namespace. Where a file and a namespace have one name, it is the file's.
-    fn names_in(&self, namespace: &str) -> BTreeMap<String, Named<'_>> {
+    fn names_in(&self, namespace: &str) -> BTreeMap<String, Named> {
         let mut names = BTreeMap::new();
         for contract in self.shown() {
             match (contract.id().as_str().split_once('/'), namespace) {
                 (None, "") => {
-                    names.insert(format!("{}{ENDING}", contract.id()), Named::File(Some(contract)));
+                    names.insert(
+                        format!("{}{ENDING}", contract.id()),
+                        Named::File(Some(Arc::clone(&contract))),
+                    );
                 }
                 (Some((other, _)), "") => {
                     names.entry(other.to_owned()).or_insert(Named::Namespace);
                 }
                 (Some((of, name)), wanted) if of == wanted => {
-                    names.insert(format!("{name}{ENDING}"), Named::File(Some(contract)));
+                    names.insert(format!("{name}{ENDING}"), Named::File(Some(Arc::clone(&contract))));
                 }
                 _ => {}
             }
@@ -125,13 +129,13 @@ impl Shelf {
         let entries: Vec<Entry> = rest
             .by_ref()
             .take(page.limit)
-            .map(|(name, named)| Ok(Entry::new(name.clone(), self.stat_of(*named)?)))
+            .map(|(name, named)| Ok(Entry::new(name.clone(), self.stat_of(named)?)))
             .collect::<Result<_, VfsError>>()?;
         let next = rest.next().and_then(|_| entries.last().map(|entry| entry.name.clone()));
         Ok(Listing::new(entries, next))
     }
 
-    fn stat_of(&self, named: Named<'_>) -> Result<Stat, VfsError> {
+    fn stat_of(&self, named: &Named) -> Result<Stat, VfsError> {
         match named {
             Named::Namespace => Ok(Stat::directory(LabelSet::EMPTY)),
             Named::File(Some(contract)) => Ok(stat(&rendered(contract)?)),
@@ -141,9 +145,8 @@ impl Shelf {
 }
 
 /// What a name in the directory stands for: a contract, [`ALL`] of them, or a namespace.
-#[derive(Clone, Copy)]
-enum Named<'s> {
-    File(Option<&'s ToolContract>),
+enum Named {
+    File(Option<Arc<ToolContract>>),
     Namespace,
 }
 

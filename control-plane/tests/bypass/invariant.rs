@@ -162,7 +162,7 @@ fn only_permitted_listed(world: &World) -> Result<(), String> {
             return Err(format!("`{}` is permitted: {permitted}, listed: {shown}", contract.id()));
         }
     }
-    let known = |name: &String| world.kernel.tools().any(|contract| contract.id().as_str() == name);
+    let known = |name: &String| world.kernel.tools().iter().any(|contract| contract.id().as_str() == name);
     if listed.iter().all(known) { Ok(()) } else { Err(format!("{listed:?} holds what is no tool")) }
 }
 

@@ -17,6 +17,7 @@ mod interplay;
 mod ipc;
 mod judge;
 mod limits;
+mod live;
 mod loops;
 mod recording;
 mod reload;

@@ -1,0 +1,111 @@
+//! Tools that are registered, approved and withdrawn while the kernel runs.
+
+use std::sync::Arc;
+
+use agent_control_plane::atr::{Effect, Registry, RegistryBuilder, RegistryError};
+use agent_control_plane::kernel::Widening;
+use agent_control_plane::primitives::{Digest, ManualClock, ToolId};
+use agent_control_plane::recorder::Body;
+use agent_control_plane::{AgentSpec, Kernel, Policy};
+use serde_json::json;
+
+const POLICY: &str = r#"
+version: 1
+name: live
+rules:
+  - { id: mail, effect: allow, calls: [exec], tools: ["mail/*"] }
+  - { id: look, effect: allow, calls: [read], paths: ["/tools/**", "/tools"] }
+"#;
+
+fn kernel(tools: &Registry) -> Kernel {
+    let policy = Policy::from_yaml("live.yaml", POLICY).unwrap();
+    let clock = Arc::new(ManualClock::default());
+    Kernel::builder().policy(policy).tools(tools.clone()).timer(clock).build().unwrap()
+}
+
+fn describe(tools: &mut RegistryBuilder, name: &str, description: &str) -> Result<(), RegistryError> {
+    tools
+        .tool(name)
+        .description(description)
+        .effects([Effect::Read])
+        .output_labels(["mail"])
+        .proposed()
+        .run_raw(json!({"type": "object"}), |_, _| async { Ok("hello") })
+}
+
+fn digest(tools: &Registry, name: &ToolId) -> Digest {
+    tools.snapshot().versions(name)[0].contract().digest()
+}
+
+#[tokio::test]
+async fn a_tool_is_called_once_it_is_approved_and_no_more_once_it_is_not() {
+    let tools = Registry::builder().build();
+    let kernel = kernel(&tools);
+    let agent = kernel.spawn(AgentSpec::new("a")).unwrap();
+    let name: ToolId = "mail/list".parse().unwrap();
+    let call = || agent.exec("mail/list", json!({}));
+
+    assert_eq!(call().await.unwrap_err().code(), "AK0510");
+    tools.register(|tools| describe(tools, "mail/list", "Lists mail.")).unwrap();
+    assert_eq!(call().await.unwrap_err().code(), "AK0550");
+    assert!(kernel.tools().iter().all(|contract| *contract.id() != name));
+    assert!(agent.read("/tools/mail/list.json").await.is_err());
+
+    tools.approve(&name, digest(&tools, &name), "ada").unwrap();
+    assert_eq!(call().await.unwrap(), "hello");
+    assert!(kernel.tools().iter().any(|contract| *contract.id() == name));
+    assert!(agent.read("/tools/mail/list.json").await.is_ok());
+    assert_eq!(kernel.labels(agent.id()).unwrap().to_string(), "mail, tool:mail/list");
+
+    tools.quarantine(&name, digest(&tools, &name), "changed its mind", "ada").unwrap();
+    assert_eq!(call().await.unwrap_err().code(), "AK0551");
+    assert!(agent.read("/tools/mail/list.json").await.is_err());
+
+    let rejected: Vec<String> = kernel
+        .recorder()
+        .events(0)
+        .map(Result::unwrap)
+        .filter_map(|stored| match stored.event().unwrap().body {
+            Body::Rejected { code, .. } => Some(code.to_owned()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(rejected, ["AK0510", "AK0550", "AK0551"]);
+}
+
+#[tokio::test]
+async fn a_call_that_waited_meets_the_tool_as_it_stands_then() {
+    let tools = Registry::builder().build();
+    tools.register(|tools| describe(tools, "mail/list", "Lists mail.")).unwrap();
+    let name: ToolId = "mail/list".parse().unwrap();
+    tools.approve(&name, digest(&tools, &name), "ada").unwrap();
+    let kernel = kernel(&tools);
+    let agent = kernel.spawn(AgentSpec::new("a")).unwrap();
+
+    let call = agent.exec("mail/list", json!({}));
+    tools.revoke(&name, digest(&tools, &name), "ada").unwrap();
+    assert_eq!(call.await.unwrap_err().code(), "AK0552");
+}
+
+#[test]
+fn a_policy_names_what_is_registered_when_it_is_loaded_whatever_its_state() {
+    let tools = Registry::builder().build();
+    let kernel = kernel(&tools);
+    let named = || Policy::from_yaml("live.yaml", &POLICY.replace("mail/*", "mail/list")).unwrap();
+    assert!(kernel.reload(named(), Widening::Force).is_err());
+    tools.register(|tools| describe(tools, "mail/list", "Lists mail.")).unwrap();
+    assert_eq!(kernel.reload(named(), Widening::Force).unwrap(), 2);
+}
+
+#[test]
+fn the_names_of_the_kernels_own_tools_stay_its_own() {
+    let tools = Registry::builder().build();
+    let (one, other) = (kernel(&tools), kernel(&tools));
+    tools.register(|tools| describe(tools, "kernel.late", "Comes late.")).unwrap();
+    let late = "kernel.late".parse().unwrap();
+    tools.approve(&late, digest(&tools, &late), "ada").unwrap();
+    for kernel in [one, other] {
+        let shown: Vec<String> = kernel.tools().iter().map(|tool| tool.id().to_string()).collect();
+        assert_eq!(shown, ["kernel.declassify", "kernel.spawn"]);
+    }
+}
