@@ -187,6 +187,27 @@ fn what_may_be_written_can_be_written_and_not_run() {
 }
 
 #[test]
+fn what_may_be_written_is_not_run_by_a_loader_or_an_interpreter_line_either() {
+    let loaders = ["/lib64/ld-linux-x86-64.so.2", "/lib/ld-linux-aarch64.so.1"];
+    let loader = loaders.into_iter().find(|loader| Path::new(loader).exists()).unwrap();
+    let script = format!(
+        r#"
+        cd /scratch; cp /bin/true copy; printf '#!/bin/true\n' > script; chmod 700 copy script
+        /bin/true || exit 1
+        {loader} /bin/true || exit 2
+        {loader} ./copy && exit 3
+        ./copy && exit 4
+        ./script && exit 5
+        echo 1
+        "#
+    );
+    let tool = Tool { program: "/bin/sh".into(), permissions: Permissions::system(), ..Tool::new() };
+    let executions = agent_tool_registry::executor::Executions::new(timer());
+    let run = block_on(tool.call(&["-c", &script], json!({}), &executions));
+    assert_eq!(run.value(), json!(1));
+}
+
+#[test]
 fn nothing_it_makes_runs_as_the_hosts_user() {
     let (tool, out) = Tool::new().granted("out", Access::Write);
     let path = format!("'{}/f", text(&out));
