@@ -85,7 +85,7 @@ impl IsolationReport {
         use crate::executor::process::{self, cgroup::Cgroups, landlock, seccomp};
 
         let landlock_abi = landlock::abi();
-        let groups = Cgroups::find(None);
+        let groups = process::Process::new().groups().cloned().or_else(|| Cgroups::find(None));
         Self {
             uid: rustix::process::geteuid().as_raw(),
             landlock_abi,

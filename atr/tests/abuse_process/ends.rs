@@ -1,12 +1,14 @@
 //! How programs end, and what is made of it.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use agent_tool_registry::executor::Executions;
+use agent_tool_registry::Access;
+use agent_tool_registry::executor::{Executions, Held, Order};
 use serde_json::json;
 
 use crate::host::{Tool, alone, block_on, timer, until};
@@ -72,45 +74,92 @@ fn a_call_that_nobody_waits_for_any_more_is_over() {
     }
 }
 
-/// What [`a_host_that_dies_takes_its_programs_with_it`] runs as its host.
-const HOST: &str = "ATR_ABUSE_HOST";
+#[test]
+fn a_call_that_failed_was_made_once() {
+    let (tool, out) = Tool::new().granted("out", Access::Write);
+    let tool = tool.limits(|limits| {
+        limits.deadline = Duration::from_millis(500);
+        limits.output_bytes = 1000;
+        limits.memory_bytes = 32 << 20;
+    });
+    let cases: [(&[&str], &str); 7] = [
+        (&["spin"], "AK0520"),
+        (&["flood", "1"], "AK0524"),
+        (&["segfault"], "AK0532"),
+        (&["exit", "1"], "AK0531"),
+        (&["say", "no json"], "AK0525"),
+        (&["touch", "0x10000000"], "AK0536"),
+        (&["sys", "169,0,0,0,0"], "AK0540"),
+    ];
+    for (index, (mode, code)) in cases.into_iter().enumerate() {
+        let mark = out.join(index.to_string());
+        let args: Vec<&str> =
+            ["once", mark.to_str().unwrap()].into_iter().chain(mode.iter().copied()).collect();
+        let run = tool.run(&args);
+        assert_eq!(run.code(), code, "{mode:?}: {run:?}");
+        assert_eq!(fs::read_to_string(mark).unwrap(), "ran\n", "{mode:?}");
+    }
+}
+
+/// What this suite's own program is told when it is run as a host that dies: the tool, and whether it is stopped.
+const HOST: [&str; 2] = ["ATR_ABUSE_HOST", "ATR_ABUSE_STOPPED"];
 
 #[test]
 fn a_host_that_dies_takes_its_programs_with_it() {
-    if let Some(program) = std::env::var_os(HOST) {
+    if let Some(program) = std::env::var_os(HOST[0]) {
         let tool = Tool { program: program.into(), ..Tool::new() };
         let executions = Executions::new(timer());
-        let run = block_on(tool.call(&["escape"], json!({}), &executions));
+        let call = tool.call(&["escape"], json!({}), &executions);
+        let stop = async {
+            if std::env::var_os(HOST[1]).is_some() {
+                until("it runs", || 2 <= tool.processes()).await;
+                executions.order(Order::Stop);
+                assert_eq!(executions.held().await, [Held::Hard]);
+                println!("{STOPPED}");
+            }
+        };
+        let (run, ()) = block_on(async { tokio::join!(call, stop) });
         panic!("{run:?}");
     }
     let _alone = alone();
     let tool = Tool::new();
-    let mut host = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "ends::a_host_that_dies_takes_its_programs_with_it"])
-        .env(HOST, &tool.program)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .process_group(0)
-        .spawn()
-        .unwrap();
-    block_on(async {
-        until("it runs", || 2 <= tool.processes()).await;
-        host.kill().unwrap();
-        host.wait().unwrap();
-        let died = timer().monotonic();
-        until("they are dead", || tool.processes() == 0).await;
-        let gone = timer().monotonic().since(died);
-        assert!(gone < Duration::from_millis(500), "{gone:?}");
-        // The next host removes the groups that this one could not.
+    for stopped in [false, true] {
+        let mut host = Command::new(std::env::current_exe().unwrap());
+        host.args(["--exact", "--nocapture", "ends::a_host_that_dies_takes_its_programs_with_it"]);
+        host.env(HOST[0], &tool.program).stdout(Stdio::piped()).stderr(Stdio::null()).process_group(0);
+        if stopped {
+            host.env(HOST[1], "1");
+        }
+        let mut host = host.spawn().unwrap();
+        block_on(async {
+            until("it runs", || 2 <= tool.processes()).await;
+            if stopped {
+                let lines = BufReader::new(host.stdout.take().unwrap()).lines();
+                assert!(lines.map_while(Result::ok).any(|line| line == STOPPED));
+            }
+            host.kill().unwrap();
+            host.wait().unwrap();
+            let died = timer().monotonic();
+            if !stopped {
+                until("they are dead", || tool.processes() == 0).await;
+                let gone = timer().monotonic().since(died);
+                assert!(gone < Duration::from_millis(500), "{gone:?}");
+            }
+        });
+        // The next host removes the groups that this one could not, and what stands still in them.
         let left = || groups_of(host.id(), Path::new("/sys/fs/cgroup"));
         assert_ne!(left(), 0);
-        assert_eq!(
-            tool.call(&["hello"], json!({}), &Executions::new(timer())).await.value(),
-            json!({"hello": 1})
-        );
-        assert_eq!(left(), 0);
-    });
+        let next = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "ends::s20_an_exit_code_is_an_exit_code"])
+            .stdout(Stdio::null())
+            .status();
+        assert!(next.unwrap().success());
+        assert_eq!((left(), tool.processes()), (0, 0), "stopped: {stopped}");
+    }
 }
+
+/// A host's word that its program stands still.
+const STOPPED: &str = "it stands still";
 
 fn groups_of(pid: u32, folder: &Path) -> usize {
     let mark = format!("-{pid}-");

@@ -187,6 +187,27 @@ fn what_may_be_written_can_be_written_and_not_run() {
 }
 
 #[test]
+fn what_may_be_written_is_not_run_by_a_loader_or_an_interpreter_line_either() {
+    let loaders = ["/lib64/ld-linux-x86-64.so.2", "/lib/ld-linux-aarch64.so.1"];
+    let loader = loaders.into_iter().find(|loader| Path::new(loader).exists()).unwrap();
+    let script = format!(
+        r#"
+        cd /scratch; cp /bin/true copy; printf '#!/bin/true\n' > script; chmod 700 copy script
+        /bin/true || exit 1
+        {loader} /bin/true || exit 2
+        {loader} ./copy && exit 3
+        ./copy && exit 4
+        ./script && exit 5
+        echo 1
+        "#
+    );
+    let tool = Tool { program: "/bin/sh".into(), permissions: Permissions::system(), ..Tool::new() };
+    let executions = agent_tool_registry::executor::Executions::new(timer());
+    let run = block_on(tool.call(&["-c", &script], json!({}), &executions));
+    assert_eq!(run.value(), json!(1));
+}
+
+#[test]
 fn nothing_it_makes_runs_as_the_hosts_user() {
     let (tool, out) = Tool::new().granted("out", Access::Write);
     let path = format!("'{}/f", text(&out));
@@ -204,6 +225,8 @@ fn nothing_it_makes_runs_as_the_hosts_user() {
             (452, &["-100", &path, "0x9ed", "0"]),
             (libc::SYS_mknod, &[&format!("{path}2"), "0x89ed", "0"]),
             (libc::SYS_setxattr, &[&path, "'security.capability", "@1", "20", "0"]),
+            // Nor is the host held up when it opens the file.
+            (libc::SYS_fcntl, &["$4", "1024", "1"]),
         ],
     );
     assert_eq!(found[4], 3);
@@ -231,6 +254,20 @@ fn the_same_folder_is_not_granted_to_write_and_to_run() {
         assert_eq!(run.code(), "AK0534", "{run:?}");
         assert!(!copy.exists());
         fs::remove_file(alias).unwrap();
+    }
+}
+
+#[test]
+fn a_program_is_not_run_from_where_it_may_write_whatever_it_is_called() {
+    let (tool, out) = Tool::new().granted("out", Access::Write);
+    let (file, name) = (out.join("tool"), tool.folder().join("name"));
+    fs::copy(&tool.program, &file).unwrap();
+    symlink(&file, &name).unwrap();
+    for program in [file, name] {
+        let tool = Tool { program, permissions: tool.permissions.clone(), ..Tool::new() };
+        let executions = agent_tool_registry::executor::Executions::new(timer());
+        let run = block_on(tool.call(&["hello"], json!({}), &executions));
+        assert_eq!(run.code(), "AK0534", "{run:?}");
     }
 }
 
@@ -334,7 +371,7 @@ fn programs_of_the_system_run_as_they_do_elsewhere() {
         [ "$(cat d/h d/l | sort | uniq -c | awk '{print $1}')" = 2 ]
         [ "$(ls -l "$INPUT" | tail -n +2 | wc -l)" = 2 ]
         [ "$(find d -type f | wc -l)" = 2 ]
-        head -c 100000 /dev/urandom | tee x | gzip -c | gunzip -c | cmp - x
+        head -c 100000 /dev/urandom > x; gzip -c x | gunzip -c | cmp - x
         tar cf - d | tar tf - > /dev/null
         date > /dev/null; sleep 0.01; (sleep 0.01 & wait)
         printf '"%s %s"' "$(id -u)" "$(ls -a / | tr '\n' ' ')"

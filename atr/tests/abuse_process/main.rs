@@ -6,11 +6,14 @@
 
 #![cfg(target_os = "linux")]
 #![expect(clippy::unwrap_used, reason = "a test may fail loudly")]
+#![expect(clippy::indexing_slicing, reason = "a test may fail loudly")]
+#![expect(clippy::panic, reason = "a test may fail loudly")]
 
 mod calls;
 mod ends;
 mod files;
 mod host;
+mod ordinary;
 mod policy;
 mod signals;
 mod usage;

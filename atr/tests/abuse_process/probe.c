@@ -308,6 +308,14 @@ static int holds(void) {
     return 0;
 }
 
+/* `once PATH MODE`: leaves a mark in a file, and then does something else. */
+static void once(const char *path) {
+    int fd = open(path, O_CREAT | O_WRONLY | O_APPEND, 0600);
+    if (write(fd, "ran\n", 4) != 4)
+        _exit(98);
+    close(fd);
+}
+
 static int flood(int fd) {
     memset(buffer, 'x', sizeof buffer);
     for (;;)
@@ -412,6 +420,11 @@ static int identity(void) {
 }
 
 int main(int argc, char **argv) {
+    if (argc > 3 && is(argv[1], "once")) {
+        once(argv[2]);
+        argc -= 2;
+        argv += 2;
+    }
     const char *mode = argc > 1 ? argv[1] : "hello";
     char *one = argc > 2 ? argv[2] : "0", *two = argc > 3 ? argv[3] : "0";
     setvbuf(stdout, NULL, _IOFBF, 1 << 16);

@@ -26,6 +26,9 @@ const KILL_ROUNDS: usize = 64;
 /// How many processes are held at once while they are killed one by one.
 const KILL_BATCH: usize = 64;
 
+/// The controllers of the first version that are of use here.
+const USED: [&str; 4] = ["memory", "pids", "cpuacct", "freezer"];
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Version {
     V1,
@@ -194,11 +197,14 @@ fn parent(mount: &str, own: &str) -> Option<Parent> {
     let options: Vec<&str> = kind.nth(1)?.split(',').collect();
     let group = own.lines().find_map(|line| {
         let (names, group) = line.split_once(':')?.1.split_once(':')?;
+        let mut names = names.split(',');
         let same = match version {
-            Version::V1 => names.split(',').all(|name| options.contains(&name)),
-            Version::V2 => names.is_empty(),
+            Version::V1 => {
+                names.clone().all(|name| options.contains(&name)) && names.any(|name| USED.contains(&name))
+            }
+            Version::V2 => names.eq([""]),
         };
-        (same && (version == Version::V2 || !names.is_empty())).then_some(group)
+        same.then_some(group)
     })?;
     // A group above the mount cannot be reached, and a path with an escape is not one that this crate would find again.
     let beneath = Path::new(group).strip_prefix(root).ok()?;
@@ -560,12 +566,7 @@ mod tests {
         let found = |own: &str| -> Vec<String> {
             parents(mounts, own).into_iter().map(|parent| parent.path.to_str().unwrap().to_owned()).collect()
         };
-        let first = [
-            "/sys/fs/cgroup/memory/a:b",
-            "/sys/fs/cgroup/pids/a",
-            "/sys/fs/cgroup/cpu,cpuacct/",
-            "/sys/fs/cgroup/systemd/x",
-        ];
+        let first = ["/sys/fs/cgroup/memory/a:b", "/sys/fs/cgroup/pids/a", "/sys/fs/cgroup/cpu,cpuacct/"];
         assert_eq!(found(own), first);
         assert_eq!(found("0::/user.slice\n"), ["/sys/fs/cgroup/unified/user.slice"]);
         assert!(found("garbage\n\n::\n").is_empty());

@@ -52,6 +52,7 @@ fn run(plan: &Plan) -> Staged {
         stage(Stage::Group, sys::write(*group, b"0"))?;
     }
     stage(Stage::Streams, streams(plan))?;
+    tell(plan, Report::Ready);
     if !wait_to_go(plan)? {
         return Ok(());
     }
@@ -82,7 +83,7 @@ fn streams(plan: &Plan) -> Result<(), Errno> {
     sys::start_session()
 }
 
-/// Waits for the order to go, and as long as the last order is to stop. `false`: the host is gone.
+/// Waits for the order to go, and as long as the last order is to stop. `false`: there is nothing to go for any more.
 fn wait_to_go(plan: &Plan) -> Staged<bool> {
     let (mut go, mut stopped) = (false, false);
     while !go || stopped {
@@ -94,6 +95,7 @@ fn wait_to_go(plan: &Plan) -> Staged<bool> {
             [orders::GO] => go = true,
             [orders::STOP] => stopped = true,
             [orders::CONTINUE] => stopped = false,
+            [orders::TERMINATE] => return Ok(false),
             _ => {}
         }
     }

@@ -86,6 +86,11 @@ impl Sandbox {
         *self.state.borrow() == State::Killed
     }
 
+    /// Whether it was ordered to end, in either way.
+    pub(super) fn was_ended(&self) -> bool {
+        self.was_killed() || self.was_terminated()
+    }
+
     pub(super) fn was_terminated(&self) -> bool {
         *self.terminated.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -28,15 +28,12 @@ pub(super) async fn start(host: &Host, launch: Launch) -> Result<Session, ToolEr
     };
     launch.executions.admitted().await?;
     let (mut running, pipes) = split(host, command, &launch)?;
+    // Until then it holds copies of the host's descriptors, and must not be stopped with them.
+    running.expect(Report::Ready).await?;
     let control = Arc::clone(&running.alive.sandbox) as Arc<dyn Control>;
     running.alive.registered = Some(launch.executions.register(Arc::clone(&control))?);
     running.alive.sandbox.go();
-    match running.report().await {
-        Some(Report::Started) => {}
-        Some(Report::Failed(stage, errno)) => return Err(failed(stage, errno)),
-        _ if running.alive.sandbox.was_killed() => return Err(ToolError::Killed),
-        _ => return Err(unavailable("the sandbox ended before its program began")),
-    }
+    running.expect(Report::Started).await?;
     Ok(Session {
         stdin: Box::pin(pipes.stdin),
         stdout: Box::pin(pipes.stdout),
@@ -111,6 +108,15 @@ fn pipes() -> io::Result<[(OwnedFd, OwnedFd); 5]> {
 }
 
 impl Running {
+    async fn expect(&mut self, next: Report) -> Result<(), ToolError> {
+        match self.report().await {
+            Some(report) if report == next => Ok(()),
+            Some(Report::Failed(stage, errno)) => Err(failed(stage, errno)),
+            _ if self.alive.sandbox.was_ended() => Err(ToolError::Killed),
+            _ => Err(unavailable("the sandbox ended before its program began")),
+        }
+    }
+
     /// The next report; `None` when the sandbox has ended.
     async fn report(&mut self) -> Option<Report> {
         let mut bytes = [0; report::SIZE];

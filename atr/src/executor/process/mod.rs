@@ -85,6 +85,11 @@ impl Process {
         Self(Arc::new(Probed { beneath: Some(folder.into()), host: OnceLock::new() }))
     }
 
+    /// The control groups that it makes; `None`: none, or it cannot run anything.
+    pub(crate) fn groups(&self) -> Option<&Cgroups> {
+        self.host().ok()?.groups.as_ref()
+    }
+
     fn host(&self) -> Result<&Host, ToolError> {
         let host = self.0.host.get_or_init(|| Host::probe(&self.0));
         host.as_ref().map_err(unavailable)

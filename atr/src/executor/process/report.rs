@@ -66,6 +66,8 @@ impl Stage {
 pub(super) enum Report {
     /// The program was not started.
     Failed(Stage, Errno),
+    /// The sandbox has let go of everything of the host's, and waits to be let go.
+    Ready,
     /// The program runs.
     Started,
     /// The program has ended, and whatever it had left behind was killed.
@@ -80,6 +82,7 @@ impl Report {
     pub(super) fn encode(self) -> [u8; SIZE] {
         let words: [u64; 4] = match self {
             Self::Failed(stage, errno) => [1, stage as u64, u64::from(errno.unsigned_abs()), 0],
+            Self::Ready => [4, 0, 0, 0],
             Self::Started => [2, 0, 0, 0],
             Self::Ended { status, cpu } => {
                 [3, u64::from(status.cast_unsigned()), cpu.as_secs(), u64::from(cpu.subsec_micros())]
@@ -101,6 +104,7 @@ impl Report {
             [1, stage, errno, ..] => {
                 Some(Self::Failed(Stage::from_number(stage)?, i32::try_from(errno).ok()?))
             }
+            [4, ..] => Some(Self::Ready),
             [2, ..] => Some(Self::Started),
             [3, status, secs, micros] => Some(Self::Ended {
                 status: u32::try_from(status).ok()?.cast_signed(),
@@ -119,7 +123,7 @@ mod tests {
     fn a_report_arrives_as_it_was_sent() {
         let ended = Report::Ended { status: -1, cpu: Duration::from_micros(3_000_007) };
         let failed = Stage::ALL.map(|(stage, _)| Report::Failed(stage, libc::EPERM));
-        for report in failed.into_iter().chain([Report::Started, ended]) {
+        for report in failed.into_iter().chain([Report::Ready, Report::Started, ended]) {
             assert_eq!(Report::decode(&report.encode()), Some(report));
         }
         assert_eq!(Report::decode(&[0; SIZE]), None);

@@ -97,6 +97,7 @@ fn conditional() -> Result<Rules, String> {
     let mut rules = BTreeMap::from([
         (libc::SYS_clone, vec![when(&[(0, Qword, MaskedEq(new_namespaces), 0)])?]),
         (libc::SYS_ioctl, one_of(1, &IOCTLS)?),
+        (libc::SYS_fcntl, one_of(1, &FCNTLS)?),
         (libc::SYS_prctl, one_of(0, &PRCTLS)?),
         (libc::SYS_prlimit64, vec![when(&[(0, Dword, Eq, 0), (2, Qword, Eq, 0)])?]),
         (libc::SYS_personality, one_of(0, &[0, 0xffff_ffff])?),
@@ -146,6 +147,27 @@ const IOCTLS: [u64; 6] = [
     0x5421, // FIONBIO
     0x5450, // FIONCLEX
     0x5451, // FIOCLEX
+];
+
+/// Descriptors, their flags, advisory locks, pipes and seals. No lease, which would hold up the host when it opens the
+/// file, and no owner of signals.
+const FCNTLS: [u64; 16] = [
+    libc::F_DUPFD as u64,
+    libc::F_DUPFD_CLOEXEC as u64,
+    libc::F_GETFD as u64,
+    libc::F_SETFD as u64,
+    libc::F_GETFL as u64,
+    libc::F_SETFL as u64,
+    libc::F_GETLK as u64,
+    libc::F_SETLK as u64,
+    libc::F_SETLKW as u64,
+    libc::F_OFD_GETLK as u64,
+    libc::F_OFD_SETLK as u64,
+    libc::F_OFD_SETLKW as u64,
+    libc::F_GETPIPE_SZ as u64,
+    libc::F_SETPIPE_SZ as u64,
+    libc::F_GET_SEALS as u64,
+    libc::F_ADD_SEALS as u64,
 ];
 
 /// Names, hints to the memory manager, and questions.
@@ -250,7 +272,6 @@ const ALLOWED: &[c_long] = &[
     libc::SYS_fsync,
     libc::SYS_fdatasync,
     libc::SYS_flock,
-    libc::SYS_fcntl,
     libc::SYS_dup,
     libc::SYS_dup3,
     libc::SYS_pipe2,

@@ -287,9 +287,10 @@ pub(super) fn copy_host_tree(fd: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
     copy_tree(fd.as_raw_fd()).map(|fd| unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// Restricts a tree of mounts; nothing is ever allowed by this.
+/// Restricts a tree of mounts, and lets no later mount of the host reach it; nothing is ever allowed by this.
 pub(super) fn restrict_tree(fd: RawFd, attributes: u64) -> Result<(), Errno> {
-    set_attributes(fd, MountAttributes { set: attributes, clear: 0, propagation: 0, users: 0 })
+    let propagation = libc::MS_PRIVATE;
+    set_attributes(fd, MountAttributes { set: attributes, clear: 0, propagation, users: 0 })
 }
 
 /// Shows the files of a tree of mounts as owned by whom the user namespace maps their owners to.
