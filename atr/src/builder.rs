@@ -17,7 +17,7 @@ use crate::context::{MAX_RESOURCES, Stop};
 use crate::contract::{Effect, Endpoint, MAX_DESCRIPTION, Provenance, Terms, ToolContract};
 use crate::error::{RegistryError, ToolError, one_line};
 use crate::executor::program::{self, Program};
-use crate::executor::{self, Artefact, Command, Executors, Prepare, function};
+use crate::executor::{self, Artefact, BlockingPool, Command, Executors, Prepare, function};
 use crate::isolation::{Limits, Permissions, SandboxPolicy};
 use crate::labels::OutputLabels;
 use crate::lifecycle::Status;
@@ -53,15 +53,23 @@ pub struct RegistryBuilder {
     tools: Tools,
     executors: Executors,
     clock: Arc<dyn Clock>,
+    blocking: BlockingPool,
 }
 
 impl RegistryBuilder {
-    pub(crate) fn of(executors: Executors, clock: Arc<dyn Clock>) -> Self {
-        Self { tools: Tools::default(), executors, clock }
+    pub(crate) fn of(executors: Executors, clock: Arc<dyn Clock>, blocking: BlockingPool) -> Self {
+        Self { tools: Tools::default(), executors, clock, blocking }
     }
 
     pub(crate) fn into_tools(self) -> Tools {
         self.tools
+    }
+
+    /// The threads of functions that block and are registered after this. Four of their own unless said.
+    #[must_use]
+    pub fn blocking(mut self, pool: BlockingPool) -> Self {
+        self.blocking = pool;
+        self
     }
 
     /// What tells when a tool changed its state. The machine's clock unless said.
@@ -101,19 +109,20 @@ impl RegistryBuilder {
             cost: BTreeMap::new(),
             proposed: false,
             provenance: Provenance::Native,
+            secrets: BTreeSet::new(),
         }
     }
 
     /// The registry, with these tools in it.
     #[must_use]
     pub fn build(self) -> Registry {
-        Registry::of(self.tools, self.executors, self.clock)
+        Registry::of(self.tools, self.executors, self.clock, self.blocking)
     }
 }
 
 impl Default for RegistryBuilder {
     fn default() -> Self {
-        Self::of(Executors::host(), Arc::new(SystemClock::default()))
+        Self::of(Executors::host(), Arc::new(SystemClock::default()), BlockingPool::default())
     }
 }
 
@@ -147,6 +156,7 @@ pub struct ToolBuilder<'a> {
     cost: BTreeMap<Resource, u64>,
     proposed: bool,
     provenance: Provenance,
+    secrets: BTreeSet<String>,
 }
 
 impl ToolBuilder<'_> {
@@ -231,6 +241,13 @@ impl ToolBuilder<'_> {
         self
     }
 
+    /// The names of secrets, as for [`ToolBuilder::tags`], that a function is given with [`CallContext::secret`]. They are no
+    /// arguments: the schema names none of them, and a call whose arguments do is refused. A program is given none.
+    pub fn secrets(mut self, names: impl IntoIterator<Item = impl ToString>) -> Self {
+        self.secrets = texts(names).into_iter().collect();
+        self
+    }
+
     /// Says that the argument at a JSON pointer, such as `/path`, names a file beneath `root`.
     pub fn path_argument(mut self, pointer: &str, root: PathRoot) -> Self {
         self.paths.push((pointer.to_owned(), root));
@@ -288,6 +305,22 @@ impl ToolBuilder<'_> {
     {
         let max_output = self.limits.output_bytes;
         self.register(InputSchema::of::<A>(), Endpoint::Function, function::typed(tool, max_output))
+    }
+
+    /// Registers a function that blocks its thread, as [`ToolBuilder::run`] does an async one. It runs on a thread of the
+    /// registry's own. Nothing can stop it: at the deadline the call ends, and the thread is abandoned until the function
+    /// returns. With more than [`MAX_ABANDONED`](crate::executor::MAX_ABANDONED) of those, calls are refused.
+    ///
+    /// # Errors
+    /// Any [`RegistryError`]; nothing is registered then.
+    pub fn run_blocking<A, R, F>(self, tool: F) -> Result<(), RegistryError>
+    where
+        A: ToolArguments,
+        R: ToolReply,
+        F: Fn(CallContext, A) -> Result<R, ToolError> + Send + Sync + 'static,
+    {
+        let (max_output, pool) = (self.limits.output_bytes, self.registry.blocking.clone());
+        self.register(InputSchema::of::<A>(), Endpoint::Function, function::blocking(tool, max_output, pool))
     }
 
     /// Registers an async function that takes the JSON value itself, and the JSON Schema (2020-12) of its arguments.
@@ -367,6 +400,12 @@ impl ToolBuilder<'_> {
             return Err(spec("a function of the host cannot be isolated".to_owned()));
         }
         let schema = InputSchema::compile(schema).map_err(refused)?;
+        if let Some(name) = self.secrets.iter().find(|name| schema.names(name)) {
+            return Err(spec(format!("the secret `{name}` is an argument of its schema")));
+        }
+        if endpoint != Endpoint::Function && !self.secrets.is_empty() {
+            return Err(spec("only a function of the host is given secrets".to_owned()));
+        }
         let paths = self
             .paths
             .into_iter()
@@ -394,6 +433,7 @@ impl ToolBuilder<'_> {
             output_labels,
             cost: self.cost,
             provenance: self.provenance,
+            secrets: self.secrets,
         })
         .map_err(refused)?;
         let status = if self.proposed { Status::Proposed } else { Status::Approved };
@@ -424,7 +464,7 @@ impl ToolBuilder<'_> {
         if MAX_RESOURCES < self.cost.len() {
             return Err(format!("the cost is in more than {MAX_RESOURCES} resources"));
         }
-        for words in [&self.tags, &self.capabilities] {
+        for words in [&self.tags, &self.capabilities, &self.secrets] {
             check_words(words)?;
         }
         self.permissions.check()?;
@@ -435,16 +475,16 @@ impl ToolBuilder<'_> {
     }
 }
 
-/// Most tags, and most capabilities, of one tool.
+/// Most tags, most capabilities, and most secrets, of one tool.
 pub const MAX_WORDS: usize = 32;
 
 fn check_words(words: &BTreeSet<String>) -> Result<(), String> {
     if MAX_WORDS < words.len() {
-        return Err(format!("it has more than {MAX_WORDS} tags or capabilities"));
+        return Err(format!("it has more than {MAX_WORDS} tags, capabilities or secrets"));
     }
     let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._-".contains(&byte);
     match words.iter().find(|word| !(1..=64).contains(&word.len()) || !word.bytes().all(allowed)) {
-        Some(word) => Err(format!("`{}` is not a tag or capability", one_line(word, 64))),
+        Some(word) => Err(format!("`{}` is not a tag, capability or secret", one_line(word, 64))),
         None => Ok(()),
     }
 }

@@ -5,10 +5,11 @@ use std::io;
 use std::time::Duration;
 
 use agent_primitives::json::JsonError;
-use agent_primitives::{BadId, Digest, ToolId, suggest};
+use agent_primitives::{BadId, Digest, Resource, TicketId, ToolId, suggest};
 use semver::Version;
 use serde::Serialize;
 
+use crate::invoke::{DenyReason, Stale};
 use crate::isolation::{GuaranteeSet, Level};
 
 /// Why a tool was not registered.
@@ -147,6 +148,13 @@ pub enum ToolError {
         approved: Digest,
         /// Digest of what is there.
         observed: Digest,
+    },
+    /// No tool can have this name.
+    #[error("that is not the name of a tool: {source}")]
+    #[non_exhaustive]
+    NameInvalid {
+        /// What is wrong with it.
+        source: BadId,
     },
     /// The arguments are not one bounded, unambiguous JSON text.
     #[error("the arguments are refused: {}", one_line(source, 256))]
@@ -301,6 +309,85 @@ pub enum ToolError {
     /// The agent is stopped, and too many of its calls wait already.
     #[error("the agent is stopped, and too many of its calls wait")]
     Stopped,
+    /// A principal of the call's chain may not make it. The tool was not run.
+    #[error("the call is not allowed: {reason}")]
+    #[non_exhaustive]
+    AccessDenied {
+        /// Why.
+        reason: DenyReason,
+    },
+    /// Somebody has to agree to exactly this call first. The tool was not run.
+    #[error("the call needs somebody's consent first{}", Ticketed(*ticket))]
+    #[non_exhaustive]
+    ApprovalRequired {
+        /// What to approve, and to show with the same call afterwards; nothing if nobody can be asked.
+        ticket: Option<TicketId>,
+    },
+    /// The consent that was shown is not good for this call. The tool was not run.
+    #[error("the approval is not good for this call: {reason}")]
+    #[non_exhaustive]
+    ApprovalStale {
+        /// Why.
+        reason: Stale,
+    },
+    /// Calls come too often. The tool was not run.
+    #[error("there are too many calls; try again in {} ms", retry_after.as_nanos().div_ceil(1_000_000))]
+    #[non_exhaustive]
+    RateLimited {
+        /// When to try again.
+        retry_after: Duration,
+    },
+    /// A principal's budget does not cover what the tool may cost. The tool was not run.
+    #[error("the budget of `{resource}` does not cover the call")]
+    #[non_exhaustive]
+    BudgetExceeded {
+        /// What there is not enough of.
+        resource: Resource,
+    },
+    /// Too many calls are under way. The tool was not run.
+    #[error("more than {limit} calls at once")]
+    #[non_exhaustive]
+    ConcurrencyLimit {
+        /// The limit.
+        limit: usize,
+    },
+    /// Tools call tools too deep. The tool was not run.
+    #[error("tools call tools more than {limit} deep")]
+    #[non_exhaustive]
+    RecursionLimit {
+        /// The limit.
+        limit: u32,
+    },
+    /// The call could not be put on record, so its result is withheld. The tool may have had its effect.
+    #[error("the call could not be put on record")]
+    #[non_exhaustive]
+    AuditFailed {
+        /// Why, for the host.
+        reason: String,
+    },
+    /// The tool has failed so often lately that it is left alone for a while. The tool was not run.
+    #[error("the tool keeps failing; try again in {} ms", retry_after.as_nanos().div_ceil(1_000_000))]
+    #[non_exhaustive]
+    CircuitOpen {
+        /// When to try again; zero while another call is trying.
+        retry_after: Duration,
+    },
+    /// A step failed that may have had its effect all the same, so nothing was tried in its place.
+    #[error("`{id}` failed and may have had its effect all the same, so nothing was tried in its place")]
+    #[non_exhaustive]
+    MaybeApplied {
+        /// The tool of the step.
+        id: ToolId,
+        /// How it failed.
+        source: Box<ToolError>,
+    },
+    /// A secret that the tool needs is not to be had. The tool was not run.
+    #[error("the secret `{name}` that the tool needs is not available")]
+    #[non_exhaustive]
+    SecretUnavailable {
+        /// The name of the secret.
+        name: String,
+    },
 }
 
 impl ToolError {
@@ -320,7 +407,7 @@ impl ToolError {
         Self::Failed { message: one_line(message, MAX_MESSAGE), transient: true }
     }
 
-    /// Stable code, `AK0510` to `AK0555`.
+    /// Stable code, `AK0510` to `AK0567`.
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
@@ -359,6 +446,18 @@ impl ToolError {
             Self::DefinitionChanged { .. } => "AK0553",
             Self::VersionUnsatisfied { .. } => "AK0554",
             Self::Ambiguous { .. } => "AK0555",
+            Self::AccessDenied { .. } => "AK0556",
+            Self::ApprovalRequired { .. } => "AK0557",
+            Self::ApprovalStale { .. } => "AK0558",
+            Self::RateLimited { .. } => "AK0559",
+            Self::BudgetExceeded { .. } => "AK0560",
+            Self::ConcurrencyLimit { .. } => "AK0561",
+            Self::RecursionLimit { .. } => "AK0562",
+            Self::AuditFailed { .. } => "AK0563",
+            Self::CircuitOpen { .. } => "AK0564",
+            Self::MaybeApplied { .. } => "AK0565",
+            Self::SecretUnavailable { .. } => "AK0566",
+            Self::NameInvalid { .. } => "AK0567",
         }
     }
 
@@ -370,8 +469,85 @@ impl ToolError {
             Self::Timeout | Self::Spawn { .. } | Self::Crashed { .. } | Self::ExecutorUnavailable { .. } => {
                 true
             }
+            Self::RateLimited { .. } | Self::ConcurrencyLimit { .. } | Self::CircuitOpen { .. } => true,
             Self::Failed { transient, .. } => *transient,
             _ => false,
+        }
+    }
+
+    /// Whether the caller, or the tool on its behalf, tried what it is known not to be allowed. A kernel ends the agent.
+    #[must_use]
+    pub fn is_violation(&self) -> bool {
+        matches!(
+            self,
+            Self::SandboxViolation { .. }
+                | Self::DefinitionChanged { .. }
+                | Self::AccessDenied { reason: DenyReason::Forbidden }
+                | Self::ApprovalStale { reason: Stale::Used }
+        )
+    }
+
+    /// Whether it is certain that the tool was not run.
+    #[must_use]
+    pub fn is_without_effect(&self) -> bool {
+        self.is_argument_error()
+            || matches!(
+                self,
+                Self::NotFound { .. }
+                    | Self::Ambiguous { .. }
+                    | Self::VersionUnsatisfied { .. }
+                    | Self::Proposed { .. }
+                    | Self::Quarantined { .. }
+                    | Self::DefinitionChanged { .. }
+                    | Self::NameInvalid { .. }
+                    | Self::IsolationUnavailable { .. }
+                    | Self::ExecutorUnavailable { .. }
+                    | Self::Stopped
+                    | Self::AccessDenied { .. }
+                    | Self::ApprovalRequired { .. }
+                    | Self::ApprovalStale { .. }
+                    | Self::RateLimited { .. }
+                    | Self::BudgetExceeded { .. }
+                    | Self::ConcurrencyLimit { .. }
+                    | Self::RecursionLimit { .. }
+                    | Self::CircuitOpen { .. }
+                    | Self::SecretUnavailable { .. }
+            )
+    }
+
+    /// Whether what ran the tool failed, or the way to it, rather than the tool with an answer of its own.
+    pub(crate) fn is_of_executor(&self) -> bool {
+        matches!(
+            self,
+            Self::Timeout
+                | Self::Panicked { .. }
+                | Self::Spawn { .. }
+                | Self::Crashed { .. }
+                | Self::ExecutorUnavailable { .. }
+                | Self::Trapped { .. }
+        )
+    }
+
+    /// The same error with every text in it that is not ours put through `change`.
+    pub(crate) fn map_texts(self, change: &dyn Fn(&str) -> String) -> Self {
+        let cut = |text: &str| one_line(change(text), MAX_MESSAGE);
+        let stderr = |stderr: Stderr| Stderr(change(stderr.as_str()).into());
+        match self {
+            Self::Failed { message, transient } => Self::Failed { message: cut(&message), transient },
+            Self::Panicked { payload } => Self::Panicked { payload: cut(&payload) },
+            Self::OutputInvalid { reason } => Self::OutputInvalid { reason: cut(&reason) },
+            Self::Spawn { source } => {
+                Self::Spawn { source: io::Error::new(source.kind(), cut(&source.to_string())) }
+            }
+            Self::ExitCode { code, stderr: text } => Self::ExitCode { code, stderr: stderr(text) },
+            Self::Crashed { signal, stderr: text } => Self::Crashed { signal, stderr: stderr(text) },
+            Self::ExecutorUnavailable { level, reason } => {
+                Self::ExecutorUnavailable { level, reason: cut(&reason) }
+            }
+            Self::Trapped { trap } => Self::Trapped { trap: cut(&trap) },
+            Self::SandboxViolation { what } => Self::SandboxViolation { what: cut(&what) },
+            // What remains is made of names, numbers and words of this crate.
+            other => other,
         }
     }
 
@@ -397,6 +573,7 @@ impl ToolError {
             Self::OutputInvalid { reason } | Self::ExecutorUnavailable { reason, .. } => Some(reason),
             Self::SandboxViolation { what } => Some(what),
             Self::Quarantined { reason, .. } => Some(reason),
+            Self::AuditFailed { reason } => Some(reason),
             _ => None,
         }
     }
@@ -470,6 +647,17 @@ pub(crate) fn one_line(shown: impl fmt::Display, max_chars: usize) -> String {
         line.push('…');
     }
     line
+}
+
+struct Ticketed(Option<TicketId>);
+
+impl fmt::Display for Ticketed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(ticket) => write!(f, ", under ticket `{ticket}`"),
+            None => f.write_str(", and nobody can be asked"),
+        }
+    }
 }
 
 struct Missing(GuaranteeSet);

@@ -3,10 +3,12 @@
 mod arguments;
 mod builder;
 mod canonical;
+pub mod compose;
 mod context;
 mod contract;
 mod error;
 pub mod executor;
+pub mod invoke;
 pub mod isolation;
 mod labels;
 mod lifecycle;
@@ -26,6 +28,10 @@ pub use context::{CallContext, Canceller, MAX_RESOURCES, Meter, NotSpent, Ran};
 pub use contract::{Effect, EffectSet, Endpoint, MAX_DESCRIPTION, Provenance, ToolContract};
 pub use error::{ArgumentError, RegistryError, Stderr, ToolError};
 pub use executor::{Artefact, Command, Executor, Executors, Process};
+pub use invoke::{
+    AccessRule, AccessRules, Answer, ApprovalError, Approvals, AuditRecord, AuditSink, Authorizer, Call,
+    CallChain, Caller, Invoker, MemoryAudit, OnBehalf, Quotas, Secret, Stage,
+};
 pub use isolation::{Access, Guarantee, GuaranteeSet, Level, Limits, Permissions, SandboxPolicy};
 pub use labels::{Leaf, MAX_FIELD_PATTERN, MAX_LABELLED_FIELDS, OutputLabels};
 pub use lifecycle::{MAX_TRANSITIONS, Status, Transition};

@@ -10,7 +10,7 @@ use semver::{Version, VersionReq};
 
 use crate::builder::RegistryBuilder;
 use crate::error::{RegistryError, ToolError, one_line};
-use crate::executor::{self, Executors, Job};
+use crate::executor::{self, BlockingPool, Executors, Job};
 use crate::lifecycle::{Log, MAX_REASON, Status, Transition};
 use crate::snapshot::{Entry, Snapshot, Tool, Tools};
 use crate::{Arguments, CallContext, Output, ToolContract};
@@ -31,6 +31,7 @@ struct Shared {
     /// Held by whoever changes what is registered or how it stands, so that changes follow one another.
     log: Mutex<Log>,
     executors: Executors,
+    blocking: BlockingPool,
     clock: Arc<dyn Clock>,
 }
 
@@ -53,7 +54,8 @@ impl Registry {
         &self,
         describe: impl FnOnce(&mut RegistryBuilder) -> Result<(), RegistryError>,
     ) -> Result<(), RegistryError> {
-        let mut builder = RegistryBuilder::of(self.0.executors.clone(), Arc::clone(&self.0.clock));
+        let mut builder =
+            RegistryBuilder::of(self.0.executors.clone(), Arc::clone(&self.0.clock), self.0.blocking.clone());
         describe(&mut builder)?;
         let described = builder.into_tools();
         let _only_writer = self.lock();
@@ -63,9 +65,14 @@ impl Registry {
         Ok(())
     }
 
-    pub(crate) fn of(tools: Tools, executors: Executors, clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn of(
+        tools: Tools,
+        executors: Executors,
+        clock: Arc<dyn Clock>,
+        blocking: BlockingPool,
+    ) -> Self {
         let tools = ArcSwap::from_pointee(tools);
-        Self(Arc::new(Shared { tools, log: Mutex::default(), executors, clock }))
+        Self(Arc::new(Shared { tools, log: Mutex::default(), executors, blocking, clock }))
     }
 
     /// First phase of a call: finds the tool, as [`Snapshot::get`] does, and checks the arguments against its schema, its

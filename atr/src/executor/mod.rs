@@ -1,5 +1,6 @@
 //! Who runs a tool: functions of the host in place, programs at some level of isolation.
 
+mod blocking;
 pub(crate) mod child;
 mod choice;
 mod executions;
@@ -14,6 +15,7 @@ mod session;
 mod stdio;
 pub(crate) mod supervise;
 
+pub use blocking::{BlockingPool, MAX_ABANDONED};
 pub use child::{Child, Command};
 pub(crate) use choice::identity;
 pub use choice::{Artefact, Executor, Executors, Finished, Launch};

@@ -25,6 +25,7 @@ pub(crate) fn prepare(program: Program) -> Prepare {
             Box::pin(async move {
                 let Program { executors, artefacts, policy, permissions, limits } = &*program;
                 let (executor, artefact) = executors.choose(artefacts, *policy, permissions, limits)?;
+                cx.isolated();
                 let launch = Launch {
                     artefact,
                     permissions: permissions.clone(),
