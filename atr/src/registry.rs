@@ -100,6 +100,12 @@ impl Registry {
         self.find(id, wanted)?.prepare(arguments)
     }
 
+    /// The threads of functions that block: see [`RegistryBuilder::blocking`].
+    #[must_use]
+    pub fn blocking(&self) -> &BlockingPool {
+        &self.0.blocking
+    }
+
     /// What is registered now.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {

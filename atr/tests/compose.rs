@@ -1,13 +1,12 @@
 //! Several calls as one.
 
 #![expect(clippy::unwrap_used, reason = "a test may fail loudly")]
-#![expect(clippy::indexing_slicing, reason = "a test may fail loudly")]
 
 use std::future::pending;
 use std::sync::{Arc, Mutex};
 
 use agent_primitives::{AgentId, ManualClock};
-use agent_tool_registry::compose::{Branch, Fallback, From, MAX_STEPS, Parallel, Sequence, Step};
+use agent_tool_registry::compose::{Branch, Fallback, MAX_STEPS, Parallel, Sequence, Source, Step};
 use agent_tool_registry::{
     AccessRule, AccessRules, CallContext, Invoker, MemoryAudit, OnBehalf, Registry, ToolError,
 };
@@ -97,14 +96,16 @@ fn t32_a_sequence_stops_at_what_is_forbidden_and_says_what_was_done() {
 fn steps_take_their_arguments_from_where_they_say() {
     let (caller, _) = allowed();
     let steps = [
-        Step::new("echo").argument("a", From::Input("/in".to_owned())).argument("b", From::Value(json!(2))),
-        Step::new("echo").argument("c", From::Previous("/a".to_owned())),
+        Step::new("echo")
+            .argument("a", Source::Input("/in".to_owned()))
+            .argument("b", Source::Value(json!(2))),
+        Step::new("echo").argument("c", Source::Previous("/a".to_owned())),
         Step::new("echo"),
     ];
     let answers = block_on(Sequence::of(steps).run(&caller, &json!({"in": [1]}))).unwrap();
     let values: Vec<_> = answers.iter().map(|answer| answer.output.value().clone()).collect();
     assert_eq!(values, [json!({"a": [1], "b": 2}), json!({"c": [1]}), json!({"c": [1]})]);
-    let missing = [Step::new("echo").argument("a", From::Previous("/a".to_owned()))];
+    let missing = [Step::new("echo").argument("a", Source::Previous("/a".to_owned()))];
     let stopped = block_on(Sequence::of(missing).run(&caller, &json!({}))).unwrap_err();
     assert!(stopped.error.is_argument_error());
 }

@@ -19,8 +19,8 @@ use agent_tool_registry::invoke::{
 };
 use agent_tool_registry::{
     AccessRule, AccessRules, Answer, ApprovalError, Approvals, Call, CallChain, CallContext, Caller, Command,
-    Invoker, Level, Limits, MemoryAudit, Meter, OnBehalf, Quotas, Registry, RegistryError, SandboxPolicy,
-    Secret, Stage, TokioTimer, ToolError,
+    Invoker, Level, Limits, MemoryAudit, OnBehalf, Quotas, Registry, RegistryError, SandboxPolicy, Secret,
+    Stage, TokioTimer, ToolError,
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -428,7 +428,6 @@ fn a_budget_is_reserved_and_settled_and_what_did_not_run_is_given_back() {
         assert!(matches!(refused, Err(ToolError::SecretUnavailable { .. })));
     }
     assert_eq!(without.charged(&agent("a"), USD), 0);
-    assert_eq!(Meter::default().reported(USD), None);
 }
 
 struct Asked {
@@ -526,10 +525,16 @@ fn nobody_agrees_to_a_call_of_their_own() {
 fn consent_is_asked_for_a_thousand_calls_and_no_more() {
     let asked = Asked::new();
     for number in 0..1024 {
-        let error = asked.call("a", &format!("{{\"x\": {number}}}"), None).unwrap_err();
+        let who = format!("a{}", number / 128);
+        let arguments = format!("{{\"x\": {number}}}");
+        let error = asked.call(&who, &arguments, None).unwrap_err();
         assert!(matches!(error, ToolError::ApprovalRequired { ticket: Some(_), .. }));
+        if number == 127 {
+            let error = asked.call(&who, "{}", None).unwrap_err();
+            assert!(matches!(error, ToolError::RateLimited { .. }), "the room of others is theirs");
+        }
     }
-    let error = asked.call("a", "{\"x\": -1}", None).unwrap_err();
+    let error = asked.call("b", "{}", None).unwrap_err();
     assert!(
         matches!(error, ToolError::RateLimited { retry_after, .. } if retry_after == Duration::from_secs(300))
     );
@@ -804,7 +809,9 @@ fn parse_metrics(text: &str) -> Result<Vec<Sample>, String> {
 
 fn parse_sample(line: &str) -> Result<Sample, String> {
     let bad = || format!("no sample: {line}");
-    let (name, rest) = line.split_once('{').ok_or_else(bad)?;
+    let labelled = line.split_once('{');
+    let (name, rest) =
+        labelled.or_else(|| line.split_once(' ').map(|(name, _)| (name, "}"))).ok_or_else(bad)?;
     if !name.chars().all(|symbol| symbol.is_ascii_alphanumeric() || symbol == '_') {
         return Err(bad());
     }
@@ -827,7 +834,8 @@ fn parse_sample(line: &str) -> Result<Sample, String> {
         rest = after.get(end + 1..).ok_or_else(bad)?;
         rest = rest.strip_prefix(',').unwrap_or(rest);
     }
-    let value = rest.trim_start_matches('}').trim_start().parse().map_err(|_| bad())?;
+    let value = line.rsplit_once(' ').map(|(_, value)| value).ok_or_else(bad)?;
+    let value = value.parse().map_err(|_| bad())?;
     Ok(Sample { name: name.to_owned(), labels, value })
 }
 
@@ -838,7 +846,7 @@ fn what_is_counted_is_in_the_format_of_prometheus() {
     for arguments in [&b"{}"[..], b"{}", b"{"] {
         let _ = block_on(invoker.invoke(agent("a"), "t", arguments));
     }
-    let samples = parse_metrics(&invoker.metrics().to_prometheus()).unwrap();
+    let samples = parse_metrics(&invoker.to_prometheus()).unwrap();
     let value = |name: &str, label: &str, is: &str| {
         let found = samples
             .iter()
@@ -849,11 +857,32 @@ fn what_is_counted_is_in_the_format_of_prometheus() {
     assert_eq!(value("atr_calls_total", "outcome", "refused"), 1.0);
     assert_eq!(value("atr_call_seconds_count", "tool", "t"), 3.0);
     assert_eq!(value("atr_call_seconds_bucket", "le", "+Inf"), 3.0);
+    assert_eq!(samples.last().map(|sample| (&*sample.name, sample.value)), Some(("atr_zombie_threads", 0.0)));
     let buckets: Vec<f64> =
         samples.iter().filter(|sample| sample.name.ends_with("_bucket")).map(|sample| sample.value).collect();
     assert!(buckets.is_sorted());
     for broken in ["a{b=\"c} 1\n", "a 1\n", "# TYPE a counter\na{} x\n", "a{} 1\n", "# TYPE a counter\na{} 1"]
     {
         assert!(parse_metrics(broken).is_err(), "{broken}");
+    }
+}
+
+#[test]
+fn a_deadline_of_the_caller_says_nothing_of_the_tool() {
+    let (tools, runs) = counted(true);
+    let clock = ManualClock::default();
+    let caller =
+        Invoker::permissive(tools, Arc::new(clock.clone()), MemoryAudit::new(1)).on_behalf_of(agent("a"));
+    for ran in 1..=6 {
+        let deadline = clock.monotonic().after(Duration::from_secs(1));
+        let call = Call::new("t", b"{}").with_deadline(deadline);
+        let mut call: Running = Box::pin({
+            let caller = caller.clone();
+            async move { caller.send(call).await }
+        });
+        assert!(poll(&mut call).is_pending());
+        clock.advance(Duration::from_secs(1));
+        assert!(matches!(poll(&mut call), Poll::Ready(Err(ToolError::Timeout))));
+        assert_eq!(runs.load(Ordering::Relaxed), ran);
     }
 }

@@ -8,7 +8,7 @@ mod step;
 
 use agent_primitives::json::Value;
 
-pub use step::{From, MAX_STEPS, Step};
+pub use step::{MAX_STEPS, Source, Step};
 
 use crate::error::ArgumentError;
 use crate::{Answer, OnBehalf, ToolError};

@@ -11,7 +11,7 @@ pub const MAX_STEPS: usize = 64;
 
 /// Where an argument comes from.
 #[derive(Clone, Debug, PartialEq)]
-pub enum From {
+pub enum Source {
     /// It is always this.
     Value(Value),
     /// From the input of the whole, at a JSON pointer.
@@ -24,7 +24,7 @@ pub enum From {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Step {
     tool: String,
-    arguments: Vec<(String, From)>,
+    arguments: Vec<(String, Source)>,
 }
 
 impl Step {
@@ -36,7 +36,7 @@ impl Step {
 
     /// Gives the tool this argument, and no others than those that are named.
     #[must_use]
-    pub fn argument(mut self, name: impl Into<String>, from: From) -> Self {
+    pub fn argument(mut self, name: impl Into<String>, from: Source) -> Self {
         self.arguments.push((name.into(), from));
         self
     }
@@ -62,9 +62,9 @@ impl Step {
         let mut taken = serde_json::Map::new();
         for (name, from) in &self.arguments {
             let value = match from {
-                From::Value(value) => Some(value),
-                From::Input(pointer) => input.pointer(pointer),
-                From::Previous(pointer) => previous.and_then(|previous| previous.pointer(pointer)),
+                Source::Value(value) => Some(value),
+                Source::Input(pointer) => input.pointer(pointer),
+                Source::Previous(pointer) => previous.and_then(|previous| previous.pointer(pointer)),
             };
             let missing = || ToolError::ArgsInvalid {
                 errors: vec![ArgumentError::new(format_args!("/{name}"), "from", "there is no such value")],

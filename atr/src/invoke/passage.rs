@@ -41,6 +41,8 @@ pub(super) struct Passage {
     record: Option<Box<AuditRecord>>,
     tool: Option<ToolId>,
     warning: Option<String>,
+    /// When the caller wanted it to end, whatever the tool's own limit.
+    wanted_by: Option<Monotonic>,
     secrets: Arc<SecretSet>,
     meter: Meter,
     held: Held,
@@ -95,6 +97,7 @@ impl Passage {
             record: Some(Box::new(record)),
             tool: None,
             warning: None,
+            wanted_by: None,
             secrets: Arc::default(),
             meter: Meter::default(),
             held: Held::default(),
@@ -171,7 +174,9 @@ impl Passage {
 
         self.stage = Stage::Isolate;
         self.warning = invocation.warning();
-        let result = self.run(&host, call, &tool, invocation, ran).await;
+        let outer = self.on_behalf.within.as_ref().and_then(|(_, cx)| cx.deadline());
+        self.wanted_by = call.deadline.into_iter().chain(outer).min();
+        let result = self.run(&host, &tool, invocation, ran).await;
         self.ran(result)
     }
 
@@ -194,7 +199,6 @@ impl Passage {
     async fn run(
         &mut self,
         host: &Arc<Host>,
-        call: &Call,
         tool: &Tool,
         mut invocation: Invocation,
         ran: &mut Option<Ran>,
@@ -207,7 +211,7 @@ impl Passage {
         let ends = host.timer.monotonic().after(contract.limits().deadline);
         for made in 1.. {
             self.note(|record| record.attempts = made);
-            let cx = self.context(host, call, ends)?;
+            let cx = self.context(host, ends)?;
             let result = invocation.run(cx.clone()).await;
             *ran = cx.ran();
             let Err(error) = result else { return result };
@@ -224,7 +228,7 @@ impl Passage {
         Err(ToolError::Cancelled)
     }
 
-    fn context(&self, host: &Arc<Host>, call: &Call, ends: Monotonic) -> Result<CallContext, ToolError> {
+    fn context(&self, host: &Arc<Host>, ends: Monotonic) -> Result<CallContext, ToolError> {
         let chain = &self.on_behalf.chain;
         let caller = chain.last().map(Caller::id).ok_or(ToolError::Cancelled)?;
         let invoked = Invoked {
@@ -235,18 +239,13 @@ impl Passage {
             secrets: Arc::clone(&self.secrets),
             progress: Arc::clone(&self.progress),
         };
-        let mut cx = CallContext::new(caller.clone(), Arc::clone(&host.timer))
+        let cx = CallContext::new(caller.clone(), Arc::clone(&host.timer))
             .with_meter(self.meter.clone())
             .with_invoked(Arc::new(invoked))
             .with_deadline(ends);
-        let outer = self.on_behalf.within.as_ref().and_then(|(_, cx)| cx.deadline());
-        for deadline in [call.deadline, outer].into_iter().flatten() {
-            cx = cx.with_deadline(deadline);
-        }
-        if let Some(executions) = &self.on_behalf.executions {
-            cx = cx.with_executions(executions.clone());
-        }
-        Ok(cx)
+        let cx = self.wanted_by.into_iter().fold(cx, CallContext::with_deadline);
+        let executions = self.on_behalf.executions.clone();
+        Ok(executions.into_iter().fold(cx, CallContext::with_executions))
     }
 
     /// Says which of the last stages the call came to, and lets go of what it held.
@@ -262,12 +261,14 @@ impl Passage {
         });
         let held = mem::take(&mut self.held);
         if let Some(pass) = held.pass {
+            let now = self.host.timer.monotonic();
             match error {
-                Some(error) if error.is_of_executor() => pass.ended(true, self.host.timer.monotonic()),
                 // Nothing is known of the tool then.
+                Some(ToolError::Timeout) if self.wanted_by.is_some_and(|by| by <= now) => {}
                 Some(ToolError::Cancelled | ToolError::Killed | ToolError::Stopped) => {}
+                Some(error) if error.is_of_executor() => pass.ended(true, now),
                 _ if !began => {}
-                _ => pass.ended(false, self.host.timer.monotonic()),
+                _ => pass.ended(false, now),
             }
         }
         if let Some(reserved) = held.reserved.filter(|_| began) {
