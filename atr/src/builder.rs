@@ -12,11 +12,10 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::CallContext;
 use crate::context::{MAX_RESOURCES, Stop};
 use crate::contract::{Effect, Endpoint, MAX_DESCRIPTION, Provenance, Terms, ToolContract};
 use crate::error::{RegistryError, ToolError, one_line};
-use crate::executor::program::{self, Program};
+use crate::executor::program::{self, Pin, Program};
 use crate::executor::{self, Artefact, BlockingPool, Command, Executors, Prepare, function};
 use crate::isolation::{Limits, Permissions, SandboxPolicy};
 use crate::labels::OutputLabels;
@@ -24,8 +23,10 @@ use crate::lifecycle::Status;
 use crate::path::{PathArgument, PathRoot};
 use crate::registry::Registry;
 use crate::role::Roles;
+use crate::scan::scan;
 use crate::schema::{InputSchema, ValueSchema};
 use crate::snapshot::{Entry, Tools};
+use crate::{CallContext, text};
 
 /// What a typed tool takes. Implemented for every type that derives `Deserialize` and `JsonSchema`.
 #[diagnostic::on_unimplemented(
@@ -108,6 +109,7 @@ impl RegistryBuilder {
             field_labels: Vec::new(),
             cost: BTreeMap::new(),
             proposed: false,
+            pins: Vec::new(),
             provenance: Provenance::Native,
             secrets: BTreeSet::new(),
         }
@@ -155,6 +157,7 @@ pub struct ToolBuilder<'a> {
     field_labels: Vec<(String, Vec<String>)>,
     cost: BTreeMap<Resource, u64>,
     proposed: bool,
+    pins: Vec<Pin>,
     provenance: Provenance,
     secrets: BTreeSet<String>,
 }
@@ -245,6 +248,12 @@ impl ToolBuilder<'_> {
     /// arguments: the schema names none of them, and a call whose arguments do is refused. A program is given none.
     pub fn secrets(mut self, names: impl IntoIterator<Item = impl ToString>) -> Self {
         self.secrets = texts(names).into_iter().collect();
+        self
+    }
+
+    /// Files that are compared with their digests before each call of a command.
+    pub(crate) fn pinned(mut self, pins: Vec<Pin>) -> Self {
+        self.pins = pins;
         self
     }
 
@@ -365,7 +374,8 @@ impl ToolBuilder<'_> {
     /// JSON Schema (2020-12) of its arguments.
     ///
     /// # Errors
-    /// Any [`RegistryError`]; nothing is registered then. What the forms name is looked for when it is called.
+    /// Any [`RegistryError`]; nothing is registered then. What the forms name is looked for when it is called. What they
+    /// bring themselves is looked at now: WebAssembly is compiled, which blocks for milliseconds to seconds.
     pub fn program(
         mut self,
         schema: Value,
@@ -373,10 +383,13 @@ impl ToolBuilder<'_> {
     ) -> Result<(), RegistryError> {
         let id = self.id()?;
         let artefacts: Vec<Artefact> = artefacts.into_iter().collect();
-        let endpoint =
-            executor::identity(&artefacts).map_err(|reason| RegistryError::SpecInvalid { id, reason })?;
+        let invalid = |reason| RegistryError::SpecInvalid { id: id.clone(), reason };
+        let endpoint = executor::identity(&artefacts).map_err(invalid)?;
+        self.registry.executors.check(&artefacts, &self.limits).map_err(invalid)?;
         let policy = *self.isolation.get_or_insert(SandboxPolicy::CONFINED);
         let program = Program {
+            id,
+            pins: std::mem::take(&mut self.pins),
             executors: self.registry.executors.clone(),
             artefacts,
             policy,
@@ -391,6 +404,12 @@ impl ToolBuilder<'_> {
         let spec = |reason| RegistryError::SpecInvalid { id: id.clone(), reason };
         let refused = |reason| RegistryError::SchemaInvalid { id: id.clone(), reason };
         self.check_terms().map_err(spec)?;
+        let hidden = |text::Unsafe { pointer, codepoint }| RegistryError::TextUnsafe {
+            id: id.clone(),
+            pointer,
+            codepoint,
+        };
+        text::check_at("/description", &self.description).map_err(hidden)?;
         let version = semver::Version::parse(&self.version)
             .map_err(|error| spec(format!("`{}` is not a version: {error}", one_line(&self.version, 64))))?;
         let output_schema =
@@ -406,6 +425,10 @@ impl ToolBuilder<'_> {
         if endpoint != Endpoint::Function && !self.secrets.is_empty() {
             return Err(spec("only a function of the host is given secrets".to_owned()));
         }
+        text::check_all("/input_schema", schema.schema()).map_err(hidden)?;
+        let output =
+            self.output_schema.iter().try_for_each(|output| text::check_all("/output_schema", output));
+        output.map_err(hidden)?;
         let paths = self
             .paths
             .into_iter()
@@ -436,6 +459,7 @@ impl ToolBuilder<'_> {
             secrets: self.secrets,
         })
         .map_err(refused)?;
+        let findings = if self.proposed { scan(&contract).into() } else { Box::default() };
         let status = if self.proposed { Status::Proposed } else { Status::Approved };
         self.registry.tools.insert(Entry {
             contract: Arc::new(contract),
@@ -443,6 +467,7 @@ impl ToolBuilder<'_> {
             output_schema,
             paths,
             prepare,
+            findings,
             status: ArcSwap::from_pointee(Some(status)),
             revoked: Stop::default(),
         })

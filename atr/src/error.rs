@@ -39,6 +39,17 @@ pub enum RegistryError {
         /// Digest of the contract that was refused.
         offered: Digest,
     },
+    /// A text of the tool holds what a reader does not see or a model reads differently. Nothing is taken out silently.
+    #[error("the text at `{pointer}` of `{id}` holds U+{:04X}, or is not in normal form C there", u32::from(*codepoint))]
+    #[non_exhaustive]
+    TextUnsafe {
+        /// The tool.
+        id: ToolId,
+        /// JSON pointer into the contract.
+        pointer: String,
+        /// The first character that is refused.
+        codepoint: char,
+    },
     /// There is no room for another tool, or another version of it.
     #[error("there is no room for more than {limit}")]
     #[non_exhaustive]
@@ -75,6 +86,7 @@ impl RegistryError {
             Self::Conflict { .. } => "AK0502",
             Self::SpecInvalid { .. } => "AK0503",
             Self::SchemaInvalid { .. } => "AK0504",
+            Self::TextUnsafe { .. } => "AK0505",
             Self::Full { .. } => "AK0508",
         }
     }
@@ -115,6 +127,15 @@ pub enum ToolError {
         /// What was asked for.
         wanted: String,
     },
+    /// What was asked for is no requirement of versions, such as `^1.2` or `>=1.0.0, <2.0.0`.
+    #[error("`{wanted}` is no requirement of versions: {reason}")]
+    #[non_exhaustive]
+    VersionReqInvalid {
+        /// What was asked for, shortened.
+        wanted: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// Nobody has agreed to the tool yet. It was not run.
     #[error("the tool `{id}` is not approved yet")]
     #[non_exhaustive]
@@ -130,6 +151,16 @@ pub enum ToolError {
         id: ToolId,
         /// Why, for the host.
         reason: String,
+    },
+    /// The tool came with a name that can be taken for an approved one of another publisher's, and is kept from being
+    /// called. It was not run.
+    #[error("the tool `{id}` is quarantined: it can be taken for `{like}`")]
+    #[non_exhaustive]
+    NameConfusable {
+        /// The tool.
+        id: ToolId,
+        /// The one it can be taken for.
+        like: ToolId,
     },
     /// The tool is never called again; a call that ran was ended.
     #[error("the tool `{id}` was revoked")]
@@ -151,7 +182,6 @@ pub enum ToolError {
     },
     /// No tool can have this name.
     #[error("that is not the name of a tool: {source}")]
-    #[non_exhaustive]
     NameInvalid {
         /// What is wrong with it.
         source: BadId,
@@ -303,6 +333,13 @@ pub enum ToolError {
         /// What it tried, for the host.
         what: String,
     },
+    /// The program is not what its executor runs. Trying again does not help.
+    #[error("the tool's program cannot be run")]
+    #[non_exhaustive]
+    ProgramInvalid {
+        /// What is wrong with it, for the host.
+        reason: String,
+    },
     /// What it ran for was killed.
     #[error("the tool was killed")]
     Killed,
@@ -407,7 +444,7 @@ impl ToolError {
         Self::Failed { message: one_line(message, MAX_MESSAGE), transient: true }
     }
 
-    /// Stable code, `AK0510` to `AK0567`.
+    /// Stable code: `AK0507`, or `AK0510` and above.
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
@@ -440,8 +477,11 @@ impl ToolError {
             Self::SandboxViolation { .. } => "AK0540",
             Self::Killed => "AK0541",
             Self::Stopped => "AK0542",
+            Self::VersionReqInvalid { .. } => "AK0507",
+            Self::ProgramInvalid { .. } => "AK0543",
             Self::Proposed { .. } => "AK0550",
             Self::Quarantined { .. } => "AK0551",
+            Self::NameConfusable { .. } => "AK0506",
             Self::Revoked { .. } => "AK0552",
             Self::DefinitionChanged { .. } => "AK0553",
             Self::VersionUnsatisfied { .. } => "AK0554",
@@ -498,6 +538,9 @@ impl ToolError {
                     | Self::VersionUnsatisfied { .. }
                     | Self::Proposed { .. }
                     | Self::Quarantined { .. }
+                    | Self::NameConfusable { .. }
+                    | Self::VersionReqInvalid { .. }
+                    | Self::ProgramInvalid { .. }
                     | Self::DefinitionChanged { .. }
                     | Self::NameInvalid { .. }
                     | Self::IsolationUnavailable { .. }
@@ -570,7 +613,9 @@ impl ToolError {
         match self {
             Self::ExitCode { stderr, .. } | Self::Crashed { stderr, .. } => Some(stderr.as_str()),
             Self::Panicked { payload } => Some(payload),
-            Self::OutputInvalid { reason } | Self::ExecutorUnavailable { reason, .. } => Some(reason),
+            Self::OutputInvalid { reason }
+            | Self::ExecutorUnavailable { reason, .. }
+            | Self::ProgramInvalid { reason } => Some(reason),
             Self::SandboxViolation { what } => Some(what),
             Self::Quarantined { reason, .. } => Some(reason),
             Self::AuditFailed { reason } => Some(reason),

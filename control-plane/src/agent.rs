@@ -6,16 +6,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use agent_primitives::json::Value;
-use agent_primitives::{AgentId, Signal, SignalSet, TicketId};
+use agent_primitives::{AgentId, Signal, SignalSet, TicketId, Timer};
+use agent_tool_registry::executor::{Executions, Usage};
+use agent_tool_registry::{GuaranteeSet, Level};
 use bytes::Bytes;
 
 use crate::call::{BadCall, Change, FileRef, MAX_TRANSFER, RawArguments, Reply, Syscall, WriteTo};
 use crate::error::{CallError, InvalidCall};
 use crate::ipc::{self, Message};
-use crate::kernel::Inner;
 use crate::kernel::handlers::Run;
 use crate::kernel::table::Agent;
+use crate::kernel::{ExitStatus, Inner, hosted};
 use crate::policy::Decision;
+use crate::recorder::{Actor, Body};
 use crate::signal::Notice;
 use crate::vfs::{Descriptor, OpenFlags, VfsError, encode_query};
 
@@ -42,6 +45,46 @@ impl AgentHandle {
 
     pub(crate) fn cell(&self) -> &Arc<Agent> {
         &self.agent
+    }
+
+    pub(crate) fn timer(&self) -> &Arc<dyn Timer> {
+        self.kernel.timer()
+    }
+
+    /// What runs for the agent.
+    pub(crate) fn executions(&self) -> &Executions {
+        self.agent.orders.executions()
+    }
+
+    /// Puts on record where the agent's own program runs.
+    pub(crate) fn record_program(&self, level: Level, guarantees: GuaranteeSet) -> Result<(), CallError> {
+        let action = hosted::runs_at(level, guarantees);
+        self.kernel.append(self.agent.source(), 0, Body::Host { action: &action }).map(drop)
+    }
+
+    /// Puts on record what the agent's own program has used.
+    pub(crate) fn record_usage(
+        &self,
+        level: Level,
+        guarantees: GuaranteeSet,
+        usage: Usage,
+    ) -> Result<(), CallError> {
+        self.kernel.record_run(&self.agent, 0, level, guarantees, usage)
+    }
+
+    /// Ends the agent because of how its program ended.
+    pub(crate) fn end(&self, status: ExitStatus) {
+        self.kernel.end(&self.agent, status, Actor::Kernel);
+    }
+
+    /// Why a `SIGTERM` has been delivered to the agent, if one has.
+    pub(crate) fn terminated(&self) -> Option<String> {
+        let word = &self.agent.word;
+        if word.load().masked().contains(Signal::Term) {
+            return None;
+        }
+        let (_, letter) = self.agent.mailbox.take(word, SignalSet::EMPTY.with(Signal::Term))?;
+        Some(letter.map(|letter| letter.reason).unwrap_or_default())
     }
 
     /// The agent's name.

@@ -6,6 +6,7 @@
 mod anthropic;
 pub mod mcp;
 mod openai;
+pub mod wire;
 
 use std::time::Duration;
 
@@ -148,7 +149,8 @@ pub enum Syscall {
         tool: String,
         /// Its arguments.
         arguments: RawArguments,
-        /// Give up after this long; the tool's own limit if shorter.
+        /// Give up after this long; the tool's own limit if shorter. Neither runs on while the agent is stopped and the tool
+        /// has begun; before it has, this one does.
         deadline: Option<Duration>,
     },
     /// Raise a signal.
@@ -226,6 +228,10 @@ struct WireExec {
 pub struct BadCall(String);
 
 impl BadCall {
+    pub(crate) fn new(reason: &dyn std::fmt::Display) -> Self {
+        Self(reason.to_string())
+    }
+
     /// Stable code of the error.
     pub const CODE: &'static str = "AK0901";
 }

@@ -68,12 +68,18 @@ impl Executions {
     /// # Cancel safety
     /// Dropping the future forgets the wait and nothing else.
     pub async fn held(&self) -> Vec<Held> {
-        let running: Vec<_> = self.lock().running.values().map(Arc::clone).collect();
+        let running = self.under_way();
         let mut held = Vec::with_capacity(running.len());
         for control in running {
             held.push(control.held().await);
         }
         held
+    }
+
+    /// What reaches each program under way, in the order in which they were started.
+    #[must_use]
+    pub fn under_way(&self) -> Vec<Arc<dyn Control>> {
+        self.lock().running.values().map(Arc::clone).collect()
     }
 
     /// How many programs are under way.

@@ -28,6 +28,19 @@ pub enum Order {
     Kill,
 }
 
+impl Order {
+    /// The order in one word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Stop => "stop",
+            Self::Continue => "continue",
+            Self::Terminate => "terminate",
+            Self::Kill => "kill",
+        }
+    }
+}
+
 /// How an order took hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -43,6 +56,20 @@ pub enum Held {
     Dead,
     /// It could not be ended: code in the host's address space that never awaits. Its result is discarded.
     Abandoned,
+}
+
+impl Held {
+    /// The state in one word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Hard => "hard",
+            Self::Cooperative => "cooperative",
+            Self::Running => "running",
+            Self::Dead => "dead",
+            Self::Abandoned => "abandoned",
+        }
+    }
 }
 
 /// Reaches a program under way, from any thread.

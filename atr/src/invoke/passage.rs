@@ -391,6 +391,7 @@ fn is_of_state(error: &ToolError) -> bool {
         error,
         ToolError::Proposed { .. }
             | ToolError::Quarantined { .. }
+            | ToolError::NameConfusable { .. }
             | ToolError::Revoked { .. }
             | ToolError::DefinitionChanged { .. }
     )

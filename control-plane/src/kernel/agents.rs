@@ -8,6 +8,8 @@ use std::task::Poll;
 
 use agent_primitives::json::{self, Value};
 use agent_primitives::{AgentId, LabelSet, Signal, TenantId};
+use agent_tool_registry::ToolError;
+use agent_tool_registry::executor::Executions;
 use serde_json::Map;
 use tracing::{Instrument, Span};
 
@@ -227,6 +229,9 @@ pub enum SpawnError {
     /// An agent asked for a child with a program that the host does not have.
     #[error("there is no program `{0}`")]
     UnknownProgram(String),
+    /// The agent is a program of its own, and nothing that is isolated enough can run it.
+    #[error("the program of the agent cannot be run: {0}")]
+    Unrunnable(ToolError),
 }
 
 impl SpawnError {
@@ -249,6 +254,7 @@ impl SpawnError {
             Self::TooDeep { .. } => "AK0944",
             Self::NoPrograms => "AK0945",
             Self::UnknownProgram(_) => "AK0946",
+            Self::Unrunnable(_) => "AK0980",
         }
     }
 }
@@ -308,16 +314,21 @@ impl Kernel {
         status.ok_or_else(|| SpawnError::Kernel(self.inner.dead(&agent)))
     }
 
-    /// Waits until the agent that has this name now has ended, and takes its exit status. `None` if no such agent is
-    /// alive or remembered.
+    /// Waits until the agent that has this name now has ended and nothing is left of the programs that ran for it, and takes
+    /// its exit status. `None` if no such agent is alive or remembered. For the programs it waits no longer than
+    /// [`MAX_SETTLING`](super::MAX_SETTLING).
     ///
     /// Cancel safe: the status is taken only when it is returned.
     pub async fn wait(&self, agent: &AgentId) -> Option<ExitStatus> {
         let inner = &self.inner;
         let Some(cell) = inner.table.live(agent.as_str()) else {
+            if let Some(dying) = inner.table.dying(agent) {
+                inner.settle_orders(&dying).await;
+            }
             return inner.table.reap(agent, None);
         };
         inner.changed(&cell, |_| false).await;
+        inner.settle_orders(&cell).await;
         // Taken from the table if it is there already; the cell knows it in any case.
         let reaped = inner.table.reap(agent, Some(cell.generation));
         reaped.or_else(|| cell.ended().cloned())
@@ -462,6 +473,7 @@ impl Owned {
                 })
                 .await;
                 discard(program);
+                inner.settle_orders(agent).await;
             }
         }
     }
@@ -601,10 +613,12 @@ impl Inner {
             footing,
             dry_run: spec.dry_run || self.dry_run,
             lineage,
+            executions: Executions::new(Arc::clone(&self.timer)),
         };
         let agent = Agent::new(id, self.next_number(), files, trail, about);
         if spec.stopped {
             let _first = agent.word.stop();
+            agent.word_changed();
         }
         Ok(agent)
     }

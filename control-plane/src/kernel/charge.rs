@@ -11,7 +11,7 @@ use smallvec::SmallVec;
 use super::Inner;
 use super::running::Intent;
 use super::table::Agent;
-use crate::budget::{AccountId, Accounts, Amounts, Mark, News, NoRoom, Reached, Reservation};
+use crate::budget::{AccountId, Amounts, Mark, News, NoRoom, Reached, Reservation};
 use crate::observe::spans;
 use crate::policy::permit::Judged;
 use crate::policy::request::Needs;
@@ -27,8 +27,15 @@ struct Charge {
     reservation: Reservation,
     needs: Needs,
     /// When its service began; until then nothing is used.
-    began: Option<Monotonic>,
+    began: Option<Began>,
     meter: Option<Meter>,
+}
+
+/// When the service of a call began, and for how long the agent had been stopped by then.
+#[derive(Clone, Copy, Debug)]
+struct Began {
+    at: Monotonic,
+    stopped: Duration,
 }
 
 impl Charges {
@@ -39,7 +46,7 @@ impl Charges {
 
     /// Says that the service of a call begins, if the call holds something. Returns the time it has left, where a budget
     /// limits that.
-    fn begin(&self, call: u64, now: Monotonic) -> Option<Duration> {
+    fn begin(&self, call: u64, now: Began) -> Option<Duration> {
         let mut charges = self.lock();
         let charge = charges.get_mut(&call)?;
         charge.began = Some(now);
@@ -128,7 +135,8 @@ impl Inner {
             return;
         }
         let now = self.timer.monotonic();
-        if let Some(time) = agent.charges.begin(intent.call, now) {
+        let began = Began { at: now, stopped: agent.orders.executions().stopped_for() };
+        if let Some(time) = agent.charges.begin(intent.call, began) {
             intent.end_at(now.after(time));
         }
     }
@@ -137,25 +145,25 @@ impl Inner {
     pub(crate) fn pay(&self, agent: &Agent, call: u64, outcome: Option<&Outcome<'_>>) {
         let charge = agent.charges.lock().remove(&call);
         if let Some(charge) = charge {
-            self.settle_charge(&agent.accounts, charge, outcome);
+            self.settle_charge(agent, charge, outcome);
         }
     }
 
     /// Gives back what calls hold whose service has not begun, because their agent has ended.
     pub(crate) fn give_back_waiting(&self, agent: &Agent) {
         for charge in agent.charges.drain_waiting() {
-            self.settle_charge(&agent.accounts, charge, None);
+            self.settle_charge(agent, charge, None);
         }
     }
 
-    fn settle_charge(&self, accounts: &Accounts, charge: Charge, outcome: Option<&Outcome<'_>>) {
+    fn settle_charge(&self, agent: &Agent, charge: Charge, outcome: Option<&Outcome<'_>>) {
         let now = self.timer.monotonic();
-        let used = used(&charge, now, outcome);
+        let used = used(&charge, now, agent.orders.executions().stopped_for(), outcome);
         #[cfg(feature = "metrics")]
         for (resource, amount) in charge.reservation.amounts() {
             super::meters::given_back(resource, amount);
         }
-        self.tell(accounts.settle(charge.reservation, now, &used));
+        self.tell(agent.accounts.settle(charge.reservation, now, &used));
     }
 
     /// Records the marks that accounts have reached, and stops the agents of those that are used up.
@@ -192,10 +200,12 @@ impl Inner {
 }
 
 /// What a call that is over has used.
-fn used(charge: &Charge, now: Monotonic, outcome: Option<&Outcome<'_>>) -> Amounts {
+fn used(charge: &Charge, now: Monotonic, stopped: Duration, outcome: Option<&Outcome<'_>>) -> Amounts {
     let mut used = Amounts::default();
     let Some(began) = charge.began else { return used };
-    let micros = u64::try_from(now.since(began).as_micros()).unwrap_or(u64::MAX);
+    // Time for which the agent was stopped is put on no account, as it is put on no deadline.
+    let took = now.since(began.at).saturating_sub(stopped.saturating_sub(began.stopped));
+    let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
     let received = match outcome {
         // What a write reports is what was sent.
         Some(Outcome::Done { bytes, .. }) => (*bytes).min(charge.needs.receives),

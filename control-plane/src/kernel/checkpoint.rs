@@ -19,6 +19,7 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
 
 use agent_primitives::{AgentId, Digest, LabelSet, Signal, SignalSet, Timestamp};
+use agent_tool_registry::executor::Order;
 use bytes::Bytes;
 
 pub use self::form::{BadCheckpoint, Checkpoint};
@@ -233,6 +234,10 @@ const ROOM: Quota = Quota { bytes: MAX_SNAPSHOT_BYTES, files: MAX_SNAPSHOTS as u
 impl Inner {
     /// What follows from a signal besides what it does to the agent: its descendants follow some, and two leave a file.
     pub(crate) fn follow_up(&self, agent: &Arc<Agent>, signal: Signal, raised: Raise, reason: &str) {
+        if signal == Signal::Term && raised == Raise::Delivered {
+            agent.orders.give(Order::Terminate);
+            agent.changed.notify_waiters();
+        }
         if bit(signal) == 0 {
             return self.pass_down(agent, signal, raised, reason);
         }

@@ -14,6 +14,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use agent_primitives::{AgentId, Monotonic, Signal};
+use agent_tool_registry::executor::Order;
 
 use super::agents::{AgentSpec, SpawnError};
 use super::table::{Agent, ExitStatus};
@@ -149,7 +150,9 @@ impl Inner {
     /// Ends an agent and all that descend from it: every gate first, from the top down, then everything in flight, then
     /// what they held. `None` if it had ended already.
     pub(crate) fn end(&self, agent: &Arc<Agent>, status: ExitStatus, from: Actor<'_>) -> Option<Killed> {
-        let ended = close_tree(agent, status);
+        let closed = close_tree(agent, status);
+        closed.kill_programs();
+        let ended = closed.ended;
         let first = ended.first().is_some_and(|(first, _)| Arc::ptr_eq(first, agent));
         let calls = |(agent, _): &(Arc<Agent>, ExitStatus)| agent.word.load().in_flight();
         let killed = Killed {
@@ -240,9 +243,28 @@ pub(super) fn start_grace(agent: &Agent, ends: Monotonic) {
     }
 }
 
-/// Closes the gates of an agent and of all that descend from it, and answers those whose end this is, from the top down.
-/// All of them are closed when it returns, also where another is ending them at the same time.
-pub(super) fn close_tree(agent: &Arc<Agent>, status: ExitStatus) -> Vec<(Arc<Agent>, ExitStatus)> {
+/// A tree of agents whose gates are closed.
+pub(super) struct Closed {
+    /// Those whose end this was, from the top down.
+    pub(super) ended: Vec<(Arc<Agent>, ExitStatus)>,
+    /// All of them.
+    all: Vec<Arc<Agent>>,
+}
+
+impl Closed {
+    /// Kills what runs for them. Whoever ends an agent that another is ending does it too, so that it is done when either
+    /// returns.
+    pub(super) fn kill_programs(&self) {
+        for agent in &self.all {
+            agent.orders.give(Order::Kill);
+        }
+    }
+}
+
+/// Closes the gates of an agent and of all that descend from it. All of them are closed when it returns, also where
+/// another is ending them at the same time.
+pub(super) fn close_tree(agent: &Arc<Agent>, status: ExitStatus) -> Closed {
+    let mut all = vec![Arc::clone(agent)];
     let mut ended = Vec::new();
     if agent.end(status.clone()) {
         ended.push((Arc::clone(agent), status));
@@ -254,8 +276,9 @@ pub(super) fn close_tree(agent: &Arc<Agent>, status: ExitStatus) -> Vec<(Arc<Age
         let first = child.end(status.clone());
         left.extend(child.children.close());
         if first {
-            ended.push((child, status));
+            ended.push((Arc::clone(&child), status));
         }
+        all.push(child);
     }
-    ended
+    Closed { ended, all }
 }

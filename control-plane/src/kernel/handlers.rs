@@ -176,7 +176,7 @@ impl Inner {
 
     /// Finishes the delivery of signals that nothing holds back any more, after what holds them back has changed.
     pub(crate) fn delivered(&self, agent: &Arc<Agent>, call: u64, due: Due<Letter>) -> Result<(), CallError> {
-        agent.changed.notify_waiters();
+        agent.word_changed();
         for (signal, letter) in due {
             let letter = letter.unwrap_or_else(|| self.lost_letter());
             self.record_delivery(agent, call, signal, Delivery::Default, &letter)?;
@@ -250,7 +250,7 @@ impl Drop for Handling<'_> {
             let _ = agent.mailbox.fall_back(&agent.word, *signal, letter.clone());
         }
         agent.word.end_handling();
-        agent.changed.notify_waiters();
+        agent.word_changed();
         // A recorder that fails here has already panicked the kernel, which closed every gate.
         let body = Body::Handler { signal: signal.number(), step, reason: cut(reason) };
         let _ = kernel.append(agent.source(), 0, body);

@@ -20,12 +20,14 @@ pub(crate) mod files;
 mod flow;
 mod gate;
 pub(crate) mod handlers;
+pub mod hosted;
 mod inspect;
 mod ipc;
 mod judge;
 #[cfg(feature = "metrics")]
 pub(crate) mod meters;
 mod metrics;
+mod orders;
 pub(crate) mod own;
 mod policies;
 mod programs;
@@ -64,7 +66,9 @@ pub use children::{CHILD, Killed, MAX_CHILDREN, MAX_DEPTH};
 pub use consent::OnAsk;
 pub use diagnostics::{MAX_SHOWN, MAX_SHOWN_EVENTS};
 pub use handlers::HANDLER_DEADLINE;
+pub use hosted::Hosted;
 pub use metrics::{AgentCounts, Counted, Metrics};
+pub use orders::MAX_SETTLING;
 pub use own::{DECLASSIFY, MAX_CHILD_NAME, MAX_DECLASSIFIED, MAX_DECLASSIFY_REASON, RESERVED, SPAWN};
 pub(crate) use policies::Footing;
 pub use policies::{MAX_HISTORY, ReloadError, Widening};
@@ -80,6 +84,7 @@ pub use table::{AgentState, ExitStatus, MAX_AGENTS, MAX_ZOMBIES, Was};
 
 use self::accounts::AccountTable;
 use self::catalogue::Catalogue;
+use self::children::Closed;
 use self::metrics::Counters;
 use self::policies::Policies;
 use self::shadow::Shadow;
@@ -250,6 +255,10 @@ impl fmt::Debug for Inner {
 }
 
 impl Inner {
+    pub(crate) fn timer(&self) -> &Arc<dyn Timer> {
+        &self.timer
+    }
+
     pub(crate) fn mode(&self) -> Mode {
         // INVARIANT: the only change under this lock is one assignment.
         self.mode.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -365,9 +374,10 @@ impl Inner {
         let status = || ExitStatus::Signaled { signal: Signal::Kill, reason: reason.to_owned() };
         let agents = self.table.all_live();
         let trees: Vec<_> = agents.iter().map(|agent| children::close_tree(agent, status())).collect();
-        let killed = trees.iter().map(Vec::len).sum();
+        trees.iter().for_each(Closed::kill_programs);
+        let killed = trees.iter().map(|tree| tree.ended.len()).sum();
         for tree in trees {
-            self.bury_all(tree, from);
+            self.bury_all(tree.ended, from);
         }
         killed
     }

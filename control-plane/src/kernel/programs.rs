@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use agent_primitives::json::Value;
-use agent_tool_registry::Output;
+use agent_tool_registry::{Output, ToolError};
 
 use super::Inner;
 use super::agents::{AgentSpec, Owned, SpawnError};
@@ -29,10 +29,19 @@ pub type Run = Pin<Box<dyn Future<Output = i32> + Send>>;
 /// A task for the host to run to its end. Dropped before that, it ends its agent.
 pub type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// What a child does. Any function from a handle and a value to a future that answers an exit code is one.
+/// What a child does. Any function from a handle and a value to a future that answers an exit code is one, and so is a
+/// program that runs in a place of its own: [`Hosted`](super::Hosted).
 pub trait Program: Send + Sync {
     /// Starts the program of an agent that was just started, on what its parent gave it.
     fn start(&self, agent: AgentHandle, input: Value) -> Run;
+
+    /// Whether it can be started here, asked before there is an agent for it.
+    ///
+    /// # Errors
+    /// Why not.
+    fn check(&self) -> Result<(), ToolError> {
+        Ok(())
+    }
 }
 
 impl<P, F> Program for P
@@ -106,6 +115,7 @@ impl Inner {
         let programs = self.programs.as_ref().ok_or(SpawnError::NoPrograms)?;
         let found = programs.by_name.get(&program).map(Arc::clone);
         let found = found.ok_or_else(|| SpawnError::UnknownProgram(program.clone()))?;
+        found.check().map_err(SpawnError::Unrunnable)?;
         let owner = format!("{}{CHILD}{name}", agent.id);
         let mut spec = AgentSpec::new(name).on_ask(agent.on_ask).dry_run(dry_run);
         if let Some(document) = task_policy {

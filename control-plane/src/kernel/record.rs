@@ -67,7 +67,7 @@ impl Inner {
             return Err(self.deny(passage, denial));
         }
         // From here on the intent is on record: if the wait for the disk is given up, it is closed as cancelled.
-        let intent = Arc::new(Intent::new(passage.number, passage.called, passage.started, hold.is_some()));
+        let intent = Arc::new(Intent::new(passage, hold.is_some()));
         let run = judged.request().run();
         let simulated = passage.agent.dry_run && judged.has_side_effects();
         let open = OpenIntent { kernel: self, agent: passage.agent, intent, _hold: hold, simulated, run };

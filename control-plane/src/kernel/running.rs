@@ -13,9 +13,11 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 use std::task::Poll;
 
 use agent_primitives::Monotonic;
+use agent_primitives::clock::Sleep;
 use agent_tool_registry::Canceller;
 
 use super::Inner;
+use super::syscall::Passage;
 use super::table::Agent;
 use crate::call::Reply;
 use crate::error::CallError;
@@ -39,7 +41,8 @@ pub(crate) struct Intent {
 }
 
 impl Intent {
-    pub(crate) fn new(call: u64, called: Monotonic, started: Monotonic, held: bool) -> Self {
+    pub(crate) fn new(passage: Passage<'_>, held: bool) -> Self {
+        let Passage { number: call, called, started, .. } = passage;
         Self { call, called, started, held, ends: OnceLock::new(), settled: AtomicBool::new(false) }
     }
 
@@ -120,7 +123,8 @@ impl Inner {
     /// the last two cases. A panic inside it, or while it is dropped, ends this call and nothing else.
     ///
     /// A step of the service that was being taken when the agent ended may finish on its thread; none begins after.
-    /// The deadline is noticed when the call is polled: a call that nobody polls stands still.
+    /// The deadline is noticed when the call is polled: a call that nobody polls stands still. It is put off by the time for
+    /// which the agent is stopped meanwhile.
     pub(crate) async fn watch(
         &self,
         agent: &Arc<Agent>,
@@ -137,20 +141,59 @@ impl Inner {
         if deadline.is_some_and(|deadline| deadline <= self.timer.monotonic()) {
             return Err(CallError::Timeout);
         }
-        let mut ended = pin!(self.changed(agent, |_| false));
-        let mut expired = None;
-        poll_fn(|context| {
+        let stopped_before = agent.orders.executions().stopped_for();
+        let ends = || {
+            let stopped = agent.orders.executions().stopped_for().saturating_sub(stopped_before);
+            deadline.map(|deadline| deadline.after(stopped))
+        };
+        let mut told = pin!(self.tell_orders(agent));
+        let mut expired: Option<Sleep> = None;
+        let result = poll_fn(|context| {
             if let Poll::Ready(result) = self.step(agent, &listed.slot, context) {
                 return Poll::Ready(result);
             }
-            if ended.as_mut().poll(context).is_ready() {
+            if told.as_mut().poll(context).is_ready() {
                 return Poll::Ready(Err(self.dead(agent)));
             }
-            let Some(deadline) = deadline else { return Poll::Pending };
-            let expired = expired.get_or_insert_with(|| self.timer.sleep_until(deadline));
-            expired.as_mut().poll(context).map(|()| Err(CallError::Timeout))
+            while let Some(deadline) = ends() {
+                if deadline <= self.timer.monotonic() {
+                    return Poll::Ready(Err(CallError::Timeout));
+                }
+                if expired
+                    .get_or_insert_with(|| self.timer.sleep_until(deadline))
+                    .as_mut()
+                    .poll(context)
+                    .is_pending()
+                {
+                    break;
+                }
+                expired = None;
+            }
+            Poll::Pending
         })
-        .await
+        .await;
+        if agent.word.load().closed() {
+            // What the call ran is to be gone when it answers that its agent is.
+            discard(listed.slot.service.lock().unwrap_or_else(PoisonError::into_inner).take());
+            self.settle_orders(agent).await;
+        }
+        result
+    }
+
+    /// Resolves when the agent has ended. Until then it puts on record how the orders to its programs took hold: nothing runs
+    /// in the background that could, so it is done by the calls in flight.
+    async fn tell_orders(&self, agent: &Arc<Agent>) {
+        loop {
+            self.changed(agent, |agent| agent.orders.is_due()).await;
+            if agent.word.load().closed() {
+                return;
+            }
+            tokio::select! {
+                biased;
+                () = self.changed(agent, |_| false) => return,
+                () = self.settle_orders(agent) => {}
+            }
+        }
     }
 
     /// One step of a service, unless its agent has ended.

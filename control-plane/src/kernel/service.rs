@@ -67,8 +67,10 @@ impl Inner {
     ) -> Result<Reply, CallError> {
         let contract = Arc::clone(permit.contract());
         let carried = permit.carried()?;
+        // Counts while the call waits at the gate, so that nothing begins that nobody waits for any more.
         let deadline = permit.deadline().map(|wait| intent.called.after(wait));
-        let mut context = CallContext::new(agent.id.clone(), Arc::clone(&self.timer));
+        let context = CallContext::new(agent.id.clone(), Arc::clone(&self.timer));
+        let mut context = context.with_executions(agent.orders.executions().clone());
         if let Some(deadline) = deadline {
             context = context.with_deadline(deadline);
         }
@@ -78,6 +80,7 @@ impl Inner {
             context = context.with_meter(meter);
         }
         let canceller = context.canceller();
+        let started = context.clone();
         let run = permit.run(context);
         let call = intent.call;
         let service = Box::pin(async move {
@@ -85,6 +88,9 @@ impl Inner {
             Ok(Reply::Output { output: run.await?, labels: LabelSet::EMPTY, call })
         });
         let result = self.watch(agent, intent, deadline, Some(canceller), service).await;
+        if let Some(ran) = started.ran() {
+            self.record_run(agent, call, ran.level, ran.guarantees, ran.usage)?;
+        }
         self.join_output(agent, &contract, carried, result)
     }
 
@@ -169,7 +175,7 @@ impl Inner {
     /// Stops an agent because a rule says so, whatever it masks or handles.
     pub(crate) fn force_stop(&self, agent: &Arc<Agent>, reason: &str) {
         let stopped = agent.word.stop();
-        agent.changed.notify_waiters();
+        agent.word_changed();
         if stopped != Raised::Gone {
             let delivered = stopped == Raised::Delivered;
             self.record_signal(agent, Signal::Stop, Actor::Kernel, cut(reason), delivered);
@@ -209,7 +215,7 @@ impl Inner {
         }
         let letter = || self.letter(from, reason);
         let raised = agent.mailbox.raise(&agent.word, signal, from.is(agent), letter);
-        agent.changed.notify_waiters();
+        agent.word_changed();
         let raise = match raised {
             Raised::Delivered => Raise::Delivered,
             Raised::Pending => Raise::Pending,

@@ -179,11 +179,15 @@ impl Inner {
         let closing = &self.closing;
         let _panicked_before = self.down.set(State::Shutdown);
         self.kill_all("shutdown", Actor::Host);
+        let agents = std::mem::take(&mut *closing.lock());
+        // The process may end after this, and with it whoever would see to what is left of their programs.
+        for agent in &agents {
+            self.settle_orders(agent).await;
+        }
         let unflushed = match self.state() {
             State::Panicked(reason) => Some(reason),
             _ => self.flush_last().await.err().map(|error| error.to_string()),
         };
-        let agents = std::mem::take(&mut *closing.lock());
         let ended = |which: fn(&ExitStatus) -> bool| {
             agents.iter().filter(|agent| agent.ended().is_some_and(which)).count()
         };

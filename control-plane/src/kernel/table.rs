@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64, O
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use agent_primitives::{AgentId, LabelSet, Monotonic, Signal, TenantId, TicketId};
+use agent_tool_registry::executor::Executions;
 use serde_json::{Map, Value};
 use tokio::sync::Notify;
 
@@ -19,6 +20,7 @@ use super::consent::{OnAsk, Waiting};
 use super::files::Files;
 use super::handlers::Handlers;
 use super::judge::Turn;
+use super::orders::Orders;
 use super::policies::Footing;
 use super::running::Running;
 use crate::budget::Accounts;
@@ -49,9 +51,9 @@ pub enum ExitStatus {
         /// Why it was raised.
         reason: String,
     },
-    /// Its program panicked.
+    /// Its program panicked or, one of its own, came to another end that was neither its own doing nor a signal's.
     Crashed {
-        /// What the panic said.
+        /// What the panic said, or how the program ended.
         panic: String,
     },
 }
@@ -111,6 +113,7 @@ pub(crate) struct About {
     pub(crate) footing: Arc<Footing>,
     pub(crate) dry_run: bool,
     pub(crate) lineage: Box<[Arc<Agent>]>,
+    pub(crate) executions: Executions,
 }
 
 /// One life of one agent.
@@ -142,6 +145,8 @@ pub(crate) struct Agent {
     /// What runs in place of their default actions.
     pub(crate) handlers: Handlers,
     pub(crate) running: Running,
+    /// The programs that run for it.
+    pub(crate) orders: Orders,
     pub(crate) on_ask: OnAsk,
     /// Calls that wait for a human.
     pub(crate) waiting: Waiting,
@@ -167,8 +172,10 @@ pub(crate) struct Agent {
 
 impl Agent {
     pub(crate) fn new(id: AgentId, generation: u64, files: Files, trail: Arc<Trail>, about: About) -> Self {
-        let About { accounts, tenant, facts, labels, provenance, on_ask, footing, dry_run, lineage } = about;
+        let About { accounts, tenant, facts, labels, provenance, on_ask, footing, .. } = about;
+        let About { dry_run, lineage, executions, .. } = about;
         Self {
+            orders: Orders::new(executions),
             provenance,
             turn: Turn::new(labels),
             tenant,
@@ -224,6 +231,13 @@ impl Agent {
             self.changed.notify_waiters();
         }
         first
+    }
+
+    /// Lets what runs for the agent follow its word, and wakes whoever waits for a change. Called after every change of the
+    /// word but its last.
+    pub(crate) fn word_changed(&self) {
+        self.orders.follow(&self.word);
+        self.changed.notify_waiters();
     }
 
     /// How it ended, once it has.
@@ -300,6 +314,8 @@ struct Agents {
 struct Zombie {
     generation: u64,
     status: ExitStatus,
+    /// The agent, while programs of it may not have ended yet.
+    dying: Option<Arc<Agent>>,
 }
 
 /// Why an agent could not be added.
@@ -349,13 +365,14 @@ impl Table {
     }
 
     /// Moves an ended agent from the living to the zombies.
-    pub(crate) fn retire(&self, agent: &Agent, status: ExitStatus) {
+    pub(crate) fn retire(&self, agent: &Arc<Agent>, status: ExitStatus) {
+        let dying = agent.orders.is_due().then(|| Arc::clone(agent));
         let mut agents = self.lock();
         if agents.live.get(&agent.id).is_some_and(|live| live.generation == agent.generation) {
             agents.live.remove(&agent.id);
         }
         let generation = agent.generation;
-        agents.zombies.insert(agent.id.clone(), Zombie { generation, status });
+        agents.zombies.insert(agent.id.clone(), Zombie { generation, status, dying });
         agents.order.push_back((agent.id.clone(), generation));
         if MAX_ZOMBIES < agents.order.len()
             && let Some((oldest, generation)) = agents.order.pop_front()
@@ -384,6 +401,11 @@ impl Table {
             return None;
         }
         agents.zombies.remove(id).map(|zombie| zombie.status)
+    }
+
+    /// An ended agent of which programs may not have ended yet.
+    pub(crate) fn dying(&self, id: &AgentId) -> Option<Arc<Agent>> {
+        self.lock().zombies.get(id).and_then(|zombie| zombie.dying.clone())
     }
 
     /// The exit status of an ended agent, left in place.

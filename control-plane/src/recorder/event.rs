@@ -308,6 +308,51 @@ pub enum Body<'a> {
         /// How many files that were open could not be opened again.
         lost: u64,
     },
+    /// A program has ended: a tool, whose call came to the [`Body::Outcome`] after it, or the agent itself, as no call.
+    Ran {
+        /// Where it ran: a word of [`Level`](agent_tool_registry::Level).
+        level: &'a str,
+        /// What was in force there: words of [`Guarantee`](agent_tool_registry::Guarantee).
+        #[serde(borrow)]
+        guarantees: Vec<&'a str>,
+        /// What it used.
+        usage: Used,
+    },
+    /// An order that followed from a signal, or from the end of an agent, has taken hold on the programs that ran for it. Of
+    /// one that was overtaken by another nothing is known.
+    Ordered {
+        /// What was ordered: a word of [`Order`](agent_tool_registry::executor::Order).
+        order: &'a str,
+        /// How it took hold.
+        #[serde(borrow)]
+        held: Vec<Hold<'a>>,
+    },
+}
+
+/// What a program has used. `None` was not measured.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Used {
+    /// Processor time of all its processes, in microseconds.
+    pub cpu: Option<u64>,
+    /// The most memory it had at once, in bytes.
+    pub peak_memory: Option<u64>,
+    /// The most processes and threads it had at once.
+    pub peak_processes: Option<u32>,
+    /// Fuel burnt.
+    pub fuel: Option<u64>,
+}
+
+/// How an order took hold on some programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Hold<'a> {
+    /// Where they run: a word of [`Level`](agent_tool_registry::Level).
+    pub level: &'a str,
+    /// How it took hold: a word of [`Held`](agent_tool_registry::executor::Held).
+    pub held: &'a str,
+    /// How many they are.
+    pub programs: u64,
 }
 
 /// Something that a host says an agent has done.
@@ -549,7 +594,7 @@ pub enum Outcome<'a> {
 
 impl<'a> Event<'a> {
     /// Every kind of event, in the order of [`Body`].
-    pub const KINDS: [&'static str; 29] = [
+    pub const KINDS: [&'static str; 31] = [
         "boot",
         "spawn",
         "intent",
@@ -579,6 +624,8 @@ impl<'a> Event<'a> {
         "diagnostics",
         "not_taken",
         "restored",
+        "ran",
+        "ordered",
     ];
 
     /// The event's kind in one word, as in [`Event::to_json`].
@@ -614,6 +661,8 @@ impl<'a> Event<'a> {
             Body::Diagnostics { .. } => "diagnostics",
             Body::NotTaken { .. } => "not_taken",
             Body::Restored { .. } => "restored",
+            Body::Ran { .. } => "ran",
+            Body::Ordered { .. } => "ordered",
         }
     }
 

@@ -108,6 +108,17 @@ impl Event<'_> {
                 json!({"kind": "restored", "checkpoint": checkpoint.to_string(), "files": files,
                     "lost": lost})
             }
+            Body::Ran { level, guarantees, usage } => {
+                json!({"kind": "ran", "level": level, "guarantees": guarantees, "cpu_micros": usage.cpu,
+                    "peak_memory": usage.peak_memory, "peak_processes": usage.peak_processes, "fuel": usage.fuel})
+            }
+            Body::Ordered { order, held } => {
+                let held: Vec<Value> = held
+                    .iter()
+                    .map(|hold| json!({"level": hold.level, "held": hold.held, "programs": hold.programs}))
+                    .collect();
+                json!({"kind": "ordered", "order": order, "held": held})
+            }
             Body::Judged { request, decision, facts, tenant, past } => {
                 let mut line = judged("judged", request, decision);
                 let past = past.as_ref().map(|past| past.iter().map(Deed::to_json).collect::<Vec<_>>());

@@ -7,7 +7,9 @@ use serde::de::value::Error;
 use serde::de::{Deserializer, Visitor};
 
 use super::super::export::{Format, export};
-use super::super::{Actor, ApprovalStep, Deed, Delivery, EVENT_VERSION, FlightRecorder, HandlerStep, Source};
+use super::super::{
+    Actor, ApprovalStep, Deed, Delivery, EVENT_VERSION, FlightRecorder, HandlerStep, Hold, Source, Used,
+};
 use super::*;
 use crate::vfs::OpenFlags;
 
@@ -125,6 +127,8 @@ fn bodies() -> Vec<Body<'static>> {
         Body::Diagnostics { file: NASTY, bytes: 1 },
         Body::NotTaken { signal: 6, error: NASTY },
         Body::Restored { checkpoint: Digest::ZERO, files: 2, lost: 3 },
+        Body::Ran { level: NASTY, guarantees: vec![NASTY], usage: Used { cpu: Some(1), ..Used::default() } },
+        Body::Ordered { order: NASTY, held: vec![Hold { level: NASTY, held: NASTY, programs: 1 }] },
         Body::Judged {
             request: one(),
             decision: decision.clone(),

@@ -43,7 +43,9 @@ pub use emk::{
 };
 #[cfg(feature = "sign")]
 pub use emk::{BadKey, PublicKey, SigningKey};
-pub use event::{Actor, ApprovalStep, Body, Decided, Deed, EVENT_VERSION, Event, Outcome, Request};
+pub use event::{
+    Actor, ApprovalStep, Body, Decided, Deed, EVENT_VERSION, Event, Hold, Outcome, Request, Used,
+};
 pub use follow::Follow;
 pub use index::{MAX_INDEX_BYTES, MAX_INDEX_NAMES, MAX_INDEXED};
 pub use proof::{MAX_PROVABLE, Prover};

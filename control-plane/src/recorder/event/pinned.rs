@@ -179,6 +179,12 @@ fn bodies() -> Vec<Body<'static>> {
         Body::Diagnostics { file: "/state/diagnostics/a.json", bytes: 12 },
         Body::NotTaken { signal: 6, error: "no space" },
         Body::Restored { checkpoint: digest, files: 3, lost: 1 },
+        Body::Ran {
+            level: "process",
+            guarantees: vec!["no_network", "hard_stop"],
+            usage: Used { cpu: Some(250), peak_memory: Some(1 << 20), peak_processes: Some(2), fuel: None },
+        },
+        Body::Ordered { order: "stop", held: vec![Hold { level: "process", held: "hard", programs: 3 }] },
     ]);
     bodies
 }

@@ -10,7 +10,7 @@ use crate::recorder::Event;
 
 /// Fields that hold names and codes, which are looked up again and stay as they are. `arguments` are the names of arguments,
 /// or bytes that were redacted before.
-const NAMES: [&str; 13] = [
+const NAMES: [&str; 16] = [
     "agent",
     "tenant",
     "tool",
@@ -24,6 +24,9 @@ const NAMES: [&str; 13] = [
     "resource",
     "mode",
     "budgets",
+    "guarantees",
+    "order",
+    "held",
 ];
 
 /// Encodes an event with every text redacted that is no name.
