@@ -16,7 +16,7 @@ use crate::context::{MAX_RESOURCES, Stop};
 use crate::contract::{Effect, Endpoint, MAX_DESCRIPTION, Provenance, Terms, ToolContract};
 use crate::error::{RegistryError, ToolError, one_line};
 use crate::executor::program::{self, Pin, Program};
-use crate::executor::{self, Artefact, Command, Executors, Prepare, function};
+use crate::executor::{self, Artefact, BlockingPool, Command, Executors, Prepare, function};
 use crate::isolation::{Limits, Permissions, SandboxPolicy};
 use crate::labels::OutputLabels;
 use crate::lifecycle::Status;
@@ -54,15 +54,23 @@ pub struct RegistryBuilder {
     tools: Tools,
     executors: Executors,
     clock: Arc<dyn Clock>,
+    blocking: BlockingPool,
 }
 
 impl RegistryBuilder {
-    pub(crate) fn of(executors: Executors, clock: Arc<dyn Clock>) -> Self {
-        Self { tools: Tools::default(), executors, clock }
+    pub(crate) fn of(executors: Executors, clock: Arc<dyn Clock>, blocking: BlockingPool) -> Self {
+        Self { tools: Tools::default(), executors, clock, blocking }
     }
 
     pub(crate) fn into_tools(self) -> Tools {
         self.tools
+    }
+
+    /// The threads of functions that block and are registered after this. Four of their own unless said.
+    #[must_use]
+    pub fn blocking(mut self, pool: BlockingPool) -> Self {
+        self.blocking = pool;
+        self
     }
 
     /// What tells when a tool changed its state. The machine's clock unless said.
@@ -110,13 +118,13 @@ impl RegistryBuilder {
     /// The registry, with these tools in it.
     #[must_use]
     pub fn build(self) -> Registry {
-        Registry::of(self.tools, self.executors, self.clock)
+        Registry::of(self.tools, self.executors, self.clock, self.blocking)
     }
 }
 
 impl Default for RegistryBuilder {
     fn default() -> Self {
-        Self::of(Executors::host(), Arc::new(SystemClock::default()))
+        Self::of(Executors::host(), Arc::new(SystemClock::default()), BlockingPool::default())
     }
 }
 
@@ -306,6 +314,22 @@ impl ToolBuilder<'_> {
     {
         let max_output = self.limits.output_bytes;
         self.register(InputSchema::of::<A>(), Endpoint::Function, function::typed(tool, max_output))
+    }
+
+    /// Registers a function that blocks its thread, as [`ToolBuilder::run`] does an async one. It runs on a thread of the
+    /// registry's own. Nothing can stop it: at the deadline the call ends, and the thread is abandoned until the function
+    /// returns. With more than [`MAX_ABANDONED`](crate::executor::MAX_ABANDONED) of those, calls are refused.
+    ///
+    /// # Errors
+    /// Any [`RegistryError`]; nothing is registered then.
+    pub fn run_blocking<A, R, F>(self, tool: F) -> Result<(), RegistryError>
+    where
+        A: ToolArguments,
+        R: ToolReply,
+        F: Fn(CallContext, A) -> Result<R, ToolError> + Send + Sync + 'static,
+    {
+        let (max_output, pool) = (self.limits.output_bytes, self.registry.blocking.clone());
+        self.register(InputSchema::of::<A>(), Endpoint::Function, function::blocking(tool, max_output, pool))
     }
 
     /// Registers an async function that takes the JSON value itself, and the JSON Schema (2020-12) of its arguments.

@@ -547,12 +547,15 @@ impl ToolError {
             || matches!(
                 self,
                 Self::NotFound { .. }
-                    | Self::NameInvalid { .. }
                     | Self::Ambiguous { .. }
                     | Self::VersionUnsatisfied { .. }
                     | Self::Proposed { .. }
                     | Self::Quarantined { .. }
+                    | Self::NameConfusable { .. }
+                    | Self::VersionReqInvalid { .. }
+                    | Self::ProgramInvalid { .. }
                     | Self::DefinitionChanged { .. }
+                    | Self::NameInvalid { .. }
                     | Self::IsolationUnavailable { .. }
                     | Self::ExecutorUnavailable { .. }
                     | Self::Stopped

@@ -10,7 +10,7 @@ use semver::{Version, VersionReq};
 
 use crate::builder::RegistryBuilder;
 use crate::error::{RegistryError, ToolError, one_line};
-use crate::executor::{self, Executors, Job};
+use crate::executor::{self, BlockingPool, Executors, Job};
 use crate::lifecycle::{Log, MAX_REASON, Status, Transition};
 use crate::snapshot::{Entry, Snapshot, Tool, Tools};
 use crate::{Arguments, CallContext, Output, ToolContract};
@@ -31,6 +31,7 @@ struct Shared {
     /// Held by whoever changes what is registered or how it stands, so that changes follow one another.
     log: Mutex<Log>,
     executors: Executors,
+    blocking: BlockingPool,
     clock: Arc<dyn Clock>,
 }
 
@@ -56,7 +57,8 @@ impl Registry {
         &self,
         describe: impl FnOnce(&mut RegistryBuilder) -> Result<(), RegistryError>,
     ) -> Result<(), RegistryError> {
-        let mut builder = RegistryBuilder::of(self.0.executors.clone(), Arc::clone(&self.0.clock));
+        let mut builder =
+            RegistryBuilder::of(self.0.executors.clone(), Arc::clone(&self.0.clock), self.0.blocking.clone());
         describe(&mut builder)?;
         let described = builder.into_tools();
         let _only_writer = self.lock();
@@ -68,10 +70,15 @@ impl Registry {
         Ok(())
     }
 
-    pub(crate) fn of(tools: Tools, executors: Executors, clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn of(
+        tools: Tools,
+        executors: Executors,
+        clock: Arc<dyn Clock>,
+        blocking: BlockingPool,
+    ) -> Self {
         tools.tell_apart(&tools);
         let tools = ArcSwap::from_pointee(tools);
-        Self(Arc::new(Shared { tools, log: Mutex::default(), executors, clock }))
+        Self(Arc::new(Shared { tools, log: Mutex::default(), executors, blocking, clock }))
     }
 
     pub(crate) fn downgrade(&self) -> WeakRegistry {
@@ -101,6 +108,12 @@ impl Registry {
         arguments: Arguments,
     ) -> Result<Invocation, ToolError> {
         self.find(id, wanted)?.prepare(arguments)
+    }
+
+    /// The threads of functions that block: see [`RegistryBuilder::blocking`].
+    #[must_use]
+    pub fn blocking(&self) -> &BlockingPool {
+        &self.0.blocking
     }
 
     /// What is registered now.

@@ -1,9 +1,6 @@
 //! The abuse corpus of tools, as far as calls are concerned: each case is named by its id.
 
 #![expect(clippy::unwrap_used, reason = "a test may fail loudly")]
-#![expect(clippy::unwrap_in_result, reason = "a test may fail loudly")]
-#![expect(clippy::indexing_slicing, reason = "a test may fail loudly")]
-#![expect(clippy::panic, reason = "a test may fail loudly")]
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -79,7 +76,9 @@ fn t01_to_t06_arguments_that_are_not_what_the_tool_takes_run_nothing() {
     });
     let large = format!("{{\"a\": \"{}\"}}", "x".repeat((1 << 20) + 1));
     let deep = format!("{{\"a\": {}{}}}", "[".repeat(10_000), "]".repeat(10_000));
-    let cases: [(&str, &str, &str, Option<(&str, &str)>); 6] = [
+    /// JSON pointer and keyword of a finding.
+    type Finding = Option<(&'static str, &'static str)>;
+    let cases: [(&str, &str, &str, Finding); 6] = [
         ("T01", r#"{"a": "5"}"#, "AK0515", Some(("/a", "type"))),
         ("T02", "{}", "AK0515", Some(("", "required"))),
         ("T03", r#"{"a": 1, "b": 2}"#, "AK0515", Some(("", "additionalProperties"))),
@@ -359,6 +358,35 @@ fn t36_nor_in_a_panic_nor_in_the_record() {
 }
 
 #[test]
+fn t36_nor_the_start_of_one_where_a_message_is_cut() {
+    for shown in 3..KEY.len() {
+        let lead = "x".repeat(1024 - shown);
+        let invoker = leaking(move |key| Err(ToolError::failed(format!("{lead}{key}"))));
+        let error = block_on(invoker.invoke(agent("a"), "t", b"{}")).unwrap_err().to_string();
+        assert!(error.contains("x[RE") && !error.contains(KEY.get(..3).unwrap()), "{shown}");
+    }
+}
+
+#[test]
+fn t36_nor_one_that_has_several_lines() {
+    const LINES: &str = "-- begin \"key\"\nabcdefgh\n-- end";
+    for quoted in [false, true] {
+        let mut tools = Registry::builder();
+        let leak = move |cx: CallContext, _: Value| async move {
+            let key = cx.secret("key")?.expose().to_owned();
+            Err::<(), _>(if quoted { ToolError::failed(json!(key)) } else { ToolError::failed(key) })
+        };
+        tools.tool("t").description("Leaks.").secrets(["key"]).run_raw(any_object(), leak).unwrap();
+        let invoker = Invoker::builder(tools.build(), timer(), MemoryAudit::new(1))
+            .authorizer(AccessRules::new().with(AccessRule::allow("t")))
+            .secrets(BTreeMap::from([("key".to_owned(), Secret::new(LINES).unwrap())]))
+            .build();
+        let error = block_on(invoker.invoke(agent("a"), "t", b"{}")).unwrap_err().to_string();
+        assert!(error.contains("[REDACTED]") && !error.contains("abcdefgh"), "{error}");
+    }
+}
+
+#[test]
 fn an_argument_that_names_a_secret_is_refused_though_the_schema_is_open() {
     let invoker = leaking(|_| Ok(Value::Null));
     let answer = block_on(invoker.invoke(agent("a"), "t", br#"{"key": "mine"}"#));
@@ -401,7 +429,7 @@ fn t40_nothing_that_a_tool_says_of_itself_is_fetched() {
         .unwrap();
     let tools = tools.build();
     // No field of a contract is an address of its own: what names one is text.
-    let contract = serde_json::to_value(tools.get(&"t".parse().unwrap()).unwrap()).unwrap();
+    let contract = serde_json::to_value(&*tools.get(&"t".parse().unwrap()).unwrap()).unwrap();
     let fields: Vec<&str> = contract.as_object().unwrap().keys().map(String::as_str).collect();
     assert!(!fields.iter().any(|field| field.contains("url") || field.contains("health")), "{fields:?}");
     let invoker = Invoker::permissive(tools, timer(), MemoryAudit::new(1));

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use agent_primitives::json::Value;
 
-use super::{Job, Prepare};
+use super::{BlockingPool, Job, Prepare};
 use crate::builder::{ToolArguments, ToolReply};
 use crate::error::{ArgumentError, ToolError};
-use crate::{CallContext, Output};
+use crate::{Arguments, CallContext, Output};
 
 /// A function that takes its arguments as a type of its own.
 pub(crate) fn typed<A, R, F, Fut>(tool: F, max_output: usize) -> Prepare
@@ -19,11 +19,31 @@ where
     Fut: Future<Output = Result<R, ToolError>> + Send + 'static,
 {
     let tool = Arc::new(tool);
+    Box::new(move |arguments| Ok(job(Arc::clone(&tool), take::<A>(arguments)?, max_output)))
+}
+
+/// A function that blocks its thread.
+pub(crate) fn blocking<A, R, F>(tool: F, max_output: usize, pool: BlockingPool) -> Prepare
+where
+    A: ToolArguments,
+    R: ToolReply,
+    F: Fn(CallContext, A) -> Result<R, ToolError> + Send + Sync + 'static,
+{
+    let tool = Arc::new(tool);
     Box::new(move |arguments| {
-        let taken = A::deserialize(arguments.value()).map_err(|error| ToolError::ArgsInvalid {
-            errors: vec![ArgumentError::new("", "deserialize", error)],
-        })?;
-        Ok(job(Arc::clone(&tool), taken, max_output))
+        let (taken, tool, pool) = (take::<A>(arguments)?, Arc::clone(&tool), pool.clone());
+        Ok(Box::new(move |cx| {
+            let work = move |cx| {
+                tool(cx, taken).map_err(ToolError::by_tool).and_then(|reply| Output::of(reply, max_output))
+            };
+            Box::pin(async move { pool.run(cx, Box::new(work)).await })
+        }))
+    })
+}
+
+fn take<A: ToolArguments>(arguments: &Arguments) -> Result<A, ToolError> {
+    A::deserialize(arguments.value()).map_err(|error| ToolError::ArgsInvalid {
+        errors: vec![ArgumentError::new("", "deserialize", error)],
     })
 }
 

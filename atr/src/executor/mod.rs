@@ -1,5 +1,6 @@
 //! Who runs a tool: functions of the host in place, programs at some level of isolation.
 
+mod blocking;
 pub(crate) mod child;
 mod choice;
 #[cfg(feature = "docker")]
@@ -19,6 +20,7 @@ pub(crate) mod supervise;
 #[cfg(feature = "wasm")]
 pub mod wasm;
 
+pub use blocking::{BlockingPool, MAX_ABANDONED};
 pub use child::{Child, Command};
 pub(crate) use choice::identity;
 pub use choice::{Artefact, Executor, Executors, Finished, Launch};

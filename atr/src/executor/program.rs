@@ -59,10 +59,10 @@ pub(crate) fn prepare(program: Program) -> Prepare {
             Box::pin(async move {
                 let Program { executors, artefacts, policy, permissions, limits, .. } = &*program;
                 let (executor, artefact) = executors.choose(artefacts, *policy, permissions, limits)?;
-                cx.isolated();
                 if matches!(artefact, Artefact::Command(_)) {
                     program.unchanged().await?;
                 }
+                cx.isolated();
                 let launch = Launch {
                     artefact,
                     permissions: permissions.clone(),

@@ -16,6 +16,8 @@ const DOMAIN: &str = "agent-os atr approval v1";
 const LIFETIME: Duration = Duration::from_secs(300);
 /// Most tickets kept at once.
 const MAX_TICKETS: usize = 1024;
+/// Most of them for one principal, so that nobody takes the others' room.
+const MAX_EACH: usize = 128;
 
 /// Calls that wait for somebody's consent, and what became of it. Clones share the tickets.
 ///
@@ -198,15 +200,18 @@ impl Approvals {
         }
         let until =
             |at: Timestamp| u64::try_from(at.as_micros().saturating_sub(now.as_micros())).unwrap_or(0);
-        if MAX_TICKETS <= state.tickets.len() {
-            let first = state.tickets.values().map(|held| until(held.ticket.expires())).min();
-            return Err(ToolError::RateLimited { retry_after: Duration::from_micros(first.unwrap_or(0)) });
-        }
         let terms = Terms::new(self.0.quorums.iter().cloned(), Scope::Once)
             .map_err(|_too_many| ToolError::ApprovalRequired { ticket: None })?;
         let Some(requester) = chain.first().map(Caller::id) else {
             return Err(ToolError::ApprovalRequired { ticket: None });
         };
+        let own = |held: &&Held| held.ticket.requester() == requester;
+        let full = MAX_TICKETS <= state.tickets.len();
+        if full || MAX_EACH <= state.tickets.values().filter(own).count() {
+            let of = state.tickets.values().filter(|held| full || own(held));
+            let first = of.map(|held| until(held.ticket.expires())).min();
+            return Err(ToolError::RateLimited { retry_after: Duration::from_micros(first.unwrap_or(0)) });
+        }
         state.asked += 1;
         let id = TicketId::of(&binding, now, state.asked);
         let lifetime = i64::try_from(self.0.lifetime.as_micros()).unwrap_or(i64::MAX);

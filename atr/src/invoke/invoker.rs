@@ -50,7 +50,6 @@ pub(super) struct Host {
 
 impl Invoker {
     /// Calls of these tools, on this clock, put on record there. Without an authorizer every call is denied.
-    #[must_use]
     pub fn builder(
         registry: Registry,
         timer: Arc<dyn Timer>,
@@ -107,6 +106,16 @@ impl Invoker {
     #[must_use]
     pub fn metrics(&self) -> &Metrics {
         &self.0.metrics
+    }
+
+    /// What is counted, and how many threads do not come back, in the text format of Prometheus (version 0.0.4).
+    #[must_use]
+    pub fn to_prometheus(&self) -> String {
+        let threads = self.0.registry.blocking().abandoned();
+        let mut text = self.0.metrics.to_prometheus();
+        text.push_str("# HELP atr_zombie_threads Threads whose call is over and that have not come back.\n");
+        text.push_str(&format!("# TYPE atr_zombie_threads gauge\natr_zombie_threads {threads}\n"));
+        text
     }
 
     /// The tools.

@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use agent_primitives::{Monotonic, TicketId};
 use bytes::Bytes;
+use semver::VersionReq;
 
 use super::passage::Passage;
 use super::{CallChain, CallId, Caller, ChainTooLong, Invoker};
 use crate::context::Ran;
 use crate::executor::Executions;
-use crate::{CallContext, Output, ToolError};
+use crate::{CallContext, Output, Registry, ToolError};
 
 /// How deep tools may call tools: a call from outside is the first.
 pub const MAX_CALL_DEPTH: u32 = 8;
@@ -19,6 +20,7 @@ pub const MAX_CALL_DEPTH: u32 = 8;
 pub struct Call {
     pub(super) tool: String,
     pub(super) arguments: Bytes,
+    pub(super) version: Option<VersionReq>,
     pub(super) ticket: Option<TicketId>,
     pub(super) deadline: Option<Monotonic>,
 }
@@ -28,7 +30,14 @@ impl Call {
     #[must_use]
     pub fn new(tool: &str, arguments: &[u8]) -> Self {
         let arguments = Bytes::copy_from_slice(arguments);
-        Self { tool: tool.to_owned(), arguments, ticket: None, deadline: None }
+        Self { tool: tool.to_owned(), arguments, version: None, ticket: None, deadline: None }
+    }
+
+    /// Calls the highest version that this admits; a deprecated one too, if there is no other.
+    #[must_use]
+    pub fn with_version(mut self, wanted: VersionReq) -> Self {
+        self.version = Some(wanted);
+        self
     }
 
     /// Shows the consent to exactly this call that [`ToolError::ApprovalRequired`] asked for.
@@ -58,6 +67,8 @@ pub struct Answer {
     pub attempts: u32,
     /// Where it was run; nothing for a function of the host.
     pub ran: Option<Ran>,
+    /// That the tool is deprecated, and what to use instead.
+    pub warning: Option<String>,
 }
 
 /// How a tool is.
@@ -111,6 +122,12 @@ impl OnBehalf {
     pub fn joined_by(mut self, caller: Caller) -> Result<Self, ChainTooLong> {
         self.chain = self.chain.then(caller)?;
         Ok(self)
+    }
+
+    /// The tools.
+    #[must_use]
+    pub fn registry(&self) -> &Registry {
+        self.invoker.registry()
     }
 
     /// The principals.

@@ -21,6 +21,7 @@ use super::{CallChain, Caller};
 use crate::context::Ran;
 use crate::contract::Endpoint;
 use crate::error::{ArgumentError, one_line};
+use crate::snapshot::Tool;
 use crate::{Arguments, CallContext, Invocation, Meter, Output, ToolContract, ToolError};
 
 /// Longest name of a tool in a record, in characters.
@@ -39,6 +40,9 @@ pub(super) struct Passage {
     /// Taken when it is settled.
     record: Option<Box<AuditRecord>>,
     tool: Option<ToolId>,
+    warning: Option<String>,
+    /// When the caller wanted it to end, whatever the tool's own limit.
+    wanted_by: Option<Monotonic>,
     secrets: Arc<SecretSet>,
     meter: Meter,
     held: Held,
@@ -92,6 +96,8 @@ impl Passage {
             stage: Stage::Resolve,
             record: Some(Box::new(record)),
             tool: None,
+            warning: None,
+            wanted_by: None,
             secrets: Arc::default(),
             meter: Meter::default(),
             held: Held::default(),
@@ -113,8 +119,13 @@ impl Passage {
         let chain = self.on_behalf.chain.clone();
 
         self.stage = Stage::Resolve;
-        let contract = self.over(find(&host, &call.tool))?;
-        let contract = &*contract;
+        let found = find(&host, call);
+        if found.as_ref().is_err_and(is_of_state) {
+            self.over(Ok(()))?;
+            self.stage = Stage::State;
+        }
+        let tool = self.over(found)?;
+        let contract = tool.contract();
         let id = contract.id().clone();
         self.tool = Some(id.clone());
         self.note(|record| {
@@ -139,7 +150,7 @@ impl Passage {
         self.note(|record| record.arguments = Some(arguments.digest()));
 
         self.stage = Stage::Validate;
-        let invocation = self.over(fit(&host, contract, &arguments))?;
+        let invocation = self.over(fit(&tool, &arguments))?;
 
         self.stage = Stage::Quota;
         let quota = self.enter(&host, &chain, contract);
@@ -162,7 +173,10 @@ impl Passage {
         self.secrets = Arc::new(self.over(secrets)?);
 
         self.stage = Stage::Isolate;
-        let result = self.run(&host, call, contract, invocation, ran).await;
+        self.warning = invocation.warning();
+        let outer = self.on_behalf.within.as_ref().and_then(|(_, cx)| cx.deadline());
+        self.wanted_by = call.deadline.into_iter().chain(outer).min();
+        let result = self.run(&host, &tool, invocation, ran).await;
         self.ran(result)
     }
 
@@ -185,11 +199,11 @@ impl Passage {
     async fn run(
         &mut self,
         host: &Arc<Host>,
-        call: &Call,
-        contract: &ToolContract,
+        tool: &Tool,
         mut invocation: Invocation,
         ran: &mut Option<Ran>,
     ) -> Result<Output, ToolError> {
+        let contract = tool.contract();
         if !is_chosen_later(contract.endpoint()) {
             self.progress.isolated();
         }
@@ -197,7 +211,7 @@ impl Passage {
         let ends = host.timer.monotonic().after(contract.limits().deadline);
         for made in 1.. {
             self.note(|record| record.attempts = made);
-            let cx = self.context(host, call, ends)?;
+            let cx = self.context(host, ends)?;
             let result = invocation.run(cx.clone()).await;
             *ran = cx.ran();
             let Err(error) = result else { return result };
@@ -208,13 +222,13 @@ impl Passage {
             let again = wait.map(|wait| host.timer.monotonic().after(wait)).filter(|at| *at < ends);
             let Some(at) = again else { return Err(error) };
             host.timer.sleep_until(at).await;
-            let Ok(next) = fit(host, contract, &arguments) else { return Err(error) };
+            let Ok(next) = fit(tool, &arguments) else { return Err(error) };
             invocation = next;
         }
         Err(ToolError::Cancelled)
     }
 
-    fn context(&self, host: &Arc<Host>, call: &Call, ends: Monotonic) -> Result<CallContext, ToolError> {
+    fn context(&self, host: &Arc<Host>, ends: Monotonic) -> Result<CallContext, ToolError> {
         let chain = &self.on_behalf.chain;
         let caller = chain.last().map(Caller::id).ok_or(ToolError::Cancelled)?;
         let invoked = Invoked {
@@ -225,45 +239,43 @@ impl Passage {
             secrets: Arc::clone(&self.secrets),
             progress: Arc::clone(&self.progress),
         };
-        let mut cx = CallContext::new(caller.clone(), Arc::clone(&host.timer))
+        let cx = CallContext::new(caller.clone(), Arc::clone(&host.timer))
             .with_meter(self.meter.clone())
             .with_invoked(Arc::new(invoked))
             .with_deadline(ends);
-        let outer = self.on_behalf.within.as_ref().and_then(|(_, cx)| cx.deadline());
-        for deadline in [call.deadline, outer].into_iter().flatten() {
-            cx = cx.with_deadline(deadline);
-        }
-        if let Some(executions) = &self.on_behalf.executions {
-            cx = cx.with_executions(executions.clone());
-        }
-        Ok(cx)
+        let cx = self.wanted_by.into_iter().fold(cx, CallContext::with_deadline);
+        let executions = self.on_behalf.executions.clone();
+        Ok(executions.into_iter().fold(cx, CallContext::with_executions))
     }
 
     /// Says which of the last stages the call came to, and lets go of what it held.
     fn ran(&mut self, result: Result<Output, ToolError>) -> Result<Output, ToolError> {
         let error = result.as_ref().err();
-        let began = self.progress.may_have_run();
+        let isolated = self.progress.may_have_run();
+        let began = isolated && !error.is_some_and(ToolError::is_without_effect);
         let failed_at = error.map(|error| match error {
-            _ if !began => Stage::Isolate,
+            _ if !isolated => Stage::Isolate,
             ToolError::OutputTooLarge { .. } => Stage::Cap,
             ToolError::OutputInvalid { .. } => Stage::ValidateOutput,
             _ => Stage::Run,
         });
         let held = mem::take(&mut self.held);
         if let Some(pass) = held.pass {
+            let now = self.host.timer.monotonic();
             match error {
-                Some(error) if error.is_of_executor() => pass.ended(true, self.host.timer.monotonic()),
                 // Nothing is known of the tool then.
+                Some(ToolError::Timeout) if self.wanted_by.is_some_and(|by| by <= now) => {}
                 Some(ToolError::Cancelled | ToolError::Killed | ToolError::Stopped) => {}
+                Some(error) if error.is_of_executor() => pass.ended(true, now),
                 _ if !began => {}
-                _ => pass.ended(false, self.host.timer.monotonic()),
+                _ => pass.ended(false, now),
             }
         }
         if let Some(reserved) = held.reserved.filter(|_| began) {
             reserved.settle(&self.meter);
         }
         self.held._place = held._place;
-        if !began {
+        if !isolated {
             self.stage = Stage::Isolate;
             return self.over(result);
         }
@@ -312,7 +324,8 @@ impl Passage {
         };
         self.stage = Stage::Settle;
         self.over(withheld)?;
-        result.map(|output| Answer { call, output, attempts, ran })
+        let warning = self.warning.take();
+        result.map(|output| Answer { call, output, attempts, ran, warning })
     }
 
     /// The finished record, once.
@@ -359,10 +372,29 @@ impl Drop for Passage {
     }
 }
 
-fn find(host: &Host, name: &str) -> Result<Arc<ToolContract>, ToolError> {
-    let id: ToolId = name.parse().map_err(|source| ToolError::NameInvalid { source })?;
-    // No name is suggested: it could be one of a tool that the caller is not to know of.
-    host.registry.get(&id).ok_or(ToolError::NotFound { id, suggestion: None })
+fn find(host: &Host, call: &Call) -> Result<Tool, ToolError> {
+    let id: ToolId = call.tool.parse().map_err(|source| ToolError::NameInvalid { source })?;
+    let found = match &call.version {
+        Some(wanted) => host.registry.find(&id, wanted),
+        None => host.registry.resolve(&id),
+    };
+    found.map_err(|error| match error {
+        // No name is suggested: it could be one of a tool that the caller is not to know of.
+        ToolError::NotFound { id, .. } => ToolError::NotFound { id, suggestion: None },
+        other => other,
+    })
+}
+
+/// Whether the tool was found, and is in no state to be called.
+fn is_of_state(error: &ToolError) -> bool {
+    matches!(
+        error,
+        ToolError::Proposed { .. }
+            | ToolError::Quarantined { .. }
+            | ToolError::NameConfusable { .. }
+            | ToolError::Revoked { .. }
+            | ToolError::DefinitionChanged { .. }
+    )
 }
 
 /// The strictest decision on any principal of the chain.
@@ -379,19 +411,14 @@ async fn decide(host: &Host, chain: &CallChain, contract: &ToolContract) -> Deci
 }
 
 /// Checks the arguments against the tool that was decided on.
-fn fit(host: &Host, contract: &ToolContract, arguments: &Arguments) -> Result<Invocation, ToolError> {
+fn fit(tool: &Tool, arguments: &Arguments) -> Result<Invocation, ToolError> {
     let named = |name: &&String| arguments.value().get(name.as_str()).is_some();
-    if let Some(name) = contract.secrets().iter().find(named) {
+    if let Some(name) = tool.contract().secrets().iter().find(named) {
         let error =
             ArgumentError::new(format_args!("/{name}"), "secret", "it is no argument: the host gives it");
         return Err(ToolError::ArgsInvalid { errors: vec![error] });
     }
-    let invocation = host.registry.prepare(contract.id(), arguments.clone())?;
-    if invocation.contract().digest() == contract.digest() {
-        Ok(invocation)
-    } else {
-        Err(ToolError::AccessDenied { reason: DenyReason::NotAllowed })
-    }
+    tool.prepare(arguments.clone())
 }
 
 async fn resolve(host: &Host, chain: &CallChain, contract: &ToolContract) -> Result<SecretSet, ToolError> {

@@ -22,6 +22,8 @@ pub const MAX_SECRET: usize = 64 << 10;
 
 /// What stands where a secret stood.
 const REDACTED: &str = "[REDACTED]";
+/// Shortest start of a secret that is taken out at the end of a text that was cut, in bytes.
+const MIN_START: usize = 3;
 
 /// A secret text. It is overwritten when the last clone is dropped; `Debug` shows nothing of it.
 #[derive(Clone)]
@@ -80,7 +82,8 @@ impl Secrets for BTreeMap<String, Secret> {
 #[derive(Default)]
 pub(crate) struct SecretSet {
     secrets: BTreeMap<String, Secret>,
-    forms: Option<AhoCorasick>,
+    forms: Vec<Zeroizing<String>>,
+    finder: Option<AhoCorasick>,
 }
 
 impl SecretSet {
@@ -89,11 +92,11 @@ impl SecretSet {
             return Ok(Self::default());
         }
         let forms: Vec<Zeroizing<String>> = secrets.values().flat_map(forms).collect();
-        let forms = AhoCorasick::builder()
+        let finder = AhoCorasick::builder()
             .match_kind(MatchKind::LeftmostLongest)
             .build(forms.iter().map(|form| form.as_bytes()))
             .map_err(|_error| ToolError::SecretUnavailable { name: "*".to_owned() })?;
-        Ok(Self { secrets, forms: Some(forms) })
+        Ok(Self { secrets, forms, finder: Some(finder) })
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<&Secret> {
@@ -102,10 +105,10 @@ impl SecretSet {
 
     /// The text without any form of any secret.
     pub(super) fn clean<'t>(&self, text: &'t str) -> Cow<'t, str> {
-        match &self.forms {
-            Some(forms) if forms.is_match(text) => {
+        match &self.finder {
+            Some(finder) if finder.is_match(text) => {
                 let mut clean = String::with_capacity(text.len());
-                forms.replace_all_with(text, &mut clean, |_, _, into| {
+                finder.replace_all_with(text, &mut clean, |_, _, into| {
                     into.push_str(REDACTED);
                     true
                 });
@@ -115,13 +118,28 @@ impl SecretSet {
         }
     }
 
+    /// As [`SecretSet::clean`], for a text that may have been cut within a secret: what it ends with then goes too.
+    fn clean_cut(&self, text: &str) -> String {
+        let mut clean = self.clean(text).into_owned();
+        let Some(cut) = clean.strip_suffix('…') else { return clean };
+        let starts = |form: &Zeroizing<String>| {
+            let lengths = (MIN_START..form.len()).rev();
+            lengths.into_iter().find(|length| form.get(..*length).is_some_and(|start| cut.ends_with(start)))
+        };
+        if let Some(longest) = self.forms.iter().filter_map(starts).max() {
+            clean.truncate(cut.len().saturating_sub(longest));
+            clean.push_str(REDACTED);
+        }
+        clean
+    }
+
     /// The result without any form of any secret, in texts and in keys.
     pub(super) fn clean_result(
         &self,
         result: Result<Output, ToolError>,
         max_bytes: usize,
     ) -> Result<Output, ToolError> {
-        if self.forms.is_none() {
+        if self.finder.is_none() {
             return result;
         }
         match result {
@@ -132,7 +150,7 @@ impl SecretSet {
                 }
                 Output::of(value, max_bytes)
             }
-            Err(error) => Err(error.map_texts(&|text| self.clean(text).into_owned())),
+            Err(error) => Err(error.map_texts(&|text| self.clean_cut(text))),
         }
     }
 
@@ -180,14 +198,17 @@ impl fmt::Debug for SecretSet {
     }
 }
 
-/// A secret as it is, in base64 of either alphabet, in hexadecimal and percent-encoded.
+/// A secret as it is, on one line, as in a JSON text, in base64 of either alphabet, in hexadecimal and percent-encoded.
 ///
 /// Within base64 of a longer text a secret looks different by where it begins in a group of three bytes; of each of these
 /// forms, the groups that hold nothing but the secret are looked for.
 fn forms(secret: &Secret) -> Vec<Zeroizing<String>> {
     let text = secret.expose();
     let bytes = text.as_bytes();
-    let mut forms = vec![text.to_owned()];
+    let line = text.chars().map(|symbol| if symbol.is_control() { ' ' } else { symbol }).collect();
+    let quoted = Value::String(text.to_owned()).to_string();
+    let quoted = quoted.get(1..quoted.len().saturating_sub(1)).unwrap_or_default().to_owned();
+    let mut forms = vec![text.to_owned(), line, quoted];
     for engine in [&STANDARD_NO_PAD, &URL_SAFE_NO_PAD] {
         forms.push(engine.encode(bytes));
         for lead in 0..3 {
