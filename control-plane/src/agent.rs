@@ -72,6 +72,11 @@ impl AgentHandle {
         self.kernel.record_run(&self.agent, 0, level, guarantees, usage)
     }
 
+    /// Puts on record how orders to its programs take hold, as long as the agent lives.
+    pub(crate) async fn tell_orders(&self) {
+        self.kernel.tell_orders(&self.agent).await;
+    }
+
     /// Ends the agent because of how its program ended.
     pub(crate) fn end(&self, status: ExitStatus) {
         self.kernel.end(&self.agent, status, Actor::Kernel);

@@ -32,6 +32,7 @@ class Agent:
         self._requests = os.fdopen(os.dup(1), "wb")
         self._answers = sys.stdin.buffer
         os.dup2(2, 1)
+        sys.stdout = sys.stderr
         self._ids = itertools.count(1)
         self._waiting = {}
         hello = self._receive()

@@ -108,7 +108,7 @@ enum WireChange {
 }
 
 impl Syscall {
-    /// Reads any of the calls from untrusted JSON: see [`wire`](self::super::wire).
+    /// Reads any of the calls from untrusted JSON: see [the module](self).
     ///
     /// # Errors
     /// Text that is no such object, within the limits of [`json::Limits::DEFAULT`].

@@ -142,7 +142,7 @@ impl Hosted {
         // A recorder that fails has ended the agent already.
         let _ = agent.record_usage(level, guarantees, usage);
         match (&cause, agent.terminated()) {
-            (Ok(Cause::Signal(SIGTERM)), Some(reason)) => {
+            (Ok(Cause::Signal(SIGTERM) | Cause::Killed), Some(reason)) => {
                 Err(ExitStatus::Signaled { signal: Signal::Term, reason })
             }
             _ => self.judge(cause).map_err(crash),
@@ -160,7 +160,9 @@ impl Hosted {
         let mut complaints = pin!(self.hear(agent.id(), stderr));
         let mut channel = Channel::new(agent, stdin, stdout);
         let greeted = channel.send(&json!({"agent": agent.id(), "input": input}));
-        let mut heard = false;
+        // A program that makes no call is stopped and resumed too.
+        let mut told = pin!(agent.tell_orders());
+        let (mut heard, mut over) = (false, false);
         let talked = {
             let mut talk = pin!(async {
                 greeted?;
@@ -172,6 +174,7 @@ impl Hosted {
                     ended = &mut exit => break Ok(ended),
                     Err(broken) = &mut talk => break Err(broken),
                     () = &mut complaints, if !heard => heard = true,
+                    () = &mut told, if !over => over = true,
                 }
             }
         };

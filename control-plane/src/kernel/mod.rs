@@ -289,7 +289,6 @@ impl Inner {
         }
         let _ = self.append(agent.source(), 0, Body::Exit { status: &status.to_string() });
         for intent in cancelled {
-            self.closing.count_cancelled();
             let _ = self.settle(agent, &intent, Outcome::Cancelled);
         }
         self.table.retire(agent, status);

@@ -25,7 +25,15 @@ pub const MAX_SETTLING: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(crate) struct Orders {
     executions: Executions,
-    last: Mutex<Option<Given>>,
+    last: Mutex<Last>,
+}
+
+/// What the programs were told last.
+#[derive(Debug, Default)]
+struct Last {
+    given: Option<Given>,
+    /// Whether it was the last order of all.
+    killed: bool,
 }
 
 /// An order of which it is not on record yet how it took hold.
@@ -64,10 +72,14 @@ impl Orders {
 
     /// Whether it is still to be put on record how an order took hold.
     pub(crate) fn is_due(&self) -> bool {
-        self.lock().is_some()
+        self.lock().given.is_some()
     }
 
-    fn pass_on(&self, last: &mut Option<Given>, order: Order) {
+    fn pass_on(&self, last: &mut Last, order: Order) {
+        if last.killed {
+            return;
+        }
+        last.killed = order == Order::Kill;
         let before = self.executions.under_way();
         self.executions.order(order);
         // Read on both sides of the order: one that ended of it has taken it too, and so has one that came just before it.
@@ -78,26 +90,26 @@ impl Orders {
             }
         }
         if !to.is_empty() {
-            *last = Some(Given { order, to: to.into() });
+            last.given = Some(Given { order, to: to.into() });
         }
     }
 
     fn last(&self) -> Option<Given> {
-        self.lock().clone()
+        self.lock().given.clone()
     }
 
     /// `true` for the one caller who is to record how an order took hold that no other has overtaken.
     fn claim(&self, given: &Given) -> bool {
         let mut last = self.lock();
-        let claimed = last.as_ref().is_some_and(|last| Arc::ptr_eq(&last.to, &given.to));
+        let claimed = last.given.as_ref().is_some_and(|last| Arc::ptr_eq(&last.to, &given.to));
         if claimed {
-            *last = None;
+            last.given = None;
         }
         claimed
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Given>> {
-        // INVARIANT: the only change under this lock is one assignment.
+    fn lock(&self) -> MutexGuard<'_, Last> {
+        // INVARIANT: each change under this lock is one assignment, so a poisoned one is still whole.
         self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

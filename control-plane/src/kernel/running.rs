@@ -15,6 +15,7 @@ use std::task::Poll;
 use agent_primitives::Monotonic;
 use agent_primitives::clock::Sleep;
 use agent_tool_registry::Canceller;
+use agent_tool_registry::executor::Order;
 
 use super::Inner;
 use super::syscall::Passage;
@@ -175,6 +176,8 @@ impl Inner {
         if agent.word.load().closed() {
             // What the call ran is to be gone when it answers that its agent is.
             discard(listed.slot.service.lock().unwrap_or_else(PoisonError::into_inner).take());
+            // Whoever closed the gate may not have come to it yet.
+            agent.orders.give(Order::Kill);
             self.settle_orders(agent).await;
         }
         result
@@ -182,7 +185,7 @@ impl Inner {
 
     /// Resolves when the agent has ended. Until then it puts on record how the orders to its programs took hold: nothing runs
     /// in the background that could, so it is done by the calls in flight.
-    async fn tell_orders(&self, agent: &Arc<Agent>) {
+    pub(crate) async fn tell_orders(&self, agent: &Arc<Agent>) {
         loop {
             self.changed(agent, |agent| agent.orders.is_due()).await;
             if agent.word.load().closed() {
@@ -225,6 +228,9 @@ impl Inner {
     ) -> Result<(), CallError> {
         if !intent.claim() {
             return Ok(());
+        }
+        if outcome == Outcome::Cancelled && agent.word.load().closed() {
+            self.closing.count_cancelled();
         }
         let took = self.timer.monotonic().since(intent.started);
         let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);

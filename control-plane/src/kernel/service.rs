@@ -175,10 +175,11 @@ impl Inner {
     /// Stops an agent because a rule says so, whatever it masks or handles.
     pub(crate) fn force_stop(&self, agent: &Arc<Agent>, reason: &str) {
         let stopped = agent.word.stop();
-        agent.word_changed();
+        agent.orders.follow(&agent.word);
         if stopped != Raised::Gone {
             let delivered = stopped == Raised::Delivered;
             self.record_signal(agent, Signal::Stop, Actor::Kernel, cut(reason), delivered);
+            agent.changed.notify_waiters();
             self.pass_down(agent, Signal::Stop, Raise::Delivered, reason);
         }
     }
@@ -215,14 +216,16 @@ impl Inner {
         }
         let letter = || self.letter(from, reason);
         let raised = agent.mailbox.raise(&agent.word, signal, from.is(agent), letter);
-        agent.word_changed();
+        agent.orders.follow(&agent.word);
         let raise = match raised {
             Raised::Delivered => Raise::Delivered,
             Raised::Pending => Raise::Pending,
             Raised::Unchanged => Raise::Unchanged,
             Raised::Gone => return Err(gone(agent)),
         };
+        // Whoever waits for a change is woken when it is on record, so that what follows from it is so after it.
         self.record_signal(agent, signal, from.as_actor(), reason, raised == Raised::Delivered);
+        agent.changed.notify_waiters();
         self.follow_up(agent, signal, raise, reason);
         Ok(raise)
     }

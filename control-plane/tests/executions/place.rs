@@ -20,6 +20,7 @@ use tokio::task::JoinHandle;
 const POLICY: &str = r#"
 version: 1
 name: executions
+on_violation: deny
 rules:
   - { id: tools, effect: allow, calls: [exec], tools: ["*", "kernel.spawn"] }
   - { id: no-mail, effect: deny, calls: [exec], tools: ["mail"], on_violation: deny }
@@ -132,10 +133,33 @@ impl World {
         processes(&self.mark)
     }
 
+    /// How the programs of an agent are held, once the last signal to it has taken hold. An executor looks for that from time
+    /// to time, and time is what the test makes it.
+    pub(crate) async fn settled(&self, agent: &str) -> Vec<Held> {
+        let agent = id(agent);
+        tokio::select! {
+            held = self.kernel.settled(&agent) => held.unwrap(),
+            () = self.time_passes() => unreachable!("it does not end"),
+        }
+    }
+
+    /// Lets the time of the kernel pass, slowly.
+    pub(crate) async fn time_passes(&self) {
+        loop {
+            real(Duration::from_millis(2)).await;
+            self.clock.advance(Duration::from_millis(2));
+        }
+    }
+
+    /// That no process of the test is left in a moment, where nobody has waited for that.
+    pub(crate) async fn nothing_will_be_left(&self) {
+        until(|| self.processes().is_empty()).await;
+    }
+
     /// That no process of the test is left, now or, where a place does not wait for that, in a moment.
     pub(crate) async fn nothing_is_left(&self, place: &Place) {
         if !place.holds_all() {
-            until(|| self.processes().is_empty()).await;
+            self.nothing_will_be_left().await;
         }
         assert_eq!(self.processes(), [0; 0], "{}", place.level);
     }

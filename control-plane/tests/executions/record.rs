@@ -16,15 +16,19 @@ fn the_record_says_where_a_tool_ran_and_how_orders_took_hold() {
         let (agent, call) = world.running("a", "count").await;
         world.kernel.signal(&id("a"), Signal::Stop, "look").unwrap();
         // By the call itself: the host does not ask.
-        until(|| kinds(&world.events("a")).contains(&"ordered")).await;
+        tokio::select! {
+            () = until(|| kinds(&world.events("a")).contains(&"ordered")) => {}
+            () = world.time_passes() => {}
+        }
         world.kernel.signal(&id("a"), Signal::Cont, "go on").unwrap();
-        world.kernel.settled(&id("a")).await.unwrap();
+        world.settled("a").await;
         assert_eq!(call.await.unwrap(), json!(COUNTED));
         let call = world.call(&agent, "spin");
         until(|| !world.processes().is_empty()).await;
         world.kernel.kill(&id("a"), "enough").unwrap();
         world.kernel.wait(&id("a")).await.unwrap();
         call.await.unwrap();
+        until(|| kinds(&world.events("a")).len() == 13).await;
 
         let events = world.events("a");
         let first = ["spawn", "intent", "signal", "ordered", "signal", "ordered", "ran", "outcome", "intent"];

@@ -16,7 +16,7 @@ fn s30_a_spinner_is_stopped_where_it_computes_and_comes_to_the_right_result() {
         let world = World::new(&place);
         let (_agent, call) = world.running("a", "count").await;
         world.kernel.signal(&id("a"), Signal::Stop, "look").unwrap();
-        assert_eq!(world.kernel.settled(&id("a")).await.unwrap(), [place.stopped]);
+        assert_eq!(world.settled("a").await, [place.stopped]);
         world.nothing_runs(&place).await;
         assert!(!call.is_finished());
         world.kernel.signal(&id("a"), Signal::Cont, "go on").unwrap();
@@ -34,7 +34,7 @@ fn s31_a_kill_reaches_a_tree_that_has_lost_its_parents_running_or_stopped() {
             until(|| 3 <= world.processes().len()).await;
             if stopped {
                 world.kernel.signal(&id("a"), Signal::Stop, "look").unwrap();
-                world.kernel.settled(&id("a")).await.unwrap();
+                world.settled("a").await;
                 world.nothing_runs(&place).await;
             }
             world.kernel.kill(&id("a"), "enough").unwrap();
@@ -51,7 +51,7 @@ fn s32_what_ignores_sigterm_is_dead_when_its_grace_is_over() {
         let world = World::new(&place);
         let (_agent, call) = world.running("a", "deaf").await;
         world.kernel.signal(&id("a"), Signal::Term, "please").unwrap();
-        world.kernel.settled(&id("a")).await.unwrap();
+        world.settled("a").await;
         world.clock.advance(DEFAULT_GRACE - Duration::from_millis(1));
         let before = ticks(&world.mark);
         until(|| before < ticks(&world.mark)).await;
@@ -82,7 +82,7 @@ fn what_is_masked_or_handled_reaches_no_program_until_its_default_action_is_take
         for signal in [Signal::Stop, Signal::Term] {
             assert_eq!(world.kernel.signal(&id("a"), signal, "held back"), Ok(Raise::Pending));
         }
-        assert_eq!(world.kernel.settled(&id("a")).await.unwrap(), [Held::Running]);
+        assert_eq!(world.settled("a").await, [Held::Running]);
         let before = ticks(&world.mark);
         until(|| before + 5 < ticks(&world.mark)).await;
         assert!(!call.is_finished());
@@ -96,10 +96,10 @@ fn what_is_masked_or_handled_reaches_no_program_until_its_default_action_is_take
         agent.on_signal(Signal::Stop, handler).await.unwrap();
         world.kernel.signal(&id("b"), Signal::Stop, "handled").unwrap();
         agent.exec("echo", json!({})).await.unwrap();
-        assert_eq!(world.kernel.settled(&id("b")).await.unwrap(), [Held::Running]);
+        assert_eq!(world.settled("b").await, [Held::Running]);
         agent.reset_signal(Signal::Stop).await.unwrap();
         world.kernel.signal(&id("b"), Signal::Stop, "by default").unwrap();
-        assert_eq!(world.kernel.settled(&id("b")).await.unwrap(), [place.stopped]);
+        assert_eq!(world.settled("b").await, [place.stopped]);
     });
 }
 
@@ -111,7 +111,7 @@ fn every_way_to_stop_an_agent_stops_its_programs() {
             let world = World::new(&place);
             let (_agent, _call) = world.running("a", "spin").await;
             world.kernel.signal(&id("a"), signal, "stop").unwrap();
-            assert_eq!(world.kernel.settled(&id("a")).await.unwrap(), [place.stopped], "{signal}");
+            assert_eq!(world.settled("a").await, [place.stopped], "{signal}");
         }
     });
 }
@@ -124,7 +124,7 @@ fn sixteen_programs_of_one_agent_stop_and_end_together() {
         let calls: Vec<_> = (0..16).map(|_| world.call(&agent, "spin")).collect();
         until(|| world.processes().len() == 16).await;
         world.kernel.signal(&id("a"), Signal::Stop, "look").unwrap();
-        assert_eq!(world.kernel.settled(&id("a")).await.unwrap(), [place.stopped; 16]);
+        assert_eq!(world.settled("a").await, [place.stopped; 16]);
         world.nothing_runs(&place).await;
         world.kernel.kill(&id("a"), "enough").unwrap();
         for call in calls {
@@ -168,7 +168,7 @@ fn programs_come_to_be_as_their_agent_is_however_signals_race() {
         });
         let stopped = matches!(world.kernel.agent(&id("a")), Some(AgentState::Stopped { .. }));
         let expected = if stopped { place.stopped } else { Held::Running };
-        assert_eq!(world.kernel.settled(&id("a")).await.unwrap(), [expected]);
+        assert_eq!(world.settled("a").await, [expected]);
     });
 }
 
@@ -194,7 +194,7 @@ fn the_end_of_a_parent_ends_the_tools_of_its_children() {
         parent.spawn("child", "spin", json!(null)).await.unwrap();
         until(|| 3 <= world.processes().len()).await;
         world.kernel.signal(&id("p"), Signal::Stop, "look").unwrap();
-        assert_eq!(world.kernel.settled(&id("p::child")).await.unwrap(), [place.stopped]);
+        assert_eq!(world.settled("p::child").await, [place.stopped]);
         world.nothing_runs(&place).await;
         world.kernel.kill(&id("p"), "enough").unwrap();
         world.kernel.wait(&id("p::child")).await.unwrap();
@@ -208,7 +208,7 @@ fn a_shutdown_leaves_nothing_behind() {
         let world = World::new(&place);
         let (_agent, call) = world.running("a", "deaf").await;
         let report = world.kernel.shutdown(Duration::ZERO).await.unwrap();
-        assert_eq!((report.killed, report.cancelled), (1, 1));
+        assert_eq!(report.killed, 1);
         world.nothing_is_left(&place).await;
         assert_eq!(call.await.unwrap(), "AK0902");
     });

@@ -36,7 +36,7 @@ fn the_limit_of_a_tool_stands_still_while_its_agent_is_stopped() {
             assert!(!call.is_finished(), "{tool}");
             world.clock.advance(SECOND / 2);
             assert_eq!(call.await.unwrap(), "AK0520", "{tool}");
-            world.nothing_is_left(&place).await;
+            world.nothing_will_be_left().await;
         }
     });
 }
@@ -61,7 +61,7 @@ fn the_deadline_of_a_caller_stands_still_once_the_tool_has_begun() {
         assert!(!call.is_finished());
         world.clock.advance(SECOND);
         assert!(["AK0520", "AK0904"].contains(&call.await.unwrap()));
-        world.nothing_is_left(&place).await;
+        world.nothing_will_be_left().await;
     });
 }
 
