@@ -4,7 +4,7 @@
 //! which key may publish in which namespace, and how many of them it takes. Nothing that arrives makes a tool callable.
 //! [`Replica::standing`] says what is known of a tool, and the host approves it or does not.
 //!
-//! The set does no input or output. [`Replica::handle`] takes what a peer sent and answers what to send back; how bytes
+//! The set does no input or output. [`Exchange::handle`] takes what a peer sent and answers what to send back; how bytes
 //! travel is the host's business, and [`memory::Network`] is one way within one process. What is accepted is kept in a
 //! [`Journal`].
 //!
