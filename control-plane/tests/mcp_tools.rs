@@ -1,7 +1,6 @@
 //! Tools of an MCP server that somebody else wrote, under a kernel's policy: `mcp-server-time` as it comes from PyPI, in a
 //! sandbox.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test may fail loudly")]
-#![expect(clippy::indexing_slicing, reason = "a test may fail loudly")]
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
