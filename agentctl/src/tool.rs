@@ -1,7 +1,8 @@
 //! The far side of the demo's child-process tools.
 //!
 //! The kernel starts `agentctl tool <name>` in the scratch repository, writes the judged arguments to its standard
-//! input and reads its answer from its standard output. The process gets no environment but what the demo declares.
+//! input and reads its answer from its standard output. The process gets no environment but what the demo declares, and
+//! where the machine has a sandbox, no file but this program, the system's and the scratch repository.
 
 use std::io::{Read as _, Write as _};
 use std::process::{Command, ExitCode};
@@ -51,8 +52,18 @@ pub(crate) fn run(name: Name) -> anyhow::Result<ExitCode> {
 }
 
 fn git(arguments: &Git) -> anyhow::Result<Value> {
-    let output =
-        Command::new("git").arg("--no-pager").args(&arguments.argv).output().context("git did not start")?;
+    let output = Command::new("git")
+        .env("GIT_CONFIG_NOSYSTEM", "1")
+        // The scratch copy may belong to another user than this process, as it does in containers.
+        .envs([
+            ("GIT_CONFIG_COUNT", "1"),
+            ("GIT_CONFIG_KEY_0", "safe.directory"),
+            ("GIT_CONFIG_VALUE_0", "*"),
+        ])
+        .arg("--no-pager")
+        .args(&arguments.argv)
+        .output()
+        .context("git did not start")?;
     Ok(json!({
         "status": output.status.code(),
         "stdout": String::from_utf8_lossy(&output.stdout),

@@ -12,11 +12,10 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::CallContext;
 use crate::context::{MAX_RESOURCES, Stop};
 use crate::contract::{Effect, Endpoint, MAX_DESCRIPTION, Provenance, Terms, ToolContract};
 use crate::error::{RegistryError, ToolError, one_line};
-use crate::executor::program::{self, Program};
+use crate::executor::program::{self, Pin, Program};
 use crate::executor::{self, Artefact, Command, Executors, Prepare, function};
 use crate::isolation::{Limits, Permissions, SandboxPolicy};
 use crate::labels::OutputLabels;
@@ -24,8 +23,10 @@ use crate::lifecycle::Status;
 use crate::path::{PathArgument, PathRoot};
 use crate::registry::Registry;
 use crate::role::Roles;
+use crate::scan::scan;
 use crate::schema::{InputSchema, ValueSchema};
 use crate::snapshot::{Entry, Tools};
+use crate::{CallContext, text};
 
 /// What a typed tool takes. Implemented for every type that derives `Deserialize` and `JsonSchema`.
 #[diagnostic::on_unimplemented(
@@ -100,7 +101,9 @@ impl RegistryBuilder {
             field_labels: Vec::new(),
             cost: BTreeMap::new(),
             proposed: false,
+            pins: Vec::new(),
             provenance: Provenance::Native,
+            secrets: BTreeSet::new(),
         }
     }
 
@@ -146,7 +149,9 @@ pub struct ToolBuilder<'a> {
     field_labels: Vec<(String, Vec<String>)>,
     cost: BTreeMap<Resource, u64>,
     proposed: bool,
+    pins: Vec<Pin>,
     provenance: Provenance,
+    secrets: BTreeSet<String>,
 }
 
 impl ToolBuilder<'_> {
@@ -228,6 +233,19 @@ impl ToolBuilder<'_> {
     /// Where the tool comes from. [`Provenance::Native`] unless said.
     pub fn provenance(mut self, provenance: Provenance) -> Self {
         self.provenance = provenance;
+        self
+    }
+
+    /// The names of secrets, as for [`ToolBuilder::tags`], that a function is given with [`CallContext::secret`]. They are no
+    /// arguments: the schema names none of them, and a call whose arguments do is refused. A program is given none.
+    pub fn secrets(mut self, names: impl IntoIterator<Item = impl ToString>) -> Self {
+        self.secrets = texts(names).into_iter().collect();
+        self
+    }
+
+    /// Files that are compared with their digests before each call of a command.
+    pub(crate) fn pinned(mut self, pins: Vec<Pin>) -> Self {
+        self.pins = pins;
         self
     }
 
@@ -332,7 +350,8 @@ impl ToolBuilder<'_> {
     /// JSON Schema (2020-12) of its arguments.
     ///
     /// # Errors
-    /// Any [`RegistryError`]; nothing is registered then. What the forms name is looked for when it is called.
+    /// Any [`RegistryError`]; nothing is registered then. What the forms name is looked for when it is called. What they
+    /// bring themselves is looked at now: WebAssembly is compiled, which blocks for milliseconds to seconds.
     pub fn program(
         mut self,
         schema: Value,
@@ -340,10 +359,13 @@ impl ToolBuilder<'_> {
     ) -> Result<(), RegistryError> {
         let id = self.id()?;
         let artefacts: Vec<Artefact> = artefacts.into_iter().collect();
-        let endpoint =
-            executor::identity(&artefacts).map_err(|reason| RegistryError::SpecInvalid { id, reason })?;
+        let invalid = |reason| RegistryError::SpecInvalid { id: id.clone(), reason };
+        let endpoint = executor::identity(&artefacts).map_err(invalid)?;
+        self.registry.executors.check(&artefacts, &self.limits).map_err(invalid)?;
         let policy = *self.isolation.get_or_insert(SandboxPolicy::CONFINED);
         let program = Program {
+            id,
+            pins: std::mem::take(&mut self.pins),
             executors: self.registry.executors.clone(),
             artefacts,
             policy,
@@ -358,6 +380,12 @@ impl ToolBuilder<'_> {
         let spec = |reason| RegistryError::SpecInvalid { id: id.clone(), reason };
         let refused = |reason| RegistryError::SchemaInvalid { id: id.clone(), reason };
         self.check_terms().map_err(spec)?;
+        let hidden = |text::Unsafe { pointer, codepoint }| RegistryError::TextUnsafe {
+            id: id.clone(),
+            pointer,
+            codepoint,
+        };
+        text::check_at("/description", &self.description).map_err(hidden)?;
         let version = semver::Version::parse(&self.version)
             .map_err(|error| spec(format!("`{}` is not a version: {error}", one_line(&self.version, 64))))?;
         let output_schema =
@@ -367,6 +395,16 @@ impl ToolBuilder<'_> {
             return Err(spec("a function of the host cannot be isolated".to_owned()));
         }
         let schema = InputSchema::compile(schema).map_err(refused)?;
+        if let Some(name) = self.secrets.iter().find(|name| schema.names(name)) {
+            return Err(spec(format!("the secret `{name}` is an argument of its schema")));
+        }
+        if endpoint != Endpoint::Function && !self.secrets.is_empty() {
+            return Err(spec("only a function of the host is given secrets".to_owned()));
+        }
+        text::check_all("/input_schema", schema.schema()).map_err(hidden)?;
+        let output =
+            self.output_schema.iter().try_for_each(|output| text::check_all("/output_schema", output));
+        output.map_err(hidden)?;
         let paths = self
             .paths
             .into_iter()
@@ -394,8 +432,10 @@ impl ToolBuilder<'_> {
             output_labels,
             cost: self.cost,
             provenance: self.provenance,
+            secrets: self.secrets,
         })
         .map_err(refused)?;
+        let findings = if self.proposed { scan(&contract).into() } else { Box::default() };
         let status = if self.proposed { Status::Proposed } else { Status::Approved };
         self.registry.tools.insert(Entry {
             contract: Arc::new(contract),
@@ -403,6 +443,7 @@ impl ToolBuilder<'_> {
             output_schema,
             paths,
             prepare,
+            findings,
             status: ArcSwap::from_pointee(Some(status)),
             revoked: Stop::default(),
         })
@@ -424,7 +465,7 @@ impl ToolBuilder<'_> {
         if MAX_RESOURCES < self.cost.len() {
             return Err(format!("the cost is in more than {MAX_RESOURCES} resources"));
         }
-        for words in [&self.tags, &self.capabilities] {
+        for words in [&self.tags, &self.capabilities, &self.secrets] {
             check_words(words)?;
         }
         self.permissions.check()?;
@@ -435,16 +476,16 @@ impl ToolBuilder<'_> {
     }
 }
 
-/// Most tags, and most capabilities, of one tool.
+/// Most tags, most capabilities, and most secrets, of one tool.
 pub const MAX_WORDS: usize = 32;
 
 fn check_words(words: &BTreeSet<String>) -> Result<(), String> {
     if MAX_WORDS < words.len() {
-        return Err(format!("it has more than {MAX_WORDS} tags or capabilities"));
+        return Err(format!("it has more than {MAX_WORDS} tags, capabilities or secrets"));
     }
     let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._-".contains(&byte);
     match words.iter().find(|word| !(1..=64).contains(&word.len()) || !word.bytes().all(allowed)) {
-        Some(word) => Err(format!("`{}` is not a tag or capability", one_line(word, 64))),
+        Some(word) => Err(format!("`{}` is not a tag, capability or secret", one_line(word, 64))),
         None => Ok(()),
     }
 }

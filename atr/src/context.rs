@@ -9,7 +9,9 @@ use agent_primitives::{AgentId, Monotonic, Resource, Timer};
 use serde::Serialize;
 use tokio::sync::Notify;
 
+use crate::error::{ToolError, one_line};
 use crate::executor::{Executions, Usage};
+use crate::invoke::{DenyReason, Invoked, OnBehalf, Secret};
 use crate::isolation::{GuaranteeSet, Level};
 
 /// Who calls, until when, and whether anybody still waits. Cloning is a few reference counts.
@@ -24,6 +26,8 @@ pub struct CallContext {
     /// For how long the agent had been stopped when the call was entered.
     stopped_before: Duration,
     ran: Arc<OnceLock<Ran>>,
+    /// What is known of the call when an [`Invoker`](crate::Invoker) makes it.
+    invoked: Option<Arc<Invoked>>,
 }
 
 /// Where and how a call was run. A function of the host leaves none.
@@ -52,6 +56,7 @@ impl CallContext {
             executions,
             stopped_before: Duration::ZERO,
             ran,
+            invoked: None,
         }
     }
 
@@ -90,6 +95,39 @@ impl CallContext {
 
     pub(crate) fn used(&self, usage: Usage, level: Level, guarantees: GuaranteeSet) {
         let _ = self.ran.set(Ran { level, guarantees, usage });
+    }
+
+    pub(crate) fn with_invoked(mut self, invoked: Arc<Invoked>) -> Self {
+        self.invoked = Some(invoked);
+        self
+    }
+
+    /// Says that what will run the tool has been chosen; from here on the tool may have had effects.
+    pub(crate) fn isolated(&self) {
+        if let Some(invoked) = &self.invoked {
+            invoked.progress.isolated();
+        }
+    }
+
+    /// A secret that the tool's contract names.
+    ///
+    /// # Errors
+    /// [`ToolError::SecretUnavailable`] for a name that the contract does not have, and where no
+    /// [`Invoker`](crate::Invoker) makes the call.
+    pub fn secret(&self, name: &str) -> Result<&Secret, ToolError> {
+        let secret = self.invoked.as_ref().and_then(|invoked| invoked.secrets.get(name));
+        secret.ok_or_else(|| ToolError::SecretUnavailable { name: one_line(name, 128) })
+    }
+
+    /// Makes calls within this one, for the same principals: such a call can do no more than its caller could.
+    ///
+    /// # Errors
+    /// [`ToolError::AccessDenied`] where no [`Invoker`](crate::Invoker) makes the call: nobody could decide on calls.
+    pub fn invoker(&self) -> Result<OnBehalf, ToolError> {
+        let invoked = self.invoked.as_ref();
+        invoked
+            .map(|invoked| invoked.within(self.clone()))
+            .ok_or(ToolError::AccessDenied { reason: DenyReason::NoAuthorizer })
     }
 
     /// For how long the agent was stopped since the call was entered.

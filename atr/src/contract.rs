@@ -201,6 +201,8 @@ pub(crate) struct Terms {
     pub(crate) cost: BTreeMap<Resource, u64>,
     #[serde(skip_serializing_if = "Provenance::is_native")]
     pub(crate) provenance: Provenance,
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub(crate) secrets: BTreeSet<String>,
 }
 
 impl ToolContract {
@@ -290,6 +292,12 @@ impl ToolContract {
     #[must_use]
     pub fn cost(&self) -> &BTreeMap<Resource, u64> {
         &self.terms.cost
+    }
+
+    /// The names of the secrets that the tool is given beside its arguments.
+    #[must_use]
+    pub fn secrets(&self) -> &BTreeSet<String> {
+        &self.terms.secrets
     }
 
     /// What answers the calls.

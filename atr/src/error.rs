@@ -5,10 +5,11 @@ use std::io;
 use std::time::Duration;
 
 use agent_primitives::json::JsonError;
-use agent_primitives::{BadId, Digest, ToolId, suggest};
+use agent_primitives::{BadId, Digest, Resource, TicketId, ToolId, suggest};
 use semver::Version;
 use serde::Serialize;
 
+use crate::invoke::{DenyReason, Stale};
 use crate::isolation::{GuaranteeSet, Level};
 
 /// Why a tool was not registered.
@@ -37,6 +38,17 @@ pub enum RegistryError {
         existing: Digest,
         /// Digest of the contract that was refused.
         offered: Digest,
+    },
+    /// A text of the tool holds what a reader does not see or a model reads differently. Nothing is taken out silently.
+    #[error("the text at `{pointer}` of `{id}` holds U+{:04X}, or is not in normal form C there", u32::from(*codepoint))]
+    #[non_exhaustive]
+    TextUnsafe {
+        /// The tool.
+        id: ToolId,
+        /// JSON pointer into the contract.
+        pointer: String,
+        /// The first character that is refused.
+        codepoint: char,
     },
     /// There is no room for another tool, or another version of it.
     #[error("there is no room for more than {limit}")]
@@ -74,6 +86,7 @@ impl RegistryError {
             Self::Conflict { .. } => "AK0502",
             Self::SpecInvalid { .. } => "AK0503",
             Self::SchemaInvalid { .. } => "AK0504",
+            Self::TextUnsafe { .. } => "AK0505",
             Self::Full { .. } => "AK0508",
         }
     }
@@ -114,6 +127,15 @@ pub enum ToolError {
         /// What was asked for.
         wanted: String,
     },
+    /// What was asked for is no requirement of versions, such as `^1.2` or `>=1.0.0, <2.0.0`.
+    #[error("`{wanted}` is no requirement of versions: {reason}")]
+    #[non_exhaustive]
+    VersionReqInvalid {
+        /// What was asked for, shortened.
+        wanted: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// Nobody has agreed to the tool yet. It was not run.
     #[error("the tool `{id}` is not approved yet")]
     #[non_exhaustive]
@@ -129,6 +151,16 @@ pub enum ToolError {
         id: ToolId,
         /// Why, for the host.
         reason: String,
+    },
+    /// The tool came with a name that can be taken for an approved one of another publisher's, and is kept from being
+    /// called. It was not run.
+    #[error("the tool `{id}` is quarantined: it can be taken for `{like}`")]
+    #[non_exhaustive]
+    NameConfusable {
+        /// The tool.
+        id: ToolId,
+        /// The one it can be taken for.
+        like: ToolId,
     },
     /// The tool is never called again; a call that ran was ended.
     #[error("the tool `{id}` was revoked")]
@@ -147,6 +179,12 @@ pub enum ToolError {
         approved: Digest,
         /// Digest of what is there.
         observed: Digest,
+    },
+    /// No tool can have this name.
+    #[error("that is not the name of a tool: {source}")]
+    NameInvalid {
+        /// What is wrong with it.
+        source: BadId,
     },
     /// The arguments are not one bounded, unambiguous JSON text.
     #[error("the arguments are refused: {}", one_line(source, 256))]
@@ -295,12 +333,98 @@ pub enum ToolError {
         /// What it tried, for the host.
         what: String,
     },
+    /// The program is not what its executor runs. Trying again does not help.
+    #[error("the tool's program cannot be run")]
+    #[non_exhaustive]
+    ProgramInvalid {
+        /// What is wrong with it, for the host.
+        reason: String,
+    },
     /// What it ran for was killed.
     #[error("the tool was killed")]
     Killed,
     /// The agent is stopped, and too many of its calls wait already.
     #[error("the agent is stopped, and too many of its calls wait")]
     Stopped,
+    /// A principal of the call's chain may not make it. The tool was not run.
+    #[error("the call is not allowed: {reason}")]
+    #[non_exhaustive]
+    AccessDenied {
+        /// Why.
+        reason: DenyReason,
+    },
+    /// Somebody has to agree to exactly this call first. The tool was not run.
+    #[error("the call needs somebody's consent first{}", Ticketed(*ticket))]
+    #[non_exhaustive]
+    ApprovalRequired {
+        /// What to approve, and to show with the same call afterwards; nothing if nobody can be asked.
+        ticket: Option<TicketId>,
+    },
+    /// The consent that was shown is not good for this call. The tool was not run.
+    #[error("the approval is not good for this call: {reason}")]
+    #[non_exhaustive]
+    ApprovalStale {
+        /// Why.
+        reason: Stale,
+    },
+    /// Calls come too often. The tool was not run.
+    #[error("there are too many calls; try again in {} ms", retry_after.as_nanos().div_ceil(1_000_000))]
+    #[non_exhaustive]
+    RateLimited {
+        /// When to try again.
+        retry_after: Duration,
+    },
+    /// A principal's budget does not cover what the tool may cost. The tool was not run.
+    #[error("the budget of `{resource}` does not cover the call")]
+    #[non_exhaustive]
+    BudgetExceeded {
+        /// What there is not enough of.
+        resource: Resource,
+    },
+    /// Too many calls are under way. The tool was not run.
+    #[error("more than {limit} calls at once")]
+    #[non_exhaustive]
+    ConcurrencyLimit {
+        /// The limit.
+        limit: usize,
+    },
+    /// Tools call tools too deep. The tool was not run.
+    #[error("tools call tools more than {limit} deep")]
+    #[non_exhaustive]
+    RecursionLimit {
+        /// The limit.
+        limit: u32,
+    },
+    /// The call could not be put on record, so its result is withheld. The tool may have had its effect.
+    #[error("the call could not be put on record")]
+    #[non_exhaustive]
+    AuditFailed {
+        /// Why, for the host.
+        reason: String,
+    },
+    /// The tool has failed so often lately that it is left alone for a while. The tool was not run.
+    #[error("the tool keeps failing; try again in {} ms", retry_after.as_nanos().div_ceil(1_000_000))]
+    #[non_exhaustive]
+    CircuitOpen {
+        /// When to try again; zero while another call is trying.
+        retry_after: Duration,
+    },
+    /// A step failed that may have had its effect all the same, so nothing was tried in its place.
+    #[error("`{id}` failed and may have had its effect all the same, so nothing was tried in its place")]
+    #[non_exhaustive]
+    MaybeApplied {
+        /// The tool of the step.
+        id: ToolId,
+        /// How it failed.
+        source: Box<ToolError>,
+    },
+    /// A secret that the tool needs is not to be had. The tool was not run.
+    #[error("the secret `{name}` that the tool needs is not available")]
+    #[non_exhaustive]
+    SecretUnavailable {
+        /// The name of the secret.
+        name: String,
+    },
 }
 
 impl ToolError {
@@ -320,7 +444,7 @@ impl ToolError {
         Self::Failed { message: one_line(message, MAX_MESSAGE), transient: true }
     }
 
-    /// Stable code, `AK0510` to `AK0555`.
+    /// Stable code: `AK0507`, or `AK0510` and above.
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
@@ -353,12 +477,27 @@ impl ToolError {
             Self::SandboxViolation { .. } => "AK0540",
             Self::Killed => "AK0541",
             Self::Stopped => "AK0542",
+            Self::VersionReqInvalid { .. } => "AK0507",
+            Self::ProgramInvalid { .. } => "AK0543",
             Self::Proposed { .. } => "AK0550",
             Self::Quarantined { .. } => "AK0551",
+            Self::NameConfusable { .. } => "AK0506",
             Self::Revoked { .. } => "AK0552",
             Self::DefinitionChanged { .. } => "AK0553",
             Self::VersionUnsatisfied { .. } => "AK0554",
             Self::Ambiguous { .. } => "AK0555",
+            Self::AccessDenied { .. } => "AK0556",
+            Self::ApprovalRequired { .. } => "AK0557",
+            Self::ApprovalStale { .. } => "AK0558",
+            Self::RateLimited { .. } => "AK0559",
+            Self::BudgetExceeded { .. } => "AK0560",
+            Self::ConcurrencyLimit { .. } => "AK0561",
+            Self::RecursionLimit { .. } => "AK0562",
+            Self::AuditFailed { .. } => "AK0563",
+            Self::CircuitOpen { .. } => "AK0564",
+            Self::MaybeApplied { .. } => "AK0565",
+            Self::SecretUnavailable { .. } => "AK0566",
+            Self::NameInvalid { .. } => "AK0567",
         }
     }
 
@@ -370,8 +509,85 @@ impl ToolError {
             Self::Timeout | Self::Spawn { .. } | Self::Crashed { .. } | Self::ExecutorUnavailable { .. } => {
                 true
             }
+            Self::RateLimited { .. } | Self::ConcurrencyLimit { .. } | Self::CircuitOpen { .. } => true,
             Self::Failed { transient, .. } => *transient,
             _ => false,
+        }
+    }
+
+    /// Whether the caller, or the tool on its behalf, tried what it is known not to be allowed. A kernel ends the agent.
+    #[must_use]
+    pub fn is_violation(&self) -> bool {
+        matches!(
+            self,
+            Self::SandboxViolation { .. }
+                | Self::DefinitionChanged { .. }
+                | Self::AccessDenied { reason: DenyReason::Forbidden }
+                | Self::ApprovalStale { reason: Stale::Used }
+        )
+    }
+
+    /// Whether it is certain that the tool was not run.
+    #[must_use]
+    pub fn is_without_effect(&self) -> bool {
+        self.is_argument_error()
+            || matches!(
+                self,
+                Self::NotFound { .. }
+                    | Self::NameInvalid { .. }
+                    | Self::Ambiguous { .. }
+                    | Self::VersionUnsatisfied { .. }
+                    | Self::Proposed { .. }
+                    | Self::Quarantined { .. }
+                    | Self::DefinitionChanged { .. }
+                    | Self::IsolationUnavailable { .. }
+                    | Self::ExecutorUnavailable { .. }
+                    | Self::Stopped
+                    | Self::AccessDenied { .. }
+                    | Self::ApprovalRequired { .. }
+                    | Self::ApprovalStale { .. }
+                    | Self::RateLimited { .. }
+                    | Self::BudgetExceeded { .. }
+                    | Self::ConcurrencyLimit { .. }
+                    | Self::RecursionLimit { .. }
+                    | Self::CircuitOpen { .. }
+                    | Self::SecretUnavailable { .. }
+            )
+    }
+
+    /// Whether what ran the tool failed, or the way to it, rather than the tool with an answer of its own.
+    pub(crate) fn is_of_executor(&self) -> bool {
+        matches!(
+            self,
+            Self::Timeout
+                | Self::Panicked { .. }
+                | Self::Spawn { .. }
+                | Self::Crashed { .. }
+                | Self::ExecutorUnavailable { .. }
+                | Self::Trapped { .. }
+        )
+    }
+
+    /// The same error with every text in it that is not ours put through `change`.
+    pub(crate) fn map_texts(self, change: &dyn Fn(&str) -> String) -> Self {
+        let cut = |text: &str| one_line(change(text), MAX_MESSAGE);
+        let stderr = |stderr: Stderr| Stderr(change(stderr.as_str()).into());
+        match self {
+            Self::Failed { message, transient } => Self::Failed { message: cut(&message), transient },
+            Self::Panicked { payload } => Self::Panicked { payload: cut(&payload) },
+            Self::OutputInvalid { reason } => Self::OutputInvalid { reason: cut(&reason) },
+            Self::Spawn { source } => {
+                Self::Spawn { source: io::Error::new(source.kind(), cut(&source.to_string())) }
+            }
+            Self::ExitCode { code, stderr: text } => Self::ExitCode { code, stderr: stderr(text) },
+            Self::Crashed { signal, stderr: text } => Self::Crashed { signal, stderr: stderr(text) },
+            Self::ExecutorUnavailable { level, reason } => {
+                Self::ExecutorUnavailable { level, reason: cut(&reason) }
+            }
+            Self::Trapped { trap } => Self::Trapped { trap: cut(&trap) },
+            Self::SandboxViolation { what } => Self::SandboxViolation { what: cut(&what) },
+            // What remains is made of names, numbers and words of this crate.
+            other => other,
         }
     }
 
@@ -394,9 +610,12 @@ impl ToolError {
         match self {
             Self::ExitCode { stderr, .. } | Self::Crashed { stderr, .. } => Some(stderr.as_str()),
             Self::Panicked { payload } => Some(payload),
-            Self::OutputInvalid { reason } | Self::ExecutorUnavailable { reason, .. } => Some(reason),
+            Self::OutputInvalid { reason }
+            | Self::ExecutorUnavailable { reason, .. }
+            | Self::ProgramInvalid { reason } => Some(reason),
             Self::SandboxViolation { what } => Some(what),
             Self::Quarantined { reason, .. } => Some(reason),
+            Self::AuditFailed { reason } => Some(reason),
             _ => None,
         }
     }
@@ -470,6 +689,17 @@ pub(crate) fn one_line(shown: impl fmt::Display, max_chars: usize) -> String {
         line.push('…');
     }
     line
+}
+
+struct Ticketed(Option<TicketId>);
+
+impl fmt::Display for Ticketed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(ticket) => write!(f, ", under ticket `{ticket}`"),
+            None => f.write_str(", and nobody can be asked"),
+        }
+    }
 }
 
 struct Missing(GuaranteeSet);

@@ -33,6 +33,12 @@ pub enum Status {
         /// Why, for the host.
         reason: String,
     },
+    /// It came with a name that can be taken for an approved one of another publisher's, and is kept from being called until
+    /// somebody has looked at it and approves it.
+    Confusable {
+        /// The tool it can be taken for.
+        like: ToolId,
+    },
     /// Its source has another definition by now than the one that was approved.
     Changed {
         /// Digest of that other definition.
@@ -57,6 +63,7 @@ impl Status {
             Self::Approved => "approved",
             Self::Deprecated { .. } => "deprecated",
             Self::Quarantined { .. } => "quarantined",
+            Self::Confusable { .. } => "confusable",
             Self::Changed { .. } => "changed",
             Self::Revoked => "revoked",
         }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::future::Future;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use agent_primitives::{Clock, Digest, ToolId};
 use arc_swap::ArcSwap;
@@ -44,6 +44,9 @@ impl Registry {
     /// Registers tools: all that `describe` registers, or none of them. Costs time in proportion to what is registered
     /// already, so many tools are better registered at once.
     ///
+    /// What is proposed under a name that can be taken for that of an approved tool of another publisher's arrives as
+    /// [`Status::Confusable`]: it looks alike by UTS 39 and without case and separators, or differs by one letter.
+    ///
     /// The same contract twice is the same as once, and the first code is kept. `describe` runs before anything is locked.
     ///
     /// # Errors
@@ -58,6 +61,7 @@ impl Registry {
         let described = builder.into_tools();
         let _only_writer = self.lock();
         let mut tools = self.0.tools.load_full().copied();
+        described.tell_apart(&tools);
         tools.merge(described)?;
         self.0.tools.store(Arc::new(tools));
         Ok(())
@@ -66,6 +70,10 @@ impl Registry {
     pub(crate) fn of(tools: Tools, executors: Executors, clock: Arc<dyn Clock>) -> Self {
         let tools = ArcSwap::from_pointee(tools);
         Self(Arc::new(Shared { tools, log: Mutex::default(), executors, clock }))
+    }
+
+    pub(crate) fn downgrade(&self) -> WeakRegistry {
+        WeakRegistry(Arc::downgrade(&self.0))
     }
 
     /// First phase of a call: finds the tool, as [`Snapshot::get`] does, and checks the arguments against its schema, its
@@ -174,6 +182,17 @@ impl Registry {
         self.change(id, digest, by, |_| Ok(Status::quarantined(reason)))
     }
 
+    /// A requirement of versions, by the rules of Cargo's for <https://semver.org>: `^1.2`, `~1.2.3`, `>=1.0.0, <2.0.0`, `*`.
+    ///
+    /// # Errors
+    /// [`ToolError::VersionReqInvalid`].
+    pub fn requirement(wanted: &str) -> Result<VersionReq, ToolError> {
+        VersionReq::parse(wanted).map_err(|error| ToolError::VersionReqInvalid {
+            wanted: one_line(wanted, 64),
+            reason: one_line(error, MAX_REASON),
+        })
+    }
+
     /// Says that the source of the version with this digest has another definition by now. Calls fail with
     /// [`ToolError::DefinitionChanged`] until either is approved; the other one is registered as a version of its own.
     ///
@@ -264,6 +283,15 @@ impl Registry {
         // INVARIANT: the tools are swapped as a whole, and the log changes by one push, so a poisoned lock guards what is
         // whole.
         self.0.log.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A registry that something in it refers to.
+pub(crate) struct WeakRegistry(Weak<Shared>);
+
+impl WeakRegistry {
+    pub(crate) fn upgrade(&self) -> Option<Registry> {
+        self.0.upgrade().map(Registry)
     }
 }
 

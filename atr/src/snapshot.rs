@@ -14,8 +14,10 @@ use crate::executor::{self, Prepare};
 use crate::lifecycle::Status;
 use crate::path::PathArgument;
 use crate::registry::Invocation;
+use crate::scan::Finding;
 use crate::schema::{InputSchema, ValueSchema};
-use crate::{Arguments, ToolContract};
+use crate::search::Index;
+use crate::{Arguments, ToolContract, text};
 
 /// How many names are compared with an unknown one.
 const SUGGEST_AMONG: usize = 1024;
@@ -29,6 +31,8 @@ pub(crate) struct Entry {
     pub(crate) output_schema: Option<ValueSchema>,
     pub(crate) paths: Vec<PathArgument>,
     pub(crate) prepare: Prepare,
+    /// What to look at before it is approved.
+    pub(crate) findings: Box<[Finding]>,
     /// None once it was taken out of the registry. Shared by every snapshot and every call that is prepared.
     pub(crate) status: ArcSwap<Option<Status>>,
     /// Raised when it is revoked: ends what runs.
@@ -48,6 +52,9 @@ impl Entry {
             Some(Status::Proposed) => Err(ToolError::Proposed { id: id() }),
             Some(Status::Quarantined { reason }) => {
                 Err(ToolError::Quarantined { id: id(), reason: reason.clone() })
+            }
+            Some(Status::Confusable { like }) => {
+                Err(ToolError::NameConfusable { id: id(), like: like.clone() })
             }
             Some(Status::Changed { observed }) => Err(ToolError::DefinitionChanged {
                 id: id(),
@@ -75,6 +82,12 @@ impl Tool {
     #[must_use]
     pub fn status(&self) -> Option<Status> {
         (**self.0.status.load()).clone()
+    }
+
+    /// What whoever approves it should look at. Empty for what did not have to be approved.
+    #[must_use]
+    pub fn findings(&self) -> &[Finding] {
+        &self.0.findings
     }
 
     /// Whether it can be called now.
@@ -124,6 +137,7 @@ pub(crate) struct Tools {
     ordered: OnceLock<Vec<ToolId>>,
     /// The tools that have a namespace, by the rest of their names.
     unqualified: OnceLock<HashMap<Box<str>, Vec<ToolId>>>,
+    index: OnceLock<Index>,
 }
 
 impl Tools {
@@ -135,6 +149,20 @@ impl Tools {
     /// Adds a version of a tool, unless the same is there already.
     pub(crate) fn insert(&mut self, entry: Entry) -> Result<(), RegistryError> {
         self.insert_tool(Tool(Arc::new(entry)))
+    }
+
+    /// Marks what is proposed here and can be taken for a tool that is there.
+    pub(crate) fn tell_apart(&self, there: &Self) {
+        let tools = || self.by_id.values().flat_map(|versions| versions.iter());
+        let proposed: Vec<&Tool> =
+            tools().filter(|tool| **tool.0.status.load() == Some(Status::Proposed)).collect();
+        let known = there.by_id.values().filter_map(|versions| preferred(versions));
+        let alike = text::confusable(&proposed, known);
+        for tool in proposed {
+            if let Some(like) = alike.get(tool.contract().id()) {
+                tool.0.status.store(Arc::new(Some(Status::Confusable { like: like.clone() })));
+            }
+        }
     }
 
     pub(crate) fn merge(&mut self, others: Self) -> Result<(), RegistryError> {
@@ -150,7 +178,20 @@ impl Tools {
         } else {
             self.by_id.insert(id.clone(), versions.into());
         }
-        (self.ordered, self.unqualified) = Default::default();
+        self.forget();
+    }
+
+    /// Forgets what was worked out from tools that have changed.
+    fn forget(&mut self) {
+        (self.ordered, self.unqualified, self.index) = Default::default();
+    }
+
+    pub(crate) fn index(&self) -> &Index {
+        self.index.get_or_init(|| Index::of(self))
+    }
+
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Tool> {
+        self.ordered().iter().flat_map(|id| self.of(id))
     }
 
     fn insert_tool(&mut self, tool: Tool) -> Result<(), RegistryError> {
@@ -178,7 +219,7 @@ impl Tools {
         all.insert(place, tool);
         self.by_id.insert(id, all.into());
         self.count += 1;
-        (self.ordered, self.unqualified) = Default::default();
+        self.forget();
         Ok(())
     }
 
@@ -248,7 +289,7 @@ impl Tools {
 impl Snapshot {
     /// Every version of every tool, whatever its state, ordered by id and then from the newest to the oldest.
     pub fn all(&self) -> impl Iterator<Item = &Tool> {
-        self.ids().flat_map(|id| self.0.of(id))
+        self.0.all()
     }
 
     /// What [`Snapshot::get`] takes, of each tool of which some version can be called, ordered by id.

@@ -321,3 +321,53 @@ fn readers_see_whole_registrations_while_a_writer_writes() {
         readers.into_iter().for_each(|reader| reader.join().unwrap());
     });
 }
+
+#[test]
+fn a_name_that_can_be_taken_for_an_approved_one_of_others_arrives_quarantined() {
+    let registry = Registry::builder().build();
+    registry.register(|tools| describe(tools, "github/create_issue", "1.0.0", "Ours.")).unwrap();
+    registry
+        .register(|tools| {
+            let names = ["github/createIssue", "github/create_isue", "githud/create_issue", "github/list"];
+            names.iter().try_for_each(|name| propose(tools, name, "1.0.0"))?;
+            describe(tools, "github/create_issues", "1.0.0", "Ours too.")
+        })
+        .unwrap();
+    let code = |name: &str| registry.resolve(&id(name)).map(drop).map_err(|error| error.code());
+    for name in ["github/createIssue", "github/create_isue", "githud/create_issue"] {
+        assert_eq!(code(name), Err("AK0506"), "{name}");
+    }
+    assert_eq!(code("github/list"), Err("AK0550"));
+    assert_eq!(code("github/create_issues"), Ok(()), "of the same publisher");
+    let looked_at = digest(&registry, "githud/create_issue", "1.0.0");
+    registry.approve(&id("githud/create_issue"), looked_at, "ada").unwrap();
+    assert_eq!(code("githud/create_issue"), Ok(()));
+}
+
+#[test]
+fn what_is_no_requirement_of_versions_is_said_to_be_none() {
+    for wanted in ["garbage", "", ">=", "1.x.y"] {
+        assert_eq!(Registry::requirement(wanted).unwrap_err().code(), "AK0507", "{wanted}");
+    }
+    assert!(Registry::requirement(">=1.0.0, <2.0.0").is_ok());
+}
+
+#[test]
+fn t09_a_text_with_hidden_characters_is_not_registered() {
+    let mut tools = Registry::builder();
+    let refused = describe(&mut tools, "t", "1.0.0", "Adds\u{200b} two.").unwrap_err();
+    assert_eq!(refused.code(), "AK0505");
+    assert_eq!(
+        refused.to_string(),
+        "the text at `/description` of `t` holds U+200B, or is not in normal form C there"
+    );
+    let hidden = json!({"type": "object", "properties": {"a": {"type": "string", "title": "x\u{e0041}"}}});
+    let tool = tools.tool("t").description("Adds.").output_schema(json!({"title": "\u{202e}"}));
+    assert_eq!(
+        tool.run_raw(json!({"type": "object"}), |_, _| async { Ok(()) }).unwrap_err().code(),
+        "AK0505"
+    );
+    let refused = tools.tool("t").description("Adds.").run_raw(hidden, |_, _| async { Ok(()) });
+    assert!(refused.unwrap_err().to_string().contains("/input_schema/properties/a/title"));
+    assert!(tools.build().is_empty());
+}

@@ -108,7 +108,7 @@ impl Left {
     fn now() -> Self {
         let tasks = || fs::read_dir("/proc/self/task").unwrap();
         let lists = tasks().filter_map(|task| fs::read_to_string(task.ok()?.path().join("children")).ok());
-        let own = format!("atr-{}-", std::process::id());
+        let own = format!("-{}-", std::process::id());
         Self {
             descriptors: fs::read_dir("/proc/self/fd").unwrap().count(),
             children: lists.map(|list| list.split_whitespace().count()).sum(),
@@ -126,7 +126,8 @@ fn groups(folder: &Path, own: &str) -> usize {
         entries.filter_map(Result::ok).filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
     folders
         .map(|entry| {
-            let named = entry.file_name().to_string_lossy().starts_with(own);
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let named = name.starts_with("atr-") && name.contains(own);
             usize::from(named) + groups(&entry.path(), own)
         })
         .sum()

@@ -25,7 +25,7 @@ fn contract(id: &str, version: &str, description: &str) -> ToolContract {
     let tool = tools.tool(id).version(version).description(description);
     tool.run_raw(json!({"type": "object"}), |_cx, arguments| async move { Ok(arguments) }).unwrap();
     let tools = tools.build();
-    tools.get(&id.parse().unwrap()).unwrap().clone()
+    ToolContract::clone(&tools.get(&id.parse().unwrap()).unwrap())
 }
 
 fn key(seed: u8) -> SigningKey {

@@ -254,6 +254,12 @@ impl Gcra {
         self.0 = self.0.min(furthest);
     }
 
+    /// When a whole burst can be had again. From then on the limiter is as good as a fresh one, and may be forgotten.
+    #[must_use]
+    pub const fn whole_at(&self) -> Monotonic {
+        Monotonic::from_nanos(self.0)
+    }
+
     fn next(self, rate: &Rate, now: Monotonic) -> Result<u64, RetryAfter> {
         let now = now.as_nanos();
         let earliest = self.0.saturating_sub(rate.tolerance_nanos());
@@ -280,6 +286,17 @@ mod tests {
         let mut limiter = Gcra::new();
         let answers = [0, 0, 0, 499, 500, 999, 1000].map(|ms| limiter.check(&rate, at(ms)).is_ok());
         assert_eq!(answers, [true, true, false, false, true, false, true]);
+    }
+
+    #[test]
+    fn a_limiter_is_as_good_as_new_once_its_burst_is_whole() {
+        let rate: Rate = "2/s".parse().unwrap();
+        let mut limiter = Gcra::new();
+        limiter.check(&rate, at(0)).unwrap();
+        limiter.check(&rate, at(0)).unwrap();
+        assert_eq!(limiter.whole_at(), at(1000));
+        let answers = [1000, 1000, 1000].map(|ms| limiter.check(&rate, at(ms)).is_ok());
+        assert_eq!(answers, [true, true, false]);
     }
 
     #[test]

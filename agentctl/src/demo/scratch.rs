@@ -38,7 +38,7 @@ impl Scratch {
                 out.canonicalize()?
             }
             // Kept when the demo ends: the recording in it is there to be looked at.
-            None => tempfile::Builder::new().prefix("agent-os-demo-").tempdir()?.keep(),
+            None => tempfile::Builder::new().prefix("agent-os-demo-").tempdir()?.keep().canonicalize()?,
         };
         let scratch = Self { root };
         let copy = scratch.repository();

@@ -1,9 +1,13 @@
-//! The demo's tools: git and file reading as child processes, mail as a function.
+//! The demo's tools: git and file reading as confined processes, mail as a function.
 
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use agent_control_plane::atr::{Command, Effect, Level, PathRoot, Registry, SandboxPolicy};
+use agent_control_plane::atr::{
+    Access, Command, Effect, Executor as _, Level, Limits, PathRoot, Permissions, Process, Registry,
+    SandboxPolicy,
+};
 use serde_json::json;
 
 use super::outbox::{self, Mail};
@@ -21,20 +25,23 @@ pub(crate) fn registry(scratch: &Scratch) -> anyhow::Result<Registry> {
     });
     let repository =
         PathRoot { mounted_at: REPOSITORY.to_owned(), host: scratch.repository(), must_exist: true };
+    let isolation = isolation();
     let mut registry = Registry::builder();
     registry
         .tool("git")
         .description("Runs git in the repository")
         .effects([Effect::Read, Effect::Write, Effect::Delete])
-        .isolation(SandboxPolicy::at_least(Level::Child))
-        .command(git_schema, child("git", scratch)?)?;
+        .isolation(isolation)
+        .permissions(granted(scratch, Access::Write))
+        .command(git_schema, this_program("git", scratch)?)?;
     registry
         .tool("file.read")
         .description("Reads a text file of the repository")
         .effects([Effect::Read])
         .path_argument("/path", repository)
-        .isolation(SandboxPolicy::at_least(Level::Child))
-        .command(read_schema, child("read-file", scratch)?)?;
+        .isolation(isolation)
+        .permissions(granted(scratch, Access::Read))
+        .command(read_schema, this_program("read-file", scratch)?)?;
     registry.tool("mail.send").description("Sends a mail").effects([Effect::Message]).run(
         move |_context, mail: Mail| {
             let outbox = Arc::clone(&outbox);
@@ -44,22 +51,31 @@ pub(crate) fn registry(scratch: &Scratch) -> anyhow::Result<Registry> {
     Ok(registry.build())
 }
 
-/// This very program as a child process, with an environment that holds what git needs and nothing of the host's.
-fn child(name: &str, scratch: &Scratch) -> anyhow::Result<Command> {
-    let path = std::env::var("PATH").unwrap_or_else(|_| "/usr/local/bin:/usr/bin:/bin".to_owned());
-    let env = [
-        ("PATH", path.as_str()),
-        ("HOME", "/nonexistent"),
-        ("GIT_CONFIG_NOSYSTEM", "1"),
-        // The scratch copy may belong to another user than this process, as it does in containers.
-        ("GIT_CONFIG_COUNT", "1"),
-        ("GIT_CONFIG_KEY_0", "safe.directory"),
-        ("GIT_CONFIG_VALUE_0", "*"),
-    ];
-    Ok(Command {
-        program: std::env::current_exe()?,
-        args: vec!["tool".into(), name.into()],
-        env: env.into_iter().map(|(key, value)| (key.into(), value.into())).collect(),
-        current_dir: scratch.repository(),
-    })
+/// Confined where this machine can do that. Where it cannot, the demo says so and trusts its own two tools.
+fn isolation() -> SandboxPolicy {
+    match Process::new().guarantees(&Permissions::none(), &Limits::DEFAULT) {
+        Ok(_) => SandboxPolicy::CONFINED,
+        Err(error) => {
+            let why = error.host_detail().unwrap_or_default().to_owned();
+            // Nobody is there to be told that standard error is closed.
+            let _ = writeln!(
+                std::io::stderr(),
+                "note: no sandbox here ({why}); git and file.read run without one"
+            );
+            SandboxPolicy::at_least(Level::Child)
+        }
+    }
+}
+
+/// This very program, in the repository and with nothing else of the host's but the programs of the system.
+fn this_program(name: &str, scratch: &Scratch) -> anyhow::Result<Command> {
+    let mut command = Command::new(std::env::current_exe()?.canonicalize()?).arg("tool").arg(name);
+    command.env.insert("PATH".to_owned(), "/usr/local/bin:/usr/bin:/bin".to_owned());
+    command.env.insert("HOME".to_owned(), "/nonexistent".to_owned());
+    command.current_dir = scratch.repository();
+    Ok(command)
+}
+
+fn granted(scratch: &Scratch, access: Access) -> Permissions {
+    Permissions::system().folder(scratch.repository(), access)
 }

@@ -140,6 +140,15 @@ pub trait Executor: fmt::Debug + Send + Sync {
     /// [`ToolError::ExecutorUnavailable`]: it cannot run anything here, or cannot grant these permissions.
     fn guarantees(&self, permissions: &Permissions, limits: &Limits) -> Result<GuaranteeSet, ToolError>;
 
+    /// Looks at a program that is being registered, as closely as this executor can without running it. It may block for as
+    /// long as that takes.
+    ///
+    /// # Errors
+    /// Why it would never run it with these limits, whatever the arguments.
+    fn check(&self, _artefact: &Artefact, _limits: &Limits) -> Result<(), String> {
+        Ok(())
+    }
+
     /// Starts a program with its streams. It waits until [`Executions::admitted`], registers its control, and only then
     /// lets anything of the program run. A program that cannot be confined as promised is not started.
     ///
@@ -185,6 +194,19 @@ impl Executors {
         let place = self.0.partition_point(|other| other.level() < level);
         self.0.insert(place, Arc::new(executor));
         self
+    }
+
+    /// From the least isolated to the most.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &dyn Executor> {
+        self.0.iter().map(|executor| &**executor)
+    }
+
+    /// Has each form of a tool looked at by every executor that takes it.
+    pub(crate) fn check(&self, artefacts: &[Artefact], limits: &Limits) -> Result<(), String> {
+        artefacts.iter().try_for_each(|artefact| {
+            let mut takers = self.0.iter().filter(|executor| executor.takes(artefact));
+            takers.try_for_each(|executor| executor.check(artefact, limits))
+        })
     }
 
     /// Chooses for a tool: the least isolated executor that is isolated enough, takes one of the forms that the tool

@@ -132,7 +132,7 @@ impl PythonFunction {
         })?;
         let args = ["-I", "-S", "-B", "-c", WRAPPER, source, function];
         let command =
-            args.into_iter().fold(Command::new(&places.executable), |command, arg| command.arg(arg));
+            args.into_iter().fold(Command::new(&places.executable), Command::arg);
         Ok(Self { command, permissions: places.permissions })
     }
 

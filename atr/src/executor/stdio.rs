@@ -72,7 +72,7 @@ pub(super) async fn call(
 }
 
 /// What the end of a program means for its call.
-fn judge(exit: &Exit, complaint: &[u8], limits: &Limits) -> Result<(), ToolError> {
+pub(super) fn judge(exit: &Exit, complaint: &[u8], limits: &Limits) -> Result<(), ToolError> {
     let stderr = || Stderr::new(complaint);
     Err(match &exit.cause {
         Cause::Code(0) => return Ok(()),

@@ -3,8 +3,12 @@
 mod level;
 mod limits;
 mod permissions;
+mod report;
 
 pub use level::{Guarantee, GuaranteeSet, Level, SandboxPolicy};
 pub use limits::Limits;
 pub(crate) use permissions::check_folder;
+#[cfg(target_os = "linux")]
+pub(crate) use permissions::is_system;
 pub use permissions::{Access, FolderGrant, Permissions};
+pub use report::{CgroupReport, IsolationReport, LevelReport};

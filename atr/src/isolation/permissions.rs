@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 /// Most folders that one tool may be granted.
 const MAX_FOLDERS: usize = 64;
 /// Where the system keeps the programs and libraries that a dynamically linked program needs.
-const SYSTEM: [&str; 6] = ["/usr", "/bin", "/sbin", "/lib", "/lib64", "/lib32"];
+const SYSTEM: [&str; 7] = ["/usr", "/bin", "/sbin", "/lib", "/lib64", "/lib32", "/etc/alternatives"];
 /// Places of the host that no program is ever granted, nor anything that holds them.
 const NEVER: [&str; 9] = ["/", "/proc", "/sys", "/dev", "/run", "/var/run", "/etc", "/root", "/home"];
 
@@ -55,8 +55,8 @@ impl Permissions {
         Self::default()
     }
 
-    /// The programs and libraries of the system, to read and execute: `/usr`, `/bin`, `/sbin`, `/lib`, `/lib64`, `/lib32`, as
-    /// far as they are there. They are no secret, and dynamically linked programs do not start without them.
+    /// The programs and libraries of the system, to read and execute: `/usr`, `/bin`, `/sbin`, `/lib`, `/lib64`, `/lib32`,
+    /// and the links among them in `/etc/alternatives`, as far as they are there. They are no secret, and dynamically linked programs do not start without them.
     #[must_use]
     pub fn system() -> Self {
         let there = SYSTEM.iter().map(PathBuf::from).filter(|path| path.exists());
@@ -66,7 +66,8 @@ impl Permissions {
         }
     }
 
-    /// The same and one folder or file more.
+    /// The same and one folder or file more. A path that leads through a symbolic link is refused when the tool is
+    /// called, and so is a folder to write to that is also one to execute from, under another name.
     #[must_use]
     pub fn folder(mut self, path: impl Into<PathBuf>, access: Access) -> Self {
         self.folders.push(FolderGrant { path: path.into(), access });
@@ -87,6 +88,12 @@ impl Permissions {
         }
         self.folders.iter().try_for_each(|grant| check_folder(&grant.path))
     }
+}
+
+/// Whether this is one of the places of [`Permissions::system`], which may be links to each other.
+#[cfg(target_os = "linux")]
+pub(crate) fn is_system(path: &Path) -> bool {
+    SYSTEM.iter().any(|system| Path::new(system) == path)
 }
 
 /// Why a folder or file can never be granted, if it cannot.

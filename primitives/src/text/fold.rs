@@ -72,8 +72,10 @@ pub fn skeleton(text: &str) -> String {
     looks(&clean(text), usize::MAX).unwrap_or_default()
 }
 
-/// Whether a character shows nothing, white space excepted.
-pub(super) fn is_invisible(char: char) -> bool {
+/// Whether a character shows nothing, white space excepted: a control character, one of `Default_Ignorable_Code_Point` in
+/// Unicode 16.0, or an interlinear or object mark.
+#[must_use]
+pub fn is_invisible(char: char) -> bool {
     if char.is_ascii() {
         return char.is_ascii_control() && !char.is_whitespace();
     }

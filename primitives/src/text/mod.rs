@@ -21,7 +21,7 @@ mod spaced;
 mod views;
 
 pub(crate) use decode::base64_bytes;
-pub use fold::{fold, skeleton};
+pub use fold::{fold, is_invisible, skeleton};
 pub use needles::{BadNeedles, Needles};
 pub use views::{Form, Incomplete, Limits, View, each_view};
 

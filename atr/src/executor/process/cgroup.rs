@@ -80,15 +80,6 @@ impl Cgroups {
         self.parents.iter().any(|parent| parent.controllers.contains(&controller))
     }
 
-    /// What can be limited and counted here.
-    pub(crate) fn controllers(&self) -> Vec<&'static str> {
-        let mut all: Vec<_> =
-            self.parents.iter().flat_map(|parent| parent.controllers.iter().copied()).collect();
-        all.sort_unstable();
-        all.dedup();
-        all
-    }
-
     /// The version of the hierarchy that limits memory and processes.
     pub(crate) fn version(&self) -> u8 {
         let limits =
@@ -262,7 +253,8 @@ impl Cgroup {
             match folder.version {
                 Version::V2 => birth = Some(fs::File::open(&folder.path)?.into()),
                 Version::V1 => {
-                    join.push(fs::OpenOptions::new().write(true).open(folder.path.join("tasks"))?.into())
+                    let tasks = fs::OpenOptions::new().write(true).open(folder.path.join("tasks"))?;
+                    join.push(tasks.into());
                 }
             }
         }

@@ -103,7 +103,7 @@ impl Sandbox {
             let wait = (left / processors).max(PAUSE);
             self.timer.sleep_until(self.timer.monotonic().after(wait)).await;
         }
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     /// Reaps what has ended. Nothing of the sandbox is left afterwards.

@@ -28,6 +28,7 @@ mod sys;
 mod tree;
 mod users;
 
+use std::io;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::sync::{Arc, LazyLock, OnceLock};
@@ -101,9 +102,10 @@ impl Host {
         static FILTERS: LazyLock<Result<[Vec<sock_filter>; 3], String>> = LazyLock::new(seccomp::programs);
         landlock::Rules::new().map_err(|error| format!("Landlock: {error}"))?;
         let filters = FILTERS.as_ref().map_err(|error| format!("seccomp: {error}"))?;
-        let namespaces = sys::split(sys::ALL_NAMESPACES, None, leave, &())
-            .and_then(|(_, process)| sys::reap(process.as_fd()));
-        namespaces.map_err(|error| format!("namespaces: {error}"))?;
+        if !seccomp::is_there() {
+            return Err("seccomp: the kernel does not filter system calls".to_owned());
+        }
+        makes_namespaces(sys::ALL_NAMESPACES).map_err(|error| format!("namespaces: {error}"))?;
         Ok(Self { groups: Cgroups::find(probed.beneath.as_deref()), filters })
     }
 
@@ -119,6 +121,21 @@ impl Host {
         let all: GuaranteeSet = Guarantee::ALL.into_iter().collect();
         if self.caps_memory() { all } else { all.without(Guarantee::MemoryCapTotal) }
     }
+}
+
+/// Whether this host can make namespaces of users.
+pub(crate) fn makes_user_namespaces() -> bool {
+    makes_namespaces(sys::NEW_USER).is_ok()
+}
+
+/// Whether this host can make namespaces of the network in those.
+pub(crate) fn makes_network_namespaces() -> bool {
+    makes_namespaces(sys::NEW_USER | sys::NEW_NETWORK).is_ok()
+}
+
+fn makes_namespaces(namespaces: u64) -> io::Result<()> {
+    let (_, process) = sys::split(namespaces, None, leave, &())?;
+    sys::reap(process.as_fd())
 }
 
 fn leave((): &()) -> ! {

@@ -14,7 +14,7 @@ use super::child::USER;
 use super::sys::{self, Inode, Vector};
 use super::{Host, environment, landlock, users};
 use crate::error::ToolError;
-use crate::isolation::{Access, Level, Limits, Permissions, check_folder};
+use crate::isolation::{Access, Level, Limits, Permissions, check_folder, is_system};
 
 /// The only folder that every program can write to.
 const SCRATCH: &str = "/scratch";
@@ -168,12 +168,28 @@ struct Grant {
     access: Access,
 }
 
+impl Grant {
+    /// Whether one of two holds the other, and not only at the place where that is granted and hides it.
+    fn is_also_in(&self, other: &Self) -> bool {
+        let hidden = |inner: &Self, outer: &Self| match inner.source.strip_prefix(&outer.source) {
+            Ok(rest) => inner.target != outer.target.join(rest),
+            Err(_) => false,
+        };
+        hidden(self, other) || hidden(other, self)
+    }
+}
+
 /// The folders that are granted, each after those that hold it, and the program itself.
 fn grants(command: &Command, permissions: &Permissions) -> Result<Vec<Grant>, ToolError> {
     permissions.check().map_err(unavailable)?;
     let mut grants = Vec::with_capacity(permissions.folders.len() + 1);
     for folder in &permissions.folders {
         let source = canonical(&folder.path).map_err(|error| cannot_grant(&folder.path, error))?;
+        // Whoever could put a link there would choose what is granted. Those of the system are the system's own.
+        if source != folder.path && !is_system(&folder.path) {
+            let links = io::Error::new(io::ErrorKind::PermissionDenied, "it leads through a symbolic link");
+            return Err(cannot_grant(&folder.path, links));
+        }
         grants.push(Grant { target: folder.path.clone(), source, access: folder.access });
     }
     let program = &command.program;
@@ -196,6 +212,16 @@ fn grants(command: &Command, permissions: &Permissions) -> Result<Vec<Grant>, To
     let twice = grants.iter().zip(grants.iter().skip(1)).find(|(a, b)| a.target == b.target);
     if let Some((twice, _)) = twice {
         return Err(unavailable(format!("`{}` is granted in two ways", twice.target.display())));
+    }
+    let written = grants.iter().filter(|grant| grant.access == Access::Write);
+    for written in written {
+        let executed = grants.iter().filter(|grant| grant.access == Access::Execute);
+        if let Some(executed) = executed.into_iter().find(|executed| written.is_also_in(executed)) {
+            let (written, executed) = (written.target.display(), executed.target.display());
+            return Err(unavailable(format!(
+                "what is written to `{written}` could be executed as `{executed}`"
+            )));
+        }
     }
     if let Some(grant) = grants.iter().find(|grant| grant.target.starts_with(SCRATCH)) {
         return Err(unavailable(format!("`{}` would hide the scratch folder", grant.target.display())));
@@ -321,7 +347,8 @@ fn resources(limits: &Limits, caps_memory: bool) -> Vec<(u32, u64, u64)> {
         same(libc::RLIMIT_NOFILE, u64::from(limits.open_files)),
         // The init of the sandbox counts too.
         same(libc::RLIMIT_NPROC, u64::from(limits.processes) + 1),
-        same(libc::RLIMIT_CORE, 0),
+        // Where cores are piped to a program of the host, as on many, zero is no limit; one byte is none at all.
+        same(libc::RLIMIT_CORE, 1),
         same(libc::RLIMIT_MEMLOCK, 0),
         same(libc::RLIMIT_MSGQUEUE, 0),
         same(libc::RLIMIT_RTPRIO, 0),

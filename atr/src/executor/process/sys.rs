@@ -68,6 +68,7 @@ pub(super) const ALL_NAMESPACES: u64 = (libc::CLONE_NEWUSER
     | libc::CLONE_NEWUTS
     | libc::CLONE_NEWCGROUP) as u64;
 pub(super) const NEW_USER: u64 = libc::CLONE_NEWUSER as u64;
+pub(super) const NEW_NETWORK: u64 = libc::CLONE_NEWNET as u64;
 
 /// Ends the process if what runs in it should ever unwind into the host's frames.
 struct Last;
