@@ -131,8 +131,7 @@ impl PythonFunction {
             reason,
         })?;
         let args = ["-I", "-S", "-B", "-c", WRAPPER, source, function];
-        let command =
-            args.into_iter().fold(Command::new(&places.executable), Command::arg);
+        let command = args.into_iter().fold(Command::new(&places.executable), Command::arg);
         Ok(Self { command, permissions: places.permissions })
     }
 
