@@ -1,6 +1,7 @@
 //! Functions in Python as tools, by an interpreter of this machine.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test may fail loudly")]
+#![expect(clippy::unwrap_in_result, reason = "a test may fail loudly")]
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -323,12 +323,12 @@ impl Kernel {
         let inner = &self.inner;
         let Some(cell) = inner.table.live(agent.as_str()) else {
             if let Some(dying) = inner.table.dying(agent) {
-                inner.settle_orders(&dying).await;
+                inner.see_out(&dying).await;
             }
             return inner.table.reap(agent, None);
         };
         inner.changed(&cell, |_| false).await;
-        inner.settle_orders(&cell).await;
+        inner.see_out(&cell).await;
         // Taken from the table if it is there already; the cell knows it in any case.
         let reaped = inner.table.reap(agent, Some(cell.generation));
         reaped.or_else(|| cell.ended().cloned())
@@ -473,7 +473,7 @@ impl Owned {
                 })
                 .await;
                 discard(program);
-                inner.settle_orders(agent).await;
+                inner.see_out(agent).await;
             }
         }
     }

@@ -157,6 +157,13 @@ impl Inner {
         }
     }
 
+    /// Waits until nothing is left of the programs of an agent that has ended, as [`Inner::settle_orders`] does.
+    pub(crate) async fn see_out(&self, agent: &Agent) {
+        // Whoever closed the gate may not have come to it yet.
+        agent.orders.give(Order::Kill);
+        self.settle_orders(agent).await;
+    }
+
     /// Puts on record where a program ran, a tool or the agent itself, and what it used.
     pub(crate) fn record_run(
         &self,

@@ -15,7 +15,6 @@ use std::task::Poll;
 use agent_primitives::Monotonic;
 use agent_primitives::clock::Sleep;
 use agent_tool_registry::Canceller;
-use agent_tool_registry::executor::Order;
 
 use super::Inner;
 use super::syscall::Passage;
@@ -176,9 +175,7 @@ impl Inner {
         if agent.word.load().closed() {
             // What the call ran is to be gone when it answers that its agent is.
             discard(listed.slot.service.lock().unwrap_or_else(PoisonError::into_inner).take());
-            // Whoever closed the gate may not have come to it yet.
-            agent.orders.give(Order::Kill);
-            self.settle_orders(agent).await;
+            self.see_out(agent).await;
         }
         result
     }

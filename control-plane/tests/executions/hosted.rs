@@ -99,7 +99,7 @@ fn an_agent_that_never_awaits_is_stopped_resumed_and_killed() {
         };
         until(|| 3 <= world.processes().len()).await;
         kernel.signal(&id("a"), Signal::Stop, "look").unwrap();
-        assert_eq!(world.settled("a").await, [place.stopped]);
+        world.comes_to("a", &[place.stopped]).await;
         world.nothing_runs(&place).await;
         kernel.signal(&id("a"), Signal::Cont, "go on").unwrap();
         let before = crate::place::ticks(&world.mark);

@@ -143,6 +143,21 @@ impl World {
         }
     }
 
+    /// That the programs of an agent come to be held like this. One that the host sees may not be registered yet, and is held
+    /// as soon as it is.
+    pub(crate) async fn comes_to(&self, agent: &str, expected: &[Held]) {
+        let timer = TokioTimer::new();
+        let give_up = timer.monotonic().after(Duration::from_secs(30));
+        loop {
+            let held = self.settled(agent).await;
+            if held == expected {
+                return;
+            }
+            assert!(timer.monotonic() < give_up, "`{agent}` comes to {held:?}, not {expected:?}");
+            real(Duration::from_millis(5)).await;
+        }
+    }
+
     /// Lets the time of the kernel pass, slowly.
     pub(crate) async fn time_passes(&self) {
         loop {

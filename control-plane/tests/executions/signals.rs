@@ -16,7 +16,7 @@ fn s30_a_spinner_is_stopped_where_it_computes_and_comes_to_the_right_result() {
         let world = World::new(&place);
         let (_agent, call) = world.running("a", "count").await;
         world.kernel.signal(&id("a"), Signal::Stop, "look").unwrap();
-        assert_eq!(world.settled("a").await, [place.stopped]);
+        world.comes_to("a", &[place.stopped]).await;
         world.nothing_runs(&place).await;
         assert!(!call.is_finished());
         world.kernel.signal(&id("a"), Signal::Cont, "go on").unwrap();
@@ -82,7 +82,7 @@ fn what_is_masked_or_handled_reaches_no_program_until_its_default_action_is_take
         for signal in [Signal::Stop, Signal::Term] {
             assert_eq!(world.kernel.signal(&id("a"), signal, "held back"), Ok(Raise::Pending));
         }
-        assert_eq!(world.settled("a").await, [Held::Running]);
+        world.comes_to("a", &[Held::Running]).await;
         let before = ticks(&world.mark);
         until(|| before + 5 < ticks(&world.mark)).await;
         assert!(!call.is_finished());
@@ -96,10 +96,10 @@ fn what_is_masked_or_handled_reaches_no_program_until_its_default_action_is_take
         agent.on_signal(Signal::Stop, handler).await.unwrap();
         world.kernel.signal(&id("b"), Signal::Stop, "handled").unwrap();
         agent.exec("echo", json!({})).await.unwrap();
-        assert_eq!(world.settled("b").await, [Held::Running]);
+        world.comes_to("b", &[Held::Running]).await;
         agent.reset_signal(Signal::Stop).await.unwrap();
         world.kernel.signal(&id("b"), Signal::Stop, "by default").unwrap();
-        assert_eq!(world.settled("b").await, [place.stopped]);
+        world.comes_to("b", &[place.stopped]).await;
     });
 }
 
@@ -111,7 +111,7 @@ fn every_way_to_stop_an_agent_stops_its_programs() {
             let world = World::new(&place);
             let (_agent, _call) = world.running("a", "spin").await;
             world.kernel.signal(&id("a"), signal, "stop").unwrap();
-            assert_eq!(world.settled("a").await, [place.stopped], "{signal}");
+            world.comes_to("a", &[place.stopped]).await;
         }
     });
 }
@@ -124,7 +124,7 @@ fn sixteen_programs_of_one_agent_stop_and_end_together() {
         let calls: Vec<_> = (0..16).map(|_| world.call(&agent, "spin")).collect();
         until(|| world.processes().len() == 16).await;
         world.kernel.signal(&id("a"), Signal::Stop, "look").unwrap();
-        assert_eq!(world.settled("a").await, [place.stopped; 16]);
+        world.comes_to("a", &[place.stopped; 16]).await;
         world.nothing_runs(&place).await;
         world.kernel.kill(&id("a"), "enough").unwrap();
         for call in calls {
@@ -168,7 +168,7 @@ fn programs_come_to_be_as_their_agent_is_however_signals_race() {
         });
         let stopped = matches!(world.kernel.agent(&id("a")), Some(AgentState::Stopped { .. }));
         let expected = if stopped { place.stopped } else { Held::Running };
-        assert_eq!(world.settled("a").await, [expected]);
+        world.comes_to("a", &[expected]).await;
     });
 }
 
@@ -194,7 +194,7 @@ fn the_end_of_a_parent_ends_the_tools_of_its_children() {
         parent.spawn("child", "spin", json!(null)).await.unwrap();
         until(|| 3 <= world.processes().len()).await;
         world.kernel.signal(&id("p"), Signal::Stop, "look").unwrap();
-        assert_eq!(world.settled("p::child").await, [place.stopped]);
+        world.comes_to("p::child", &[place.stopped]).await;
         world.nothing_runs(&place).await;
         world.kernel.kill(&id("p"), "enough").unwrap();
         world.kernel.wait(&id("p::child")).await.unwrap();
