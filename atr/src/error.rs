@@ -580,6 +580,7 @@ impl ToolError {
                 | Self::Spawn { .. }
                 | Self::Crashed { .. }
                 | Self::ExecutorUnavailable { .. }
+                | Self::Transport { .. }
                 | Self::Trapped { .. }
         )
     }
@@ -601,6 +602,8 @@ impl ToolError {
                 Self::ExecutorUnavailable { level, reason: cut(&reason) }
             }
             Self::Trapped { trap } => Self::Trapped { trap: cut(&trap) },
+            Self::Transport { reason, detail } => Self::Transport { reason, detail: cut(&detail) },
+            Self::ProgramInvalid { reason } => Self::ProgramInvalid { reason: cut(&reason) },
             Self::SandboxViolation { what } => Self::SandboxViolation { what: cut(&what) },
             // What remains is made of names, numbers and words of this crate.
             other => other,
@@ -775,6 +778,14 @@ mod tests {
         assert_eq!(outer.code(), "AK0523");
         assert!(!outer.is_argument_error());
         assert!(ToolError::Timeout.by_tool().retryable());
+    }
+
+    #[test]
+    fn a_broken_way_to_a_tool_counts_and_may_follow_its_effect() {
+        let error = ToolError::Transport { reason: "it broke off", detail: "key abc".to_owned() };
+        assert!(error.is_of_executor() && !error.is_without_effect());
+        let clean = error.map_texts(&|text| text.replace("abc", "-"));
+        assert_eq!(clean.host_detail(), Some("key -"));
     }
 
     #[test]
