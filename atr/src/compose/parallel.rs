@@ -10,6 +10,7 @@ type Answered = Result<Answer, ToolError>;
 type Step<'a> = Pin<Box<dyn Future<Output = Answered> + Send + 'a>>;
 
 /// A step under way, or what it answered.
+#[expect(clippy::large_enum_variant, reason = "there are few, and each becomes the larger one")]
 enum Side<'a> {
     UnderWay(Step<'a>),
     Over(Answered),

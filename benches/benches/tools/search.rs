@@ -165,7 +165,7 @@ fn filled(size: usize) -> Result<Registry, RegistryError> {
 
 fn schema() -> Value {
     let field = |number: usize| {
-        let kind = if number % 2 == 0 { "string" } else { "integer" };
+        let kind = if number.is_multiple_of(2) { "string" } else { "integer" };
         (format!("field_{number}"), json!({"type": kind, "description": "What the field is for."}))
     };
     let fields: serde_json::Map<String, Value> = (0..10).map(field).collect();

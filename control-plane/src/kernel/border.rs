@@ -29,7 +29,7 @@ use crate::vfs::{Descriptor, Query, VfsPath};
 pub(crate) struct Refused {
     pub(crate) syscall: CallKind,
     pub(crate) what: String,
-    pub(crate) error: CallError,
+    pub(crate) error: Box<CallError>,
 }
 
 /// Parses a call.
@@ -38,7 +38,7 @@ pub(crate) fn parse(kernel: &Inner, agent: &Agent, mut call: Syscall) -> Result<
     parse_for(kernel, speaker, &mut call).map_err(|error| Refused {
         syscall: call.kind(),
         what: describe(&call),
-        error: error.into(),
+        error: Box::new(error.into()),
     })
 }
 

@@ -73,7 +73,7 @@ impl Inner {
         let passage = self.passage(agent);
         let refuse = |error| {
             let what = format!("handler of {signal}");
-            self.reject(passage, Refused { syscall: CallKind::Signal, what, error })
+            self.reject(passage, Refused { syscall: CallKind::Signal, what, error: Box::new(error) })
         };
         let _in_flight = self.enter(agent, CallKind::Signal).await.map_err(refuse)?;
         if !signal.maskable() {

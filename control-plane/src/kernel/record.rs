@@ -120,7 +120,8 @@ impl Inner {
         entered: Result<T, CallError>,
     ) -> Result<T, CallError> {
         entered.map_err(|error| {
-            let refused = Refused { syscall: call.kind(), what: border::describe(call), error };
+            let refused =
+                Refused { syscall: call.kind(), what: border::describe(call), error: Box::new(error) };
             self.reject(passage, refused)
         })
     }
@@ -128,6 +129,7 @@ impl Inner {
     /// Records a call that never came to be judged, and hands the refusal on.
     pub(crate) fn reject(&self, passage: Passage<'_>, refused: Refused) -> CallError {
         let Refused { syscall, what, error } = refused;
+        let error = *error;
         let wanted = match error {
             // The recorder may be the very reason the kernel is down.
             CallError::KernelDown { .. } => false,

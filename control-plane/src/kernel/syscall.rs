@@ -90,7 +90,8 @@ impl Inner {
     /// What ring 3 sent is no call at all. It passes the gate and is recorded like any other refusal.
     pub(crate) async fn refuse_unreadable(&self, agent: &Arc<Agent>, error: BadCall) -> CallError {
         let passage = self.passage(agent);
-        let refused = |error| border::Refused { syscall: CallKind::Exec, what: String::new(), error };
+        let refused =
+            |error| border::Refused { syscall: CallKind::Exec, what: String::new(), error: Box::new(error) };
         match self.enter(agent, CallKind::Exec).await {
             Ok(_in_flight) => self.reject(passage, refused(InvalidCall::Wire(error).into())),
             Err(error) => self.reject(passage, refused(error)),

@@ -68,7 +68,7 @@ impl Place {
     /// A program in the shell; `mark` is what the host finds it by.
     pub(crate) fn shell(script: &str, mark: &str) -> Artefact {
         let args = ["sh", "-c", script, mark].into_iter();
-        Artefact::Command(args.fold(Command::new(SHELL), |command, arg| command.arg(arg)))
+        Artefact::Command(args.fold(Command::new(SHELL), Command::arg))
     }
 
     pub(crate) fn hosted(&self, artefact: Artefact) -> Hosted {
