@@ -1,7 +1,7 @@
 //! Finding tools without knowing their names.
 
 use std::cmp::{Ordering, Reverse};
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap};
 use std::sync::Arc;
 
 use agent_primitives::search::{Bm25, Parameters, tokenise};
@@ -69,6 +69,8 @@ pub(crate) struct Index {
     words: Option<Bm25>,
     /// Which version stands at each place.
     tools: Vec<Tool>,
+    /// The places of the tools that have these words for a name, with their namespace or without, ascending.
+    exact: HashMap<Vec<String>, Vec<usize>>,
 }
 
 impl Index {
@@ -76,12 +78,18 @@ impl Index {
         // The constants are in range, and a contract has fewer words than a document may.
         let mut words = Bm25::new(PARAMETERS).ok();
         let mut tools = Vec::with_capacity(all.count);
+        let mut exact: HashMap<Vec<String>, Vec<usize>> = HashMap::new();
         for tool in all.all() {
             if words.as_mut().is_some_and(|words| words.push(&document(tool.contract())).is_ok()) {
+                let id = tool.contract().id().as_str();
+                let name = id.split_once('/').map(|(_, name)| name);
+                for spelt in [id].into_iter().chain(name) {
+                    exact.entry(tokenise(&spaced(spelt))).or_default().push(tools.len());
+                }
                 tools.push(tool.clone());
             }
         }
-        Self { words, tools }
+        Self { words, tools, exact }
     }
 }
 
@@ -156,25 +164,10 @@ impl Snapshot {
         let text: String = text.chars().take(MAX_SEARCHED).collect();
         let asked = tokenise(&spaced(&text));
         let index = self.0.index();
-        let exactly = |tool: &Tool| {
-            let id = tool.contract().id().as_str();
-            let name = id.split_once('/').map_or(id, |(_, name)| name);
-            [id, name]
-                .iter()
-                .any(|own| own.eq_ignore_ascii_case(text.trim()) || tokenise(&spaced(own)) == asked)
-        };
-        let scores = index
-            .words
-            .as_ref()
-            .map(|words| words.scores(&asked))
-            .into_iter()
-            .flatten()
-            .zip(&index.tools)
-            .enumerate();
-        let candidates = scores.filter(|(_, (score, _))| 0.0 < *score).map(|(place, (score, tool))| {
-            // What has none of the longest name's words has not all of them.
-            let exact = asked.len() <= MAX_NAMED && exactly(tool);
-            Candidate { exact, score, place: Reverse(place) }
+        let exact = index.exact.get(&asked).map_or(&[] as &[usize], Vec::as_slice);
+        let scores = index.words.as_ref().map(|words| words.scores(&asked)).into_iter().flatten();
+        let candidates = scores.enumerate().filter(|(_, score)| 0.0 < *score).map(|(place, score)| {
+            Candidate { exact: exact.binary_search(&place).is_ok(), score, place: Reverse(place) }
         });
         let mut best: BinaryHeap<Candidate> = candidates.collect();
         let mut found = Vec::new();
@@ -190,9 +183,6 @@ impl Snapshot {
         found
     }
 }
-
-/// Most words that a name is compared with.
-const MAX_NAMED: usize = 16;
 
 /// What is looked for.
 #[derive(Deserialize, JsonSchema)]
