@@ -438,6 +438,25 @@ pub enum ToolError {
 }
 
 impl ToolError {
+    /// The same refusal for somebody who may not know of every tool: of other tools it names those only for which `seen`
+    /// holds.
+    #[must_use]
+    pub fn naming_only(self, seen: impl Fn(&ToolId) -> bool) -> Self {
+        match self {
+            Self::NotFound { id, suggestion } => {
+                Self::NotFound { id, suggestion: suggestion.filter(|id| seen(id)) }
+            }
+            Self::Ambiguous { name, candidates } => {
+                let candidates: Vec<ToolId> = candidates.into_iter().filter(|id| seen(id)).collect();
+                if candidates.is_empty() {
+                    return Self::NotFound { id: name, suggestion: None };
+                }
+                Self::Ambiguous { name, candidates }
+            }
+            other => other,
+        }
+    }
+
     pub(crate) fn unavailable(level: Level, reason: impl fmt::Display) -> Self {
         Self::ExecutorUnavailable { level, reason: one_line(reason, 256) }
     }

@@ -25,6 +25,7 @@ examples! {
     budget: "../budget.rs",
     information_flow: "../information_flow.rs",
     live: "../live.rs",
+    process_agent: "../process_agent.rs",
     quickstart: "../quickstart.rs",
     replay: "../replay.rs",
 }
@@ -68,6 +69,7 @@ async fn every_decision_of_every_example_is_made_again_to_the_byte() {
         ("budget", replayed(budget::run).await),
         ("information_flow", replayed(information_flow::run).await),
         ("live", replayed(until_it_asks).await),
+        ("process_agent", replayed(process_agent::run).await),
         ("quickstart", replayed(quickstart::run).await),
     ] {
         assert!(replay.is_exact(), "{name}: {replay:#?}");

@@ -10,10 +10,9 @@ type Answered = Result<Answer, ToolError>;
 type Step<'a> = Pin<Box<dyn Future<Output = Answered> + Send + 'a>>;
 
 /// A step under way, or what it answered.
-#[expect(clippy::large_enum_variant, reason = "there are few, and each becomes the larger one")]
 enum Side<'a> {
     UnderWay(Step<'a>),
-    Over(Answered),
+    Over(Box<Answered>),
 }
 
 fn sides<'a>(steps: impl Iterator<Item = impl Future<Output = Answered> + Send + 'a>) -> Vec<Side<'a>> {
@@ -31,7 +30,7 @@ pub(super) async fn all<'a>(
         for side in &mut sides {
             if let Side::UnderWay(step) = side {
                 match step.as_mut().poll(task) {
-                    Poll::Ready(answer) => *side = Side::Over(answer),
+                    Poll::Ready(answer) => *side = Side::Over(Box::new(answer)),
                     Poll::Pending => under_way = true,
                 }
             }
@@ -40,7 +39,7 @@ pub(super) async fn all<'a>(
     })
     .await;
     let over = sides.into_iter().filter_map(|side| match side {
-        Side::Over(answer) => Some(answer),
+        Side::Over(answer) => Some(*answer),
         Side::UnderWay(_) => None,
     });
     over.collect()
@@ -57,7 +56,7 @@ pub(super) async fn first<'a>(
             if let Side::UnderWay(step) = side {
                 match step.as_mut().poll(task) {
                     Poll::Ready(Ok(answer)) => return Poll::Ready(Some((at, answer))),
-                    Poll::Ready(error) => *side = Side::Over(error),
+                    Poll::Ready(error) => *side = Side::Over(Box::new(error)),
                     Poll::Pending => under_way = true,
                 }
             }
@@ -67,8 +66,8 @@ pub(super) async fn first<'a>(
     .await;
     won.ok_or_else(|| {
         let errors = sides.into_iter().filter_map(|side| match side {
-            Side::Over(Err(error)) => Some(error),
-            _ => None,
+            Side::Over(answer) => answer.err(),
+            Side::UnderWay(_) => None,
         });
         errors.collect()
     })

@@ -8,7 +8,7 @@ use anyhow::bail;
 pub(crate) const HELP: &str = "\
 Measures the kernel's road beside its floors and its peers.
 
-Usage: cargo bench -p agent-os-benches [-- [--quick] [--no-peers] [SECTION ...]]
+Usage: cargo bench -p agent-os-benches --bench road [-- [--quick] [--no-peers] [SECTION ...]]
 
 Sections, all of them unless named: decision, governed, limits, approvals, reload, stop,
 files, idle, durable, verify, peers

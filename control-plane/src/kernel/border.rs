@@ -92,7 +92,7 @@ fn parse_for(kernel: &Inner, agent: Speaker<'_>, call: &mut Syscall) -> Result<R
         Syscall::Close { descriptor } => Request::Close(CloseFile { descriptor: *descriptor }),
         Syscall::Exec { tool, arguments, deadline } => {
             let arguments = replace(arguments, RawArguments::Value(Value::Null));
-            exec(kernel, tool, arguments, *deadline)?
+            exec(kernel, agent, tool, arguments, *deadline)?
         }
         Syscall::Signal { to, signal, reason } => {
             bounded("reason", reason.len() as u64, MAX_MESSAGE)?;
@@ -135,6 +135,7 @@ fn write_to(agent: Speaker<'_>, to: &WriteTo, data: &Bytes) -> Result<(VfsPath, 
 
 fn exec(
     kernel: &Inner,
+    agent: Speaker<'_>,
     tool: &str,
     arguments: RawArguments,
     deadline: Option<Duration>,
@@ -151,7 +152,10 @@ fn exec(
         RawArguments::Sourced(..) => return Err(InvalidCall::SourcedTwice),
     };
     let arguments = arguments.map_err(InvalidCall::Tool)?;
-    let run = RunTool::prepare(&kernel.tools, id, arguments, deadline).map_err(InvalidCall::Tool)?;
+    // What is hidden from an agent is not told to it as a likely name either.
+    let seen = |id: &ToolId| kernel.tools.get(id).is_some_and(|contract| kernel.shows(agent.id, &contract));
+    let run = RunTool::prepare(&kernel.tools, id, arguments, deadline)
+        .map_err(|error| InvalidCall::Tool(error.naming_only(seen)))?;
     Ok(Request::Exec(run.made_from(sources)))
 }
 

@@ -134,3 +134,22 @@ async fn t18_an_agent_finds_by_search_what_it_could_call() {
     let contract = tools.get(&"mail/list".parse().unwrap()).unwrap();
     assert!(!sight(&"nobody".parse().unwrap(), &contract), "nobody sees nothing");
 }
+
+#[tokio::test]
+async fn a_refusal_names_no_tool_that_is_hidden_from_the_agent() {
+    let tools = Registry::builder().build();
+    let kernel = kernel(&tools);
+    for name in ["mail/list", "vault/open", "safe/open"] {
+        tools.register(|tools| describe(tools, name, "Does something.")).unwrap();
+        let name: ToolId = name.parse().unwrap();
+        tools.approve(&name, digest(&tools, &name), "ada").unwrap();
+    }
+    let agent = kernel.spawn(AgentSpec::new("a")).unwrap();
+    let told = async |name: &str| agent.exec(name, json!({})).await.unwrap_err().to_string();
+
+    assert!(told("mail/lst").await.contains("mail/list"));
+    for name in ["vault/opn", "open", "list/open"] {
+        let told = told(name).await;
+        assert!(!told.contains("vault/open") && !told.contains("safe/open"), "{told}");
+    }
+}
