@@ -177,6 +177,12 @@ fn a_flood_is_cut_off_at_the_limit() {
 }
 
 #[test]
+fn a_limit_that_only_webassembly_is_held_to_is_refused_and_not_ignored() {
+    let limits = Limits { fuel: Some(1), ..Limits::DEFAULT };
+    assert_eq!(run("echo 1", limits, json!({})).unwrap_err().code(), "AK0534");
+}
+
+#[test]
 fn complaints_are_kept_up_to_the_limit_and_never_block() {
     let limits = Limits { stderr_bytes: 100, ..Limits::DEFAULT };
     let error = run("head -c 1000000 /dev/zero | tr '\\0' e >&2; exit 1", limits, json!({})).unwrap_err();

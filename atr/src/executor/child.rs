@@ -20,6 +20,7 @@ use tokio::process::{ChildStderr, ChildStdin, ChildStdout};
 use tokio::signal::unix::{self, SignalKind};
 use tokio::sync::watch;
 
+use super::choice::without_fuel;
 use super::session::{Cause, Control, Exit, Held, Order, Pending, Session, Usage};
 use super::{Artefact, Executor, Launch};
 use crate::error::ToolError;
@@ -118,7 +119,8 @@ impl Executor for Child {
         matches!(artefact, Artefact::Command(_))
     }
 
-    fn guarantees(&self, _: &Permissions, _: &Limits) -> Result<GuaranteeSet, ToolError> {
+    fn guarantees(&self, _: &Permissions, limits: &Limits) -> Result<GuaranteeSet, ToolError> {
+        without_fuel(Level::Child, limits)?;
         Ok(GuaranteeSet::NONE.with(Guarantee::NoHostEnv))
     }
 

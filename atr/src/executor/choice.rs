@@ -169,6 +169,17 @@ pub trait Executor: fmt::Debug + Send + Sync {
     }
 }
 
+/// For executors that cannot count fuel: a limit that nobody holds a program to must not be taken for one.
+///
+/// # Errors
+/// [`ToolError::ExecutorUnavailable`] if there is such a limit.
+pub(super) fn without_fuel(level: Level, limits: &Limits) -> Result<(), ToolError> {
+    match limits.fuel {
+        Some(_) => Err(ToolError::unavailable(level, "fuel is counted for WebAssembly only")),
+        None => Ok(()),
+    }
+}
+
 /// The executors that a host has, by level.
 #[derive(Clone, Debug, Default)]
 pub struct Executors(Vec<Arc<dyn Executor>>);

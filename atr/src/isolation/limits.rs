@@ -28,7 +28,8 @@ pub struct Limits {
     pub processes: u32,
     /// Size of `/scratch`, the only place that a confined program can write to without a grant.
     pub scratch_bytes: u64,
-    /// Instructions that WebAssembly may execute, in wasmtime's fuel; not counted when absent.
+    /// Instructions that WebAssembly may execute, in wasmtime's fuel; not counted when absent. No other executor runs a
+    /// program that has this limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fuel: Option<u64>,
 }

@@ -18,6 +18,7 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
+use super::choice::without_fuel;
 use super::session::{Cause, Control, Exit, Order, Pending, Session, Usage};
 use super::{Artefact, Executor, Launch};
 use crate::error::ToolError;
@@ -106,6 +107,7 @@ impl Executor for Docker {
 
     fn guarantees(&self, permissions: &Permissions, limits: &Limits) -> Result<GuaranteeSet, ToolError> {
         let refused = |reason: String| ToolError::unavailable(Level::Container, reason);
+        without_fuel(Level::Container, limits)?;
         enough(limits).map_err(refused)?;
         grants::mounts(permissions, &self.0.daemon.root).map_err(refused)?;
         Ok(self.0.daemon.guarantees())

@@ -35,6 +35,7 @@ use std::sync::{Arc, LazyLock, OnceLock};
 
 use libc::sock_filter;
 
+use super::choice::without_fuel;
 use super::{Artefact, Executor, Launch, Pending, Session};
 use crate::error::ToolError;
 use crate::isolation::{Guarantee, GuaranteeSet, Level, Limits, Permissions};
@@ -156,7 +157,8 @@ impl Executor for Process {
         matches!(artefact, Artefact::Command(_))
     }
 
-    fn guarantees(&self, permissions: &Permissions, _: &Limits) -> Result<GuaranteeSet, ToolError> {
+    fn guarantees(&self, permissions: &Permissions, limits: &Limits) -> Result<GuaranteeSet, ToolError> {
+        without_fuel(Level::Process, limits)?;
         permissions.check().map_err(unavailable)?;
         self.host().map(Host::guarantees)
     }

@@ -1,96 +1,20 @@
 //! Why a tool was not registered, and why a call did not succeed.
 
+mod detail;
+mod registry;
+
 use std::fmt;
 use std::io;
 use std::time::Duration;
 
 use agent_primitives::json::JsonError;
 use agent_primitives::{BadId, Digest, Resource, TicketId, ToolId, suggest};
-use semver::Version;
-use serde::Serialize;
 
 use crate::invoke::{DenyReason, Stale};
 use crate::isolation::{GuaranteeSet, Level};
 
-/// Why a tool was not registered.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum RegistryError {
-    /// The name is not a [`ToolId`].
-    #[error("`{name}` is not a tool name: {source}")]
-    #[non_exhaustive]
-    NameInvalid {
-        /// The name as given, shortened.
-        name: String,
-        /// What is wrong with it.
-        source: BadId,
-    },
-    /// This version of the tool is registered with another contract; that one stays as it is. What is new needs a version
-    /// of its own.
-    #[error("version {version} of `{id}` is registered already, and is another")]
-    #[non_exhaustive]
-    Conflict {
-        /// The name both want.
-        id: ToolId,
-        /// The version both want.
-        version: Box<Version>,
-        /// Digest of the contract that stays.
-        existing: Digest,
-        /// Digest of the contract that was refused.
-        offered: Digest,
-    },
-    /// A text of the tool holds what a reader does not see or a model reads differently. Nothing is taken out silently.
-    #[error("the text at `{pointer}` of `{id}` holds U+{:04X}, or is not in normal form C there", u32::from(*codepoint))]
-    #[non_exhaustive]
-    TextUnsafe {
-        /// The tool.
-        id: ToolId,
-        /// JSON pointer into the contract.
-        pointer: String,
-        /// The first character that is refused.
-        codepoint: char,
-    },
-    /// There is no room for another tool, or another version of it.
-    #[error("there is no room for more than {limit}")]
-    #[non_exhaustive]
-    Full {
-        /// The most there can be.
-        limit: usize,
-    },
-    /// Description, limits, labels, command, or what is said of an argument breaks a rule.
-    #[error("the tool `{id}` is not well specified: {reason}")]
-    #[non_exhaustive]
-    SpecInvalid {
-        /// The tool.
-        id: ToolId,
-        /// The rule that is broken.
-        reason: String,
-    },
-    /// The schema of the arguments breaks a rule or does not compile.
-    #[error("the schema of `{id}` is refused: {reason}")]
-    #[non_exhaustive]
-    SchemaInvalid {
-        /// The tool.
-        id: ToolId,
-        /// The rule that is broken, with the place in the schema where there is one.
-        reason: String,
-    },
-}
-
-impl RegistryError {
-    /// Stable code, `AK0501` to `AK0508`.
-    #[must_use]
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::NameInvalid { .. } => "AK0501",
-            Self::Conflict { .. } => "AK0502",
-            Self::SpecInvalid { .. } => "AK0503",
-            Self::SchemaInvalid { .. } => "AK0504",
-            Self::TextUnsafe { .. } => "AK0505",
-            Self::Full { .. } => "AK0508",
-        }
-    }
-}
+pub use detail::{ArgumentError, Stderr};
+pub use registry::RegistryError;
 
 /// Why a call did not succeed.
 ///
@@ -607,7 +531,7 @@ impl ToolError {
     /// The same error with every text in it that is not ours put through `change`.
     pub(crate) fn map_texts(self, change: &dyn Fn(&str) -> String) -> Self {
         let cut = |text: &str| one_line(change(text), MAX_MESSAGE);
-        let stderr = |stderr: Stderr| Stderr(change(stderr.as_str()).into());
+        let stderr = |stderr: Stderr| Stderr::new(change(stderr.as_str()).as_bytes());
         match self {
             Self::Failed { message, transient } => Self::Failed { message: cut(&message), transient },
             Self::Panicked { payload } => Self::Panicked { payload: cut(&payload) },
@@ -673,46 +597,6 @@ impl ToolError {
 impl From<JsonError> for ToolError {
     fn from(source: JsonError) -> Self {
         Self::ArgsMalformed { source }
-    }
-}
-
-/// One way in which arguments do not fit.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[non_exhaustive]
-pub struct ArgumentError {
-    /// JSON pointer into the arguments; empty for the whole.
-    pub pointer: String,
-    /// The schema keyword that failed, or `deserialize` where the tool's own type is stricter than its schema.
-    pub keyword: String,
-    /// One line without the offending value, at most 256 characters.
-    pub message: String,
-}
-
-impl ArgumentError {
-    pub(crate) fn new(pointer: impl fmt::Display, keyword: &str, message: impl fmt::Display) -> Self {
-        Self { pointer: one_line(pointer, 256), keyword: keyword.to_owned(), message: one_line(message, 256) }
-    }
-}
-
-/// What a process wrote to standard error, up to the tool's `stderr_bytes`. `Debug` shows its size only.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Stderr(Box<str>);
-
-impl Stderr {
-    pub(crate) fn new(bytes: &[u8]) -> Self {
-        Self(String::from_utf8_lossy(bytes).into())
-    }
-
-    /// The text; bytes that are not UTF-8 are replaced.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Stderr {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Stderr({} bytes)", self.0.len())
     }
 }
 
