@@ -1,2 +1,9 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
+
+mod model;
+
+pub use model::{
+    BadModel, Block, BlockKind, Chunk, ChunkId, Classification, DocumentId, Format, Language, Metadata,
+    Parsed, Path, Readers, Removed, RemovedKind, Source, SourceKind, Tier,
+};

@@ -1,12 +1,16 @@
 //! Search over what is in memory: [tokens](tokenise), [BM25](Bm25) and [exact nearest vectors](nearest).
 //!
+//! An [`Embedder`] makes the vectors; the host brings it.
+//!
 //! Pure and deterministic: equal inputs give equal scores in the same order, and ties go to what came first.
 
 mod bm25;
+mod embed;
 mod token;
 mod vector;
 
 pub use bm25::{BadParameters, Bm25, Bm25Error, Parameters};
+pub use embed::{EMBED_BATCH, EmbedError, Embedder, Embedding, TextKind, embed};
 pub use token::{STOP_WORDS, tokenise};
 pub use vector::{VectorError, nearest};
 
