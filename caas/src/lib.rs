@@ -1,9 +1,12 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+pub mod conversation;
 mod model;
+pub mod route;
+pub mod tokens;
 
 pub use model::{
-    BadModel, Block, BlockKind, Chunk, ChunkId, Classification, DocumentId, Format, Language, Metadata,
-    Parsed, Path, Readers, Removed, RemovedKind, Source, SourceKind, Tier,
+    BadModel, Block, BlockKind, Chunk, ChunkId, Classification, DocumentId, Format, Found, Language, Leg,
+    Metadata, Parsed, Path, Readers, Removed, RemovedKind, Scores, Source, SourceKind, Tier,
 };

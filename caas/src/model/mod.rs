@@ -2,11 +2,13 @@
 
 mod block;
 mod chunk;
+mod found;
 mod id;
 mod metadata;
 
 pub use block::{Block, BlockKind, Format, Language, Parsed, Path, Removed, RemovedKind, Tier};
 pub use chunk::{Chunk, ChunkId};
+pub use found::{Found, Leg, Scores};
 pub use id::DocumentId;
 pub use metadata::{Classification, Metadata, Readers, Source, SourceKind};
 
