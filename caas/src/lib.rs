@@ -2,6 +2,8 @@
 #![forbid(unsafe_code)]
 
 pub mod conversation;
+pub mod eval;
+pub mod lexical;
 mod model;
 pub mod route;
 pub mod tokens;
