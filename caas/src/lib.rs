@@ -3,6 +3,8 @@
 
 pub mod assemble;
 pub mod conversation;
+pub mod eval;
+pub mod lexical;
 mod model;
 pub mod route;
 pub mod tokens;
