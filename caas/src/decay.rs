@@ -78,8 +78,15 @@ impl Decay {
             CodeComments, MeetingNotes, OfficialDocs, PracticalLogs, Runbook, TeamChat, Ticket, Unknown, Wiki,
         };
         let half_lives = [
-            (OfficialDocs, 365.0), (PracticalLogs, 30.0), (TeamChat, 60.0), (CodeComments, 90.0), (Ticket, 90.0),
-            (Runbook, 365.0), (Wiki, 365.0), (MeetingNotes, 60.0), (Unknown, 180.0),
+            (OfficialDocs, 365.0),
+            (PracticalLogs, 30.0),
+            (TeamChat, 60.0),
+            (CodeComments, 90.0),
+            (Ticket, 90.0),
+            (Runbook, 365.0),
+            (Wiki, 365.0),
+            (MeetingNotes, 60.0),
+            (Unknown, 180.0),
         ];
         Self { half_lives: half_lives.into(), ..Self::NONE }
     }
@@ -163,9 +170,12 @@ mod tests {
 
     #[test]
     fn settings_are_checked() {
-        let set = |weight, days| Decay { weight, half_lives: [(SourceKind::Wiki, days)].into(), ..Decay::NONE };
+        let set =
+            |weight, days| Decay { weight, half_lives: [(SourceKind::Wiki, days)].into(), ..Decay::NONE };
         assert_eq!(set(0.5, 1.0).check(), Ok(()));
-        for bad in [set(1.5, 1.0), set(f64::NAN, 1.0), set(0.5, 0.0), set(0.5, f64::NAN), set(0.5, f64::INFINITY)] {
+        for bad in
+            [set(1.5, 1.0), set(f64::NAN, 1.0), set(0.5, 0.0), set(0.5, f64::NAN), set(0.5, f64::INFINITY)]
+        {
             assert!(bad.check().is_err(), "{bad:?}");
         }
     }

@@ -99,7 +99,9 @@ impl Filter {
             return Err(BadFilter::TooLarge);
         }
         match self {
-            Self::Between(_, from, to) if !(from <= to) => Err(BadFilter::BadRange),
+            Self::Between(_, from, to) if from.partial_cmp(to).is_none_or(std::cmp::Ordering::is_gt) => {
+                Err(BadFilter::BadRange)
+            }
             Self::Changed(Some(from), Some(to)) if to < from => Err(BadFilter::BadRange),
             Self::And(all) | Self::Or(all) => all.iter().try_for_each(|one| one.check_within(depth, parts)),
             Self::Not(one) => one.check_within(depth, parts),
@@ -122,9 +124,10 @@ impl Filter {
             Self::Between(name, from, to) => {
                 attribute(name).and_then(Value::as_f64).is_some_and(|found| *from <= found && found <= *to)
             }
-            Self::Changed(from, to) => metadata.updated_at.or(metadata.created_at).is_some_and(|time| {
-                from.is_none_or(|from| from <= time) && to.is_none_or(|to| time < to)
-            }),
+            Self::Changed(from, to) => metadata
+                .updated_at
+                .or(metadata.created_at)
+                .is_some_and(|time| from.is_none_or(|from| from <= time) && to.is_none_or(|to| time < to)),
             Self::Clearance(clearance) => metadata.classification <= *clearance,
             Self::Readable(asking) => match &metadata.readers {
                 Readers::Everyone => true,

@@ -121,16 +121,16 @@ mod tests {
     fn a_leg_of_equals_counts_in_full() {
         let one = [(id(1), 0.3)];
         let fused = fuse(Some(&one), Some(&[]), Fusion::PROSE);
-        assert_eq!(fused.get(&id(1)).unwrap().score, 0.5);
+        assert_eq!(fused[&id(1)].score, 0.5);
         let fused = fuse(Some(&one), None, Fusion::PROSE);
-        assert_eq!(fused.get(&id(1)).unwrap().score, 1.0, "a leg that was not asked takes nothing away");
+        assert_eq!(fused[&id(1)].score, 1.0, "a leg that was not asked takes nothing away");
     }
 
     #[test]
     fn ranks_fuse_as_published() {
         let (lexical, dense) = ([(id(1), 9.0), (id(2), 8.0)], [(id(2), 0.9), (id(3), 0.1)]);
         let fused = fuse(Some(&lexical), Some(&dense), Fusion::Reciprocal { k: 60.0 });
-        let score = |number| fused.get(&id(number)).unwrap().score * 2.0 / 61.0;
+        let score = |number| fused[&id(number)].score * 2.0 / 61.0;
         for (number, expected) in [(1, 1.0 / 61.0), (2, 1.0 / 62.0 + 1.0 / 61.0), (3, 1.0 / 62.0)] {
             assert!((score(number) - expected).abs() < 1e-12);
         }

@@ -65,7 +65,13 @@ impl Index {
                 let chunks = self.chunks(&id, &parsed, &catalogue)?;
                 let known: BTreeSet<ChunkId> =
                     old.into_iter().flat_map(|old| &old.chunks).map(|chunk| chunk.id).collect();
-                puts.push(Put { document: id.clone(), version, chunks: chunks.len(), embedded: 0, unchanged: false });
+                puts.push(Put {
+                    document: id.clone(),
+                    version,
+                    chunks: chunks.len(),
+                    embedded: 0,
+                    unchanged: false,
+                });
                 let title = metadata.title.as_deref().or(parsed.title.as_deref()).unwrap_or(id.as_str());
                 // A new title is seen by the embedder with every chunk.
                 let known = if old.is_some_and(|old| &*old.title == title) { known } else { BTreeSet::new() };
@@ -195,7 +201,8 @@ impl Index {
         let mut documents: Vec<DocumentId> = Vec::new();
         let new = whole.iter().filter(|(_, held)| held.is_none()).map(|(id, _)| id);
         // Words of what is not in the catalogue are found by nobody; that they are gone as well is for tidiness.
-        let tidy = new.chain(half.iter().map(|(id, _)| id)).all(|id| self.lexical.delete_document(id).is_ok());
+        let tidy =
+            new.chain(half.iter().map(|(id, _)| id)).all(|id| self.lexical.delete_document(id).is_ok());
         let restored = self.replace_words(kept.into_iter()).is_ok();
         if restored {
             restore(catalogue, whole);
@@ -203,7 +210,11 @@ impl Index {
             documents.extend(whole.into_iter().filter(|(_, held)| held.is_some()).map(|(id, _)| id));
         }
         documents.extend(half.into_iter().map(|(id, _)| id));
-        if documents.is_empty() && tidy { error } else { IndexError::HalfWritten { documents, source: Box::new(error) } }
+        if documents.is_empty() && tidy {
+            error
+        } else {
+            IndexError::HalfWritten { documents, source: Box::new(error) }
+        }
     }
 
     fn replace_words<'h>(

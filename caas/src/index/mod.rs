@@ -37,11 +37,16 @@ pub trait Chunker: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// Whatever the chunker says; the document is not indexed.
-    fn chunks(&self, document: &DocumentId, parsed: &Parsed) -> Result<Vec<Chunk>, Box<dyn Error + Send + Sync>>;
+    fn chunks(
+        &self,
+        document: &DocumentId,
+        parsed: &Parsed,
+    ) -> Result<Vec<Chunk>, Box<dyn Error + Send + Sync>>;
 }
 
 /// Scores of a reranker, to be awaited.
-pub type Reranking<'a> = Pin<Box<dyn Future<Output = Result<Vec<f64>, Box<dyn Error + Send + Sync>>> + Send + 'a>>;
+pub type Reranking<'a> =
+    Pin<Box<dyn Future<Output = Result<Vec<f64>, Box<dyn Error + Send + Sync>>> + Send + 'a>>;
 
 /// Looks at the best hits once more, with the question.
 pub trait Reranker: fmt::Debug + Send + Sync {
@@ -161,14 +166,19 @@ impl Index {
     /// documents in `findings` alone: who may read one chunk of a document may read them all.
     pub async fn neighbours(&self, findings: &Findings) -> impl Neighbours + use<> {
         let catalogue = self.catalogue.read().await;
-        catalogue.around(findings.hits.iter().map(|found| (&found.document, found.version, found.chunk.ordinal)))
+        catalogue
+            .around(findings.hits.iter().map(|found| (&found.document, found.version, found.chunk.ordinal)))
     }
 }
 
 impl fmt::Debug for Index {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { options, lexical, dense, .. } = self;
-        f.debug_struct("Index").field("options", options).field("lexical", lexical).field("dense", dense).finish_non_exhaustive()
+        f.debug_struct("Index")
+            .field("options", options)
+            .field("lexical", lexical)
+            .field("dense", dense)
+            .finish_non_exhaustive()
     }
 }
 

@@ -108,7 +108,14 @@ impl Query {
     /// The best `k` of everything that is in force now.
     #[must_use]
     pub fn new(text: impl Into<String>, k: usize) -> Self {
-        Self { text: text.into(), k, filter: Filter::All, mode: Mode::All, as_of: None, include_superseded: false }
+        Self {
+            text: text.into(),
+            k,
+            filter: Filter::All,
+            mode: Mode::All,
+            as_of: None,
+            include_superseded: false,
+        }
     }
 
     /// With another condition.

@@ -50,7 +50,9 @@ impl Index {
         let vector = match (&self.dense, query.mode) {
             (_, Mode::Words) | (None, Mode::All) => None,
             (None, Mode::Meaning) => return Err(IndexError::NoEmbedder),
-            (Some(dense), _) => self.or_degrade(self.query_vector(dense, query).await, query, &mut findings)?,
+            (Some(dense), _) => {
+                self.or_degrade(self.query_vector(dense, query).await, query, &mut findings)?
+            }
         };
         let now = self.timer.now();
         let catalogue = self.catalogue.read().await;
@@ -102,7 +104,8 @@ impl Index {
     async fn query_vector(&self, dense: &Dense, query: &Query) -> Result<Vec<f32>, IndexError> {
         let texts = [query.text.as_str()];
         let asking = embed(&*dense.embedder, TextKind::Query, &texts);
-        let answer = within(&*self.timer, self.options.patience, asking).await.ok_or_else(|| self.too_slow())?;
+        let answer =
+            within(&*self.timer, self.options.patience, asking).await.ok_or_else(|| self.too_slow())?;
         Ok(answer?.pop().unwrap_or_default())
     }
 
@@ -174,18 +177,19 @@ impl Index {
         let count = self.options.reranked.max(query.k).min(hits.len());
         let Some(best) = hits.get_mut(..count).filter(|best| !best.is_empty()) else { return Ok(()) };
         let texts: Vec<&str> = best.iter().map(|hit| &*hit.chunk.text).collect();
-        let answer = match within(&*self.timer, self.options.patience, reranker.rerank(&query.text, &texts)).await {
-            None => Err(self.too_slow()),
-            Some(Err(source)) => Err(IndexError::Reranker { source }),
-            Some(Ok(scores)) => {
-                let usable = scores.iter().filter(|score| score.is_finite()).count();
-                if scores.len() == best.len() && usable == best.len() {
-                    Ok(scores)
-                } else {
-                    Err(IndexError::BadRerank { expected: best.len(), found: usable })
+        let answer =
+            match within(&*self.timer, self.options.patience, reranker.rerank(&query.text, &texts)).await {
+                None => Err(self.too_slow()),
+                Some(Err(source)) => Err(IndexError::Reranker { source }),
+                Some(Ok(scores)) => {
+                    let usable = scores.iter().filter(|score| score.is_finite()).count();
+                    if scores.len() == best.len() && usable == best.len() {
+                        Ok(scores)
+                    } else {
+                        Err(IndexError::BadRerank { expected: best.len(), found: usable })
+                    }
                 }
-            }
-        };
+            };
         match answer {
             Ok(scores) => {
                 for (hit, score) in best.iter_mut().zip(scores) {
@@ -210,15 +214,15 @@ fn sort(hits: &mut [Found]) {
     });
 }
 
-/// Hits without those that say nearly the same as a better one, which names them. Only hits of like labels, source and
-/// readers stand for each other: a document's word is not given on the word of another kind.
+/// Hits without those that say nearly the same as a better one, which names them. Only hits of one kind of source
+/// with the same labels stand for each other: a document's word is not given on the word of another kind.
 fn collapsed(hits: Vec<Found>, catalogue: &Catalogue) -> Vec<Found> {
     let mut kept: Vec<(u64, Found)> = Vec::with_capacity(hits.len());
     for hit in hits {
         let Some(print) = catalogue.see(hit.chunk.id).map(|seen| seen.print) else { continue };
         let stands_for = |better: &Found| {
             let (one, other) = (&better.metadata, &hit.metadata);
-            one.source.kind == other.source.kind && one.labels == other.labels && better.chunk.path == hit.chunk.path
+            one.source.kind == other.source.kind && one.labels == other.labels
         };
         match kept.iter_mut().find(|(better, found)| is_near(*better, print) && stands_for(found)) {
             Some((_, better)) => better.duplicates.push(hit.chunk.id),

@@ -8,7 +8,11 @@ use std::time::Duration;
 use agent_primitives::Timer;
 
 /// What `work` answers, or `None` when `patience` is over first. `work` is dropped then.
-pub(super) async fn within<T>(timer: &dyn Timer, patience: Duration, work: impl Future<Output = T>) -> Option<T> {
+pub(super) async fn within<T>(
+    timer: &dyn Timer,
+    patience: Duration,
+    work: impl Future<Output = T>,
+) -> Option<T> {
     let mut work = pin!(work);
     let mut sleep = timer.sleep_until(timer.monotonic().after(patience));
     poll_fn(|context| {

@@ -82,7 +82,8 @@ impl Table {
         for (chunk, unit) in &units {
             self.put(*chunk, unit);
         }
-        let mut held: Vec<ChunkId> = kept.into_iter().chain(units.into_iter().map(|(chunk, _)| chunk)).collect();
+        let mut held: Vec<ChunkId> =
+            kept.into_iter().chain(units.into_iter().map(|(chunk, _)| chunk)).collect();
         held.sort_unstable();
         held.dedup();
         self.documents.insert(document.clone(), held);
@@ -106,7 +107,9 @@ impl Table {
             self.chunks.len() - 1
         });
         let from = row * unit.len();
-        if let (Some(place), Some(held)) = (self.rows.get_mut(from..from + unit.len()), self.chunks.get_mut(row)) {
+        if let (Some(place), Some(held)) =
+            (self.rows.get_mut(from..from + unit.len()), self.chunks.get_mut(row))
+        {
             place.copy_from_slice(unit);
             *held = Some(chunk);
             self.places.insert(chunk, row);
@@ -123,10 +126,13 @@ impl Table {
         let dimensions = self.dimensions();
         let query = unit(query, dimensions, 0)?;
         let rows = self.rows.chunks_exact(dimensions.max(1)).zip(&self.chunks);
-        let kept = rows.filter_map(|(row, chunk)| chunk.filter(|chunk| keep(*chunk)).map(|chunk| (chunk, row)));
+        let kept =
+            rows.filter_map(|(row, chunk)| chunk.filter(|chunk| keep(*chunk)).map(|chunk| (chunk, row)));
         let hits = kept.map(|(chunk, row)| (chunk, f64::from(dot(row, &query)).clamp(-1.0, 1.0) + 0.0));
         let mut hits: Vec<(ChunkId, f64)> = hits.collect();
-        let better = |one: &(ChunkId, f64), other: &(ChunkId, f64)| other.1.total_cmp(&one.1).then(one.0.cmp(&other.0));
+        let better = |one: &(ChunkId, f64), other: &(ChunkId, f64)| {
+            other.1.total_cmp(&one.1).then(one.0.cmp(&other.0))
+        };
         if let Some(last) = k.checked_sub(1).filter(|last| *last < hits.len()) {
             hits.select_nth_unstable_by(last, better);
         }
@@ -152,11 +158,15 @@ fn dot(one: &[f32], other: &[f32]) -> f32 {
 
 impl VectorStore for ExactVectors {
     fn bind<'a>(&'a self, model: &'a str, dimensions: usize) -> Answer<'a, ()> {
-        Box::pin(async move { self.0.write().unwrap_or_else(PoisonError::into_inner).bind(model, dimensions) })
+        Box::pin(
+            async move { self.0.write().unwrap_or_else(PoisonError::into_inner).bind(model, dimensions) },
+        )
     }
 
     fn replace<'a>(&'a self, document: &'a DocumentId, vectors: DocumentVectors) -> Answer<'a, ()> {
-        Box::pin(async move { self.0.write().unwrap_or_else(PoisonError::into_inner).replace(document, vectors) })
+        Box::pin(
+            async move { self.0.write().unwrap_or_else(PoisonError::into_inner).replace(document, vectors) },
+        )
     }
 
     fn delete<'a>(&'a self, document: &'a DocumentId) -> Answer<'a, ()> {
@@ -178,6 +188,9 @@ impl VectorStore for ExactVectors {
 impl fmt::Debug for ExactVectors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let table = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        f.debug_struct("ExactVectors").field("model", &table.model).field("vectors", &table.places.len()).finish()
+        f.debug_struct("ExactVectors")
+            .field("model", &table.model)
+            .field("vectors", &table.places.len())
+            .finish()
     }
 }

@@ -16,7 +16,9 @@ use crate::model::{ChunkId, DocumentId};
 #[non_exhaustive]
 pub enum VectorError {
     /// Vectors of another model, or of another length.
-    #[error("the vectors are of `{held}` with {held_dimensions} dimensions, not of `{asked}` with {dimensions}")]
+    #[error(
+        "the vectors are of `{held}` with {held_dimensions} dimensions, not of `{asked}` with {dimensions}"
+    )]
     EmbedderMismatch {
         /// The model of the vectors that are there.
         held: String,
