@@ -7,6 +7,7 @@ pub mod decay;
 pub mod eval;
 pub mod filter;
 pub mod fuse;
+pub mod guard;
 pub mod index;
 pub mod lexical;
 mod model;

@@ -183,4 +183,6 @@ impl fmt::Debug for Index {
 }
 
 #[cfg(test)]
+pub(crate) use tests::fixture;
+#[cfg(test)]
 mod tests;

@@ -20,12 +20,12 @@ use crate::model::{
 };
 use crate::vector::{Answer, DocumentVectors, ExactVectors, Keep, VectorError, VectorStore};
 
-pub(super) fn id(name: &str) -> DocumentId {
+pub(crate) fn id(name: &str) -> DocumentId {
     name.parse().unwrap()
 }
 
 /// Waits for a future on this thread.
-pub(super) fn wait<T>(future: impl Future<Output = T>) -> T {
+pub(crate) fn wait<T>(future: impl Future<Output = T>) -> T {
     struct Unpark(Thread);
     impl Wake for Unpark {
         fn wake(self: Arc<Self>) {
@@ -44,7 +44,7 @@ pub(super) fn wait<T>(future: impl Future<Output = T>) -> T {
 
 /// A chunk for each paragraph.
 #[derive(Debug)]
-pub(super) struct Paragraphs;
+pub(crate) struct Paragraphs;
 
 impl Chunker for Paragraphs {
     fn chunks(
@@ -80,7 +80,7 @@ impl Chunker for Paragraphs {
     }
 }
 
-pub(super) fn document(name: &str, paragraphs: &[&str]) -> Document {
+pub(crate) fn document(name: &str, paragraphs: &[&str]) -> Document {
     let (mut text, mut blocks) = (String::new(), Vec::new());
     for paragraph in paragraphs {
         let from = text.len();
@@ -113,10 +113,10 @@ pub(super) fn document(name: &str, paragraphs: &[&str]) -> Document {
 
 /// Words hashed into 32 components: alike where they share words.
 #[derive(Debug, Default)]
-pub(super) struct Hashed {
-    pub(super) texts: AtomicUsize,
-    pub(super) fails: AtomicBool,
-    pub(super) hangs: AtomicBool,
+pub(crate) struct Hashed {
+    pub(crate) texts: AtomicUsize,
+    pub(crate) fails: AtomicBool,
+    pub(crate) hangs: AtomicBool,
 }
 
 impl Embedder for Hashed {
@@ -162,10 +162,10 @@ fn hashed(text: &str) -> Vec<f32> {
 
 /// Exact vectors that fail for one document, or answer what they must not.
 #[derive(Debug, Default)]
-pub(super) struct Faulty {
+pub(crate) struct Faulty {
     inner: ExactVectors,
-    pub(super) fails_for: Mutex<Option<DocumentId>>,
-    pub(super) leaks: AtomicBool,
+    pub(crate) fails_for: Mutex<Option<DocumentId>>,
+    pub(crate) leaks: AtomicBool,
 }
 
 impl VectorStore for Faulty {
@@ -196,15 +196,15 @@ impl VectorStore for Faulty {
 }
 
 /// An index with everything that it is made of.
-pub(super) struct Fixture {
-    pub(super) index: Index,
-    pub(super) embedder: Arc<Hashed>,
-    pub(super) vectors: Arc<Faulty>,
-    pub(super) lexical: Arc<MemoryBm25>,
-    pub(super) clock: ManualClock,
+pub(crate) struct Fixture {
+    pub(crate) index: Index,
+    pub(crate) embedder: Arc<Hashed>,
+    pub(crate) vectors: Arc<Faulty>,
+    pub(crate) lexical: Arc<MemoryBm25>,
+    pub(crate) clock: ManualClock,
 }
 
-pub(super) fn fixture(options: IndexOptions) -> Fixture {
+pub(crate) fn fixture(options: IndexOptions) -> Fixture {
     let clock = ManualClock::at("2026-06-01T00:00:00Z".parse().unwrap());
     let (embedder, vectors) = (Arc::new(Hashed::default()), Arc::new(Faulty::default()));
     let lexical = Arc::new(MemoryBm25::new(Parameters::default()).unwrap());

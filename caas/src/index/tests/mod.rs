@@ -1,6 +1,6 @@
 //! An index as a host uses it, over stores that fail where a test says so.
 
 mod change;
-mod fixture;
+pub(crate) mod fixture;
 mod query;
 mod race;

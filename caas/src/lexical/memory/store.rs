@@ -107,7 +107,7 @@ impl Store {
             letters += analyzed
                 .fields
                 .iter()
-                .flat_map(|tokens| tokens.iter())
+                .flat_map(super::super::analyze::Tokens::iter)
                 .map(|(token, _)| token.len())
                 .sum::<usize>();
         }
