@@ -13,8 +13,9 @@ use crate::model::{ChunkId, DocumentId};
 #[derive(Default)]
 pub struct ExactVectors(RwLock<Table>);
 
+/// The vectors themselves.
 #[derive(Default)]
-struct Table {
+pub(super) struct Table {
     model: Option<(String, usize)>,
     /// One after another, each of length 1.
     rows: Vec<f32>,
@@ -37,11 +38,11 @@ impl ExactVectors {
 }
 
 impl Table {
-    fn dimensions(&self) -> usize {
+    pub(super) fn dimensions(&self) -> usize {
         self.model.as_ref().map_or(0, |(_, dimensions)| *dimensions)
     }
 
-    fn bind(&mut self, model: &str, dimensions: usize) -> Result<(), VectorError> {
+    pub(super) fn bind(&mut self, model: &str, dimensions: usize) -> Result<(), VectorError> {
         match &self.model {
             Some((held, held_dimensions)) if held != model || *held_dimensions != dimensions => {
                 Err(VectorError::EmbedderMismatch {
@@ -60,7 +61,11 @@ impl Table {
     }
 
     /// Everything is checked before anything is changed.
-    fn replace(&mut self, document: &DocumentId, vectors: DocumentVectors) -> Result<(), VectorError> {
+    pub(super) fn replace(
+        &mut self,
+        document: &DocumentId,
+        vectors: DocumentVectors,
+    ) -> Result<(), VectorError> {
         let old: BTreeSet<ChunkId> = self.documents.get(document).into_iter().flatten().copied().collect();
         if let Some(missing) = vectors.kept.iter().find(|chunk| !old.contains(chunk)) {
             return Err(VectorError::UnknownChunk(*missing));
@@ -90,6 +95,11 @@ impl Table {
         Ok(())
     }
 
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.places.len()
+    }
+
     fn free(&mut self, chunk: ChunkId) {
         if let Some(row) = self.places.remove(&chunk) {
             if let Some(held) = self.chunks.get_mut(row) {
@@ -116,13 +126,18 @@ impl Table {
         }
     }
 
-    fn delete(&mut self, document: &DocumentId) {
+    pub(super) fn delete(&mut self, document: &DocumentId) {
         for chunk in self.documents.remove(document).unwrap_or_default() {
             self.free(chunk);
         }
     }
 
-    fn search(&self, query: &[f32], k: usize, keep: Keep<'_>) -> Result<Vec<(ChunkId, f64)>, VectorError> {
+    pub(super) fn search(
+        &self,
+        query: &[f32],
+        k: usize,
+        keep: Keep<'_>,
+    ) -> Result<Vec<(ChunkId, f64)>, VectorError> {
         let dimensions = self.dimensions();
         let query = unit(query, dimensions, 0)?;
         let rows = self.rows.chunks_exact(dimensions.max(1)).zip(&self.chunks);
@@ -142,8 +157,27 @@ impl Table {
     }
 }
 
+#[cfg(feature = "hnsw")]
+impl Table {
+    pub(super) fn chunks_of(&self, document: &DocumentId) -> &[ChunkId] {
+        self.documents.get(document).map_or(&[], Vec::as_slice)
+    }
+
+    /// The vector of a chunk, with length 1.
+    pub(super) fn vector(&self, chunk: ChunkId) -> Option<&[f32]> {
+        let from = *self.places.get(&chunk)? * self.dimensions();
+        self.rows.get(from..from + self.dimensions())
+    }
+
+    /// All of them.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (ChunkId, &[f32])> {
+        let rows = self.rows.chunks_exact(self.dimensions().max(1)).zip(&self.chunks);
+        rows.filter_map(|(row, chunk)| chunk.map(|chunk| (chunk, row)))
+    }
+}
+
 /// Sums in lanes that are added at the end, which a compiler can do side by side.
-fn dot(one: &[f32], other: &[f32]) -> f32 {
+pub(super) fn dot(one: &[f32], other: &[f32]) -> f32 {
     const LANES: usize = 16;
     let mut sums = [0f32; LANES];
     let (ones, others) = (one.chunks_exact(LANES), other.chunks_exact(LANES));
@@ -181,16 +215,13 @@ impl VectorStore for ExactVectors {
     }
 
     fn count(&self) -> Answer<'_, usize> {
-        Box::pin(async move { Ok(self.0.read().unwrap_or_else(PoisonError::into_inner).places.len()) })
+        Box::pin(async move { Ok(self.0.read().unwrap_or_else(PoisonError::into_inner).len()) })
     }
 }
 
 impl fmt::Debug for ExactVectors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let table = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        f.debug_struct("ExactVectors")
-            .field("model", &table.model)
-            .field("vectors", &table.places.len())
-            .finish()
+        f.debug_struct("ExactVectors").field("model", &table.model).field("vectors", &table.len()).finish()
     }
 }

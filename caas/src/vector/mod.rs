@@ -1,6 +1,8 @@
 //! Search by meaning: the nearest of many vectors.
 
 mod exact;
+#[cfg(feature = "hnsw")]
+mod hnsw;
 
 use std::error::Error;
 use std::fmt;
@@ -8,6 +10,8 @@ use std::future::Future;
 use std::pin::Pin;
 
 pub use exact::ExactVectors;
+#[cfg(feature = "hnsw")]
+pub use hnsw::HnswVectors;
 
 use crate::model::{ChunkId, DocumentId};
 
@@ -149,3 +153,6 @@ pub(crate) fn unit(vector: &[f32], dimensions: usize, index: usize) -> Result<Ve
     }
     Ok(vector.iter().map(|part| (f64::from(*part) / length) as f32).collect())
 }
+
+#[cfg(test)]
+mod tests;
