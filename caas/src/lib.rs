@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod assemble;
+pub mod chunk;
 pub mod conversation;
 pub mod decay;
 pub mod eval;
