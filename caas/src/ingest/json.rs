@@ -209,9 +209,9 @@ mod tests {
 
     #[test]
     fn lines_of_json_are_records() {
-        let line = format!("{{\"id\": 1, \"text\": \"{}\"}}", "y".repeat(1000));
+        let line = format!("{{\"id\": 1, \"text\": \"{}\"}}", "y".repeat(900));
         let (records, quality) = shown(&format!("{line}\n{line}\n"));
-        assert_eq!(records.len(), 2 * 2 - 2 * usize::from(records.len() == 2));
+        assert_eq!(records, [(String::new(), line.clone()), (String::new(), line)]);
         assert!((quality - 1.0).abs() < f32::EPSILON);
     }
 

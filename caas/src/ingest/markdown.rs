@@ -79,7 +79,10 @@ pub(super) fn parse(text: &str, limits: &Limits) -> Result<Document, IngestError
             }
             Event::End(end) => {
                 depth = depth.saturating_sub(1);
-                if let (TagEnd::Heading(level), Some(said), 0) = (end, heading.take(), depth) {
+                if let TagEnd::Heading(level) = end
+                    && depth == 0
+                    && let Some(said) = heading.take()
+                {
                     let level = number(level);
                     if titled && level == 1 {
                         draft.push(BlockKind::Title, range, &outline.path())?;
@@ -88,9 +91,8 @@ pub(super) fn parse(text: &str, limits: &Limits) -> Result<Document, IngestError
                         let above = outline.above(level);
                         draft.push(BlockKind::Heading(level), range, &above)?;
                         outline.enter(level, &said);
+                        draft.enter(outline.path());
                     }
-                } else if 0 < depth {
-                    continue;
                 }
             }
             Event::Text(said) | Event::Code(said) => {

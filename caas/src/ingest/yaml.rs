@@ -126,16 +126,13 @@ mod tests {
 
     #[test]
     fn large_mappings_are_taken_apart_by_their_keys() {
-        let long = "word ".repeat(190);
+        let long = "word ".repeat(250);
         let text = format!(
             "# top\nserver:\n  # the name\n  name: {long}\n  ports:\n    - 80\n    - 443\nmotd: {long}\n"
         );
         let (blocks, quality) = shown(&text);
         let paths: Vec<&str> = blocks.iter().map(|(path, _)| path.as_str()).collect();
-        assert_eq!(
-            paths,
-            ["", ""].map(|_| "server").into_iter().take(blocks.len() - 1).chain([""]).collect::<Vec<_>>()
-        );
+        assert_eq!(paths, ["server", "server", ""]);
         assert!(blocks[0].1.starts_with("# top\nserver:"), "{}", blocks[0].1);
         assert!(blocks.last().unwrap().1.starts_with("motd: word"));
         assert!((quality - 1.0).abs() < f32::EPSILON);

@@ -91,7 +91,11 @@ impl Tree {
     pub(super) fn of(page: &str, limits: &Limits) -> Result<Self, IngestError> {
         let options = ParseOpts {
             tokenizer: TokenizerOpts::default(),
-            tree_builder: TreeBuilderOpts { drop_doctype: true, ..TreeBuilderOpts::default() },
+            tree_builder: TreeBuilderOpts {
+                drop_doctype: true,
+                scripting_enabled: false,
+                ..TreeBuilderOpts::default()
+            },
         };
         let mut parser = parse_document(Sink::new(), options);
         let mut rest = page;
