@@ -116,6 +116,7 @@ fn header(record: &StringRecord) -> Arc<str> {
 }
 
 #[cfg(test)]
+#[expect(clippy::string_slice, reason = "a test may fail loudly")]
 mod tests {
     use super::*;
 

@@ -58,7 +58,7 @@ fn unmarked_wide(body: &[u8]) -> Option<&'static Encoding> {
     let zeros = |side: usize| body.iter().skip(side).step_by(2).filter(|byte| **byte == 0).count();
     let (pairs, first, second) = (body.len() / 2, zeros(0), zeros(1));
     let (most, few) = (pairs * 2 / 5, pairs / 20);
-    if body.len() % 2 != 0 || pairs < MIN_PAIRS {
+    if !body.len().is_multiple_of(2) || pairs < MIN_PAIRS {
         None
     } else if most < second && first <= few {
         Some(UTF_16LE)
@@ -247,7 +247,7 @@ impl Offsets {
     pub(super) fn without(&self, cuts: &[Range<usize>]) -> Self {
         let mut marks = Vec::with_capacity(self.marks.len() + cuts.len());
         let (mut at, mut removed) = (0, 0);
-        for cut in cuts.iter().cloned().chain([self.text..self.text]) {
+        for cut in cuts.iter().cloned().chain(std::iter::once(self.text..self.text)) {
             let end = cut.start.max(at);
             marks.extend(self.before(at).map(|source| (at - removed, source)));
             let from = self.marks.partition_point(|(text, _)| *text <= at);

@@ -180,6 +180,7 @@ impl Scanner<'_> {
 }
 
 #[cfg(test)]
+#[expect(clippy::string_slice, reason = "a test may fail loudly")]
 mod tests {
     use super::*;
 

@@ -82,6 +82,7 @@ fn shaped(line: &str, pattern: &str) -> bool {
 }
 
 #[cfg(test)]
+#[expect(clippy::string_slice, reason = "a test may fail loudly")]
 mod tests {
     use super::*;
 

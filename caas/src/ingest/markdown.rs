@@ -196,6 +196,7 @@ fn front_matter(text: &str) -> Option<(BTreeMap<String, Value>, usize)> {
 }
 
 #[cfg(test)]
+#[expect(clippy::string_slice, reason = "a test may fail loudly")]
 mod tests {
     use super::*;
 

@@ -77,6 +77,7 @@ fn capitals(title: &str) -> Option<u8> {
 }
 
 #[cfg(test)]
+#[expect(clippy::string_slice, reason = "a test may fail loudly")]
 mod tests {
     use super::*;
 

@@ -62,7 +62,7 @@ fn collect(
         path.push(key.get_ref().as_ref().into());
         match value.get_ref() {
             DeValue::Table(inner) if is_opened(key, value) => {
-                collect(inner, &path, depth + 1, limits, entries)?
+                collect(inner, &path, depth + 1, limits, entries)?;
             }
             DeValue::Array(tables) if tables_only(tables) && is_opened(key, value) => {
                 for one in tables {
@@ -87,6 +87,7 @@ fn tables_only(values: &[Spanned<DeValue<'_>>]) -> bool {
 }
 
 #[cfg(test)]
+#[expect(clippy::string_slice, reason = "a test may fail loudly")]
 mod tests {
     use super::*;
 

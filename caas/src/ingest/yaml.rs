@@ -115,6 +115,7 @@ fn step(open: &mut [Open], start: usize, value: Option<&str>) -> (Option<Name>, 
 }
 
 #[cfg(test)]
+#[expect(clippy::string_slice, reason = "a test may fail loudly")]
 mod tests {
     use super::*;
 

@@ -97,6 +97,7 @@ fn attributes(tag: &[u8]) -> (usize, usize) {
 }
 
 #[cfg(test)]
+#[expect(clippy::string_slice, reason = "a test may fail loudly")]
 mod tests {
     use super::*;
     use crate::model::{BlockKind, RemovedKind};

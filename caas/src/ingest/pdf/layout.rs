@@ -170,6 +170,7 @@ fn halves(size: f32) -> u32 {
 }
 
 #[cfg(test)]
+#[expect(clippy::string_slice, reason = "a test may fail loudly")]
 mod tests {
     use super::*;
 
