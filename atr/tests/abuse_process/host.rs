@@ -1,5 +1,6 @@
 //! The host of a hostile tool: builds it, runs it, and sees what is left of it.
 
+use std::cell::Cell;
 use std::collections::hash_map::DefaultHasher;
 use std::fs;
 use std::hash::{Hash, Hasher};
@@ -18,11 +19,28 @@ use agent_tool_registry::{
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// Tests that count what this process has must not see another test's.
+/// Tests that count what this process has must not see another test's, so every test that starts a program holds this.
 static ALONE: Mutex<()> = Mutex::new(());
 
-pub(crate) fn alone() -> MutexGuard<'static, ()> {
-    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+thread_local! {
+    /// How often this test holds it.
+    static HELD: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Keeps the other tests of this process waiting; a test may take it again while it holds it.
+pub(crate) struct Alone(
+    #[expect(dead_code, reason = "held until it is dropped")] Option<MutexGuard<'static, ()>>,
+);
+
+pub(crate) fn alone() -> Alone {
+    let held = HELD.replace(HELD.get() + 1);
+    Alone((held == 0).then(|| ALONE.lock().unwrap_or_else(PoisonError::into_inner)))
+}
+
+impl Drop for Alone {
+    fn drop(&mut self) {
+        HELD.set(HELD.get() - 1);
+    }
 }
 
 /// The hostile tool, compiled once for each version of its source. Whoever runs this as another host says where it is.
