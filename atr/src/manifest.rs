@@ -223,6 +223,8 @@ impl Registry {
     /// loaded and again before each call; between that and its start it can still be exchanged by whoever may write there,
     /// as it is started by its path. A module is kept in memory, and an image is named by its digest.
     ///
+    #[doc = include_str!("docs/manifest.md")]
+    ///
     /// # Errors
     /// [`ManifestError::Unreadable`] and [`ManifestError::TooMany`] of the folder; nothing is registered then.
     pub fn load_folder(&self, folder: impl AsRef<Path>) -> Result<Loaded, ManifestError> {
