@@ -291,7 +291,11 @@ fn read_manifest(dir: &Dir, name: &str) -> Result<Checked, ManifestError> {
         json::parse(&bytes, &json::Limits::DEFAULT).map_err(|error| malformed(&error))?
     } else {
         let text = std::str::from_utf8(&bytes).map_err(|error| malformed(&error))?;
-        toml::from_str(text).map_err(|error| malformed(&error.message()))?
+        toml::from_str(text).map_err(|error| {
+            let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+            let line = before.matches('\n').count() + 1;
+            malformed(&format_args!("line {line}: {}", error.message()))
+        })?
     };
     json::check(&value, &json::Limits::DEFAULT).map_err(|error| malformed(&error))?;
     let canonical = json::canonical(&value).map_err(|error| malformed(&error))?;
