@@ -100,7 +100,7 @@ pub enum Request<'a> {
         /// Last word.
         message: &'a str,
     },
-    /// Exec, with arguments of which not all may be kept: see [`super::Redaction`].
+    /// Exec, with arguments of which not all may be kept: see [`crate::recorder::Redaction`].
     ExecRedacted {
         /// The tool.
         tool: &'a str,
@@ -108,7 +108,7 @@ pub enum Request<'a> {
         contract: Digest,
         /// What the contract says it may do to the world.
         effects: EffectSet,
-        /// The arguments in canonical form, with [`super::REDACTED`] where something was taken out.
+        /// The arguments in canonical form, with [`crate::recorder::REDACTED`] where something was taken out.
         arguments: &'a [u8],
         /// Digest of the arguments that were judged and that the tool gets, as
         /// [`Arguments::digest`](agent_tool_registry::Arguments::digest) takes it.
