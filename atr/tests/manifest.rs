@@ -182,7 +182,7 @@ fn a_manifest_that_does_not_parse_is_told_where() {
     fs::write(dir.path().join("b.tool.toml"), "name = \"b\"\n\nversion = 1.0.0\n").unwrap();
     let (_, loaded) = load(dir.path());
     let told: Vec<String> = loaded.errors.iter().map(|(_, error)| error.to_string()).collect();
-    let [json, toml] = told.as_slice() else { unreachable!("{told:?}") };
+    let (json, toml) = (told.first().unwrap(), told.last().unwrap());
     assert!(json.contains("line 2"), "{json}");
     assert!(toml.starts_with("it is no manifest: line 3: "), "{toml}");
 }
