@@ -16,6 +16,8 @@ pub enum Filter {
     All,
     /// One of these documents.
     Document(BTreeSet<DocumentId>),
+    /// A document whose id lies under this one, as a file under a folder: `a/b` and `a/b/c` under `a`, and `ab` not.
+    Under(String),
     /// From one of these kinds of source.
     Source(BTreeSet<SourceKind>),
     /// With this label.
@@ -117,6 +119,9 @@ impl Filter {
         match self {
             Self::All => true,
             Self::Document(documents) => documents.contains(document),
+            Self::Under(folder) => {
+                document.as_str().strip_prefix(folder.as_str()).is_some_and(|rest| rest.starts_with('/'))
+            }
             Self::Source(kinds) => kinds.contains(&metadata.source.kind),
             Self::Label(label) => metadata.labels.contains(label.as_str()),
             Self::Equal(name, value) => attribute(name) == Some(value),
@@ -158,12 +163,15 @@ mod tests {
 
     #[test]
     fn each_condition_is_as_it_says() {
-        let (id, metadata) = ("a".parse().unwrap(), metadata());
+        let (id, metadata) = ("a/b".parse().unwrap(), metadata());
         let time = |text: &str| Some(text.parse().unwrap());
         let team = || "team".to_owned();
         for (filter, expected) in [
             (Filter::All, true),
-            (Filter::Document(["a".parse().unwrap()].into()), true),
+            (Filter::Document(["a/b".parse().unwrap()].into()), true),
+            (Filter::Under("a".to_owned()), true),
+            (Filter::Under("a/b".to_owned()), false),
+            (Filter::Under("a/".to_owned()), false),
             (Filter::Document(BTreeSet::new()), false),
             (Filter::Source([SourceKind::Wiki].into()), true),
             (Filter::Source([SourceKind::Ticket].into()), false),

@@ -24,7 +24,7 @@ async fn directory(clock: Arc<dyn Clock>) -> Guarded<Directory, TempDir> {
 }
 
 async fn semantic(clock: Arc<dyn Clock>) -> Semantic {
-    Semantic::new(Arc::new(memory(clock).await))
+    Semantic::new(Arc::new(memory(clock).await)).unwrap()
 }
 
 backend_conformance!(mod semantic_over_memory, semantic, [files, names, large, quota, versions, labels, expiry, search]);

@@ -122,7 +122,7 @@ async fn a_search_answers_what_the_agent_may_read_and_passes_its_labels_on() {
         let write = Write::new(WriteMode::Replace, text.into(), labels, ROOM);
         store.write(RelPath::parse(path).unwrap(), write).await.unwrap();
     }
-    let docs = at("/mem/docs", Semantic::new(Arc::new(store)));
+    let docs = at("/mem/docs", Semantic::new(Arc::new(store)).unwrap());
     let spec = AgentSpec::new("a").mount(docs).mount(at("/mem/docs/hidden", Memory::new()));
     let agent = fixture.kernel().spawn(spec).unwrap();
     let id: AgentId = "a".parse().unwrap();

@@ -48,7 +48,7 @@ pub use redb::{Redb, RedbError};
 pub use redis::{MAX_REDIS_FILE, Redis};
 #[cfg(any(feature = "redis", feature = "postgres", feature = "chroma"))]
 pub use remote::{MAX_CONNECTIONS, MAX_STORE_NAME, StoreError};
-pub use semantic::{MAX_DOCUMENT_BYTES, MAX_DOCUMENTS, Semantic};
+pub use semantic::{MAX_DOCUMENT_BYTES, MAX_DOCUMENTS, Semantic, SemanticError};
 #[cfg(feature = "chroma")]
 pub use vector::Embedder;
 

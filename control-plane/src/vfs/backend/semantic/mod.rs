@@ -1,159 +1,135 @@
 //! Documents that are found by what they say.
 
-mod index;
+mod catch_up;
 mod marks;
 
 use std::fmt;
 use std::sync::Arc;
 
-use agent_primitives::search::tokenise;
 use agent_primitives::truncate::within;
+use agent_tool_registry::TokioTimer;
+use caas_core::chunk::{ChunkSizes, StructureChunker};
+use caas_core::filter::Filter;
+use caas_core::index::{Index, IndexError, IndexOptions, Query};
+use caas_core::ingest::{IngestError, Limits, Parser};
+use caas_core::lexical::{MemoryBm25, Parameters};
+use caas_core::tokens::Estimate;
 
 use super::{
     Answer, Content, Hit, Kind, Listing, MemoryBackend, Page, RelPath, Search, Stat, Version, VfsError,
     Write, Written,
 };
-use index::Index;
-use marks::{Due, Marks};
+use catch_up::Indexed;
+use marks::Marks;
 
-pub use index::{MAX_DOCUMENT_BYTES, MAX_DOCUMENTS};
+/// Longest document that can be found, in bytes.
+pub const MAX_DOCUMENT_BYTES: usize = 8 << 20;
+/// Most documents that can be found.
+pub const MAX_DOCUMENTS: usize = 100_000;
 
 /// Most bytes of text of one hit.
 const MAX_EXCERPT: usize = 2048;
-/// Entries asked of the store at a time when all of it is read.
-const PAGE: usize = 1024;
+/// Hits that are asked of the index for each that is answered, as some may be of files that have changed meanwhile.
+const SPARE: usize = 2;
 
-/// A store with search: what lies in another store is found by its words, scored by BM25.
+/// A store with search: what lies in another store is found by its words and, where the host gives an index that has an
+/// embedder, by its meaning.
 ///
 /// Every operation but the search is the other store's own, so files keep what they have there: versions, labels, ends.
-/// A hit is read from the store before it is answered: its text, its version and its labels are those of the file as it
-/// is, and what is gone is not found. Of a document longer than 2 KiB, a hit has the paragraph that holds most of
-/// the words.
+/// Files are read as what they are, by their names and contents: Markdown, HTML, programs, data, text. A hit is a part of a
+/// file, a section or a paragraph, as the file is now, with the labels that the file has now; what is gone or has changed is not
+/// found. One file can have several hits.
 ///
 /// The index is in memory. The first search reads the whole store, and each later one what was written since; writing
 /// costs nothing for it. Only what is written through this value is noticed, so it has to be the only way to the store.
-/// Files that are no UTF-8, longer than [`MAX_DOCUMENT_BYTES`], or beyond the first [`MAX_DOCUMENTS`] are kept and never
-/// found.
+/// Files that cannot be read as a document, longer than [`MAX_DOCUMENT_BYTES`], or beyond the first [`MAX_DOCUMENTS`] are kept
+/// and never found.
 ///
 /// Dropping a future is as safe as the other store makes it.
 pub struct Semantic {
     store: Arc<dyn MemoryBackend>,
     marks: Marks,
-    index: tokio::sync::Mutex<Index>,
+    index: Index,
+    parser: Parser,
+    /// What the index holds. Whoever brings it up to date holds this.
+    indexed: tokio::sync::Mutex<Indexed>,
 }
 
+/// Why there is no index.
+#[derive(Debug, thiserror::Error)]
+#[error("documents cannot be indexed")]
+pub struct SemanticError(#[source] Box<dyn std::error::Error + Send + Sync>);
+
 impl Semantic {
-    /// Search over what `store` holds, and will hold.
-    #[must_use]
-    pub fn new(store: Arc<dyn MemoryBackend>) -> Self {
-        Self { store, marks: Marks::default(), index: tokio::sync::Mutex::default() }
+    /// Search by words over what `store` holds, and will hold.
+    ///
+    /// # Errors
+    /// [`SemanticError`]; not with the settings of this release.
+    pub fn new(store: Arc<dyn MemoryBackend>) -> Result<Self, SemanticError> {
+        let unusable = |error: Box<dyn std::error::Error + Send + Sync>| SemanticError(error);
+        let chunker = StructureChunker::new(ChunkSizes::default(), Arc::new(Estimate));
+        let chunker = chunker.map_err(|error| unusable(error.into()))?;
+        let words = MemoryBm25::new(Parameters::default()).map_err(|error| unusable(error.into()))?;
+        let timer = Arc::new(TokioTimer::new());
+        // Of two files that say the same, an agent may be allowed to read the one or the other.
+        let options = IndexOptions { collapse: false, ..IndexOptions::default() };
+        let index = Index::new(options, Arc::new(chunker), Arc::new(words), timer);
+        Self::with_index(store, index.map_err(|error| unusable(error.into()))?)
     }
 
-    async fn find(&self, path: RelPath<'_>, query: Search<'_>) -> Result<Vec<Hit>, VfsError> {
+    /// As [`Semantic::new`], in an index of the host's own, empty, to which nobody else writes: with an embedder, a reranker, or
+    /// documents that age.
+    ///
+    /// # Errors
+    /// As [`Semantic::new`].
+    pub fn with_index(store: Arc<dyn MemoryBackend>, index: Index) -> Result<Self, SemanticError> {
+        let limits = Limits { raw: MAX_DOCUMENT_BYTES, ..Limits::DEFAULT };
+        let parser = Parser::new(limits).map_err(|error: IngestError| SemanticError(error.into()))?;
+        Ok(Self { store, marks: Marks::default(), index, parser, indexed: tokio::sync::Mutex::default() })
+    }
+
+    async fn find(&self, path: RelPath<'_>, search: Search<'_>) -> Result<Vec<Hit>, VfsError> {
         if self.store.stat(path).await?.kind == Kind::File {
             return Err(VfsError::NotDirectory);
         }
-        let words = tokenise(query.text);
-        let mut index = self.index.lock().await;
-        self.bring_up_to_date(&mut index).await?;
+        let mut indexed = self.indexed.lock().await;
+        self.bring_up_to_date(&mut indexed).await?;
+        let limit = search.limit.saturating_mul(SPARE).clamp(1, Query::MAX_K);
+        let mut query = Query::new(search.text, limit);
+        if !path.is_root() {
+            query = query.filter(Filter::Under(path.as_str().to_owned()));
+        }
+        let found = self.index.search(&query).await.map_err(|error| failed(&error))?;
+        for (leg, why) in &found.degraded {
+            tracing::warn!(?leg, why, "a search goes on without a part of it");
+        }
         let mut hits = Vec::new();
-        for (found, score) in index.search(&words, path) {
-            if hits.len() == query.limit {
+        for hit in found.hits {
+            if hits.len() == search.limit {
                 break;
             }
-            let Some((content, text)) = self.document(RelPath::parse(&found)?).await? else { continue };
+            let stat = match self.store.stat(RelPath::parse(hit.document.as_str())?).await {
+                Ok(stat) => stat,
+                Err(VfsError::NotFound | VfsError::NotDirectory) => continue,
+                Err(error) => return Err(error),
+            };
             // Changed since the index was brought up to date; the next search knows it.
-            if index.version(&found) != Some(content.version) {
+            if indexed.version(&hit.document) != Some(stat.version) {
                 continue;
             }
-            let below = found.get(path.as_str().len()..).unwrap_or_default().trim_start_matches('/');
-            let text = excerpt(&text, &words).into_owned();
-            hits.push(Hit::new(below.to_owned(), score, text, content.labels));
+            let below = hit.document.as_str().get(path.as_str().len()..).unwrap_or_default();
+            let text = within(&hit.chunk.text, MAX_EXCERPT).into_owned();
+            let name = below.trim_start_matches('/').to_owned();
+            hits.push(Hit::new(name, hit.scores.total, text, stat.labels));
         }
         Ok(hits)
     }
-
-    async fn bring_up_to_date(&self, index: &mut Index) -> Result<(), VfsError> {
-        if index.is_worn() {
-            self.marks.mark_all();
-        }
-        while let Some(due) = self.marks.take() {
-            match due.due() {
-                Due::All => {
-                    *index = Index::default();
-                    self.read_all(index).await?;
-                }
-                Due::File(path) => self.read_one(index, path).await?,
-            }
-            due.done();
-        }
-        Ok(())
-    }
-
-    async fn read_all(&self, index: &mut Index) -> Result<(), VfsError> {
-        let mut folders = vec![String::new()];
-        while let Some(folder) = folders.pop() {
-            let mut after: Option<String> = None;
-            loop {
-                let page = self.store.list(RelPath::parse(&folder)?, Page::new(after.as_deref(), PAGE)).await;
-                let page = match page {
-                    // Gone meanwhile.
-                    Err(VfsError::NotFound | VfsError::NotDirectory) => break,
-                    page => page?,
-                };
-                for entry in page.entries {
-                    let path =
-                        if folder.is_empty() { entry.name } else { format!("{folder}/{}", entry.name) };
-                    match entry.stat.kind {
-                        Kind::Directory => folders.push(path),
-                        Kind::File => self.read_one(index, &path).await?,
-                    }
-                }
-                match page.next {
-                    Some(next) if after.as_ref().is_none_or(|after| *after < next) => after = Some(next),
-                    Some(_) => return Err(VfsError::Backend),
-                    None => break,
-                }
-            }
-        }
-        Ok(())
-    }
-
-    async fn read_one(&self, index: &mut Index, path: &str) -> Result<(), VfsError> {
-        match self.document(RelPath::parse(path)?).await? {
-            Some((content, text)) => index.put(path, content.version, &tokenise(&text)),
-            None => index.forget(path),
-        }
-        Ok(())
-    }
-
-    /// The file at `path` with its text, if it is one that can be found.
-    async fn document(&self, path: RelPath<'_>) -> Result<Option<(Content, String)>, VfsError> {
-        match self.store.read(path, 0, MAX_DOCUMENT_BYTES + 1).await {
-            Ok(content) if content.bytes.len() <= MAX_DOCUMENT_BYTES => {
-                let text = std::str::from_utf8(&content.bytes).ok().map(str::to_owned);
-                Ok(text.map(|text| (content, text)))
-            }
-            Ok(_) | Err(VfsError::NotFound | VfsError::IsDirectory | VfsError::NotDirectory) => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
 }
 
-/// `text`, or the paragraph of it that holds most of the words, the first of several.
-fn excerpt<'t>(text: &'t str, words: &[String]) -> std::borrow::Cow<'t, str> {
-    if text.len() <= MAX_EXCERPT {
-        return text.into();
-    }
-    let mut best = (0, text);
-    for paragraph in text.split("\n\n") {
-        let tokens = tokenise(paragraph);
-        let held = words.iter().filter(|word| tokens.contains(word)).count();
-        if best.0 < held {
-            best = (held, paragraph);
-        }
-    }
-    within(best.1.trim(), MAX_EXCERPT)
+/// The class of an error, for the agent. The host's log has the rest.
+fn failed(error: &IndexError) -> VfsError {
+    tracing::warn!(code = error.code(), %error, "an index of documents failed");
+    VfsError::Backend
 }
 
 impl MemoryBackend for Semantic {
@@ -191,21 +167,6 @@ impl MemoryBackend for Semantic {
 
 impl fmt::Debug for Semantic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Semantic").field("store", &self.store).finish_non_exhaustive()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_long_document_is_shown_by_its_best_paragraph() {
-        let filler = "nothing of note here. ".repeat(100);
-        let text = format!("{filler}\n\na whale\n\nthe blue whale sings\n\n{filler}");
-        let words = tokenise("blue whale");
-        assert_eq!(excerpt(&text, &words), "the blue whale sings");
-        assert_eq!(excerpt("short", &words), "short");
-        assert!(excerpt(&filler, &words).len() <= MAX_EXCERPT);
+        f.debug_struct("Semantic").field("store", &self.store).field("index", &self.index).finish_non_exhaustive()
     }
 }
