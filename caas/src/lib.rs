@@ -14,6 +14,7 @@ pub mod index;
 pub mod ingest;
 pub mod lexical;
 mod model;
+pub mod pipeline;
 pub mod route;
 pub mod tokens;
 pub mod vector;

@@ -45,6 +45,7 @@ fn prose_is_no_program_and_no_contract() {
     let Some(documents) = set("cisi") else { return };
     let counts = counts(&documents);
     assert_eq!(counts.get(&DocumentKind::SourceCode), None, "{counts:?}");
+    println!("{counts:?}");
     let legal = counts.get(&DocumentKind::LegalContract).copied().unwrap_or(0);
     assert!(legal * 100 <= documents.len(), "{counts:?}");
 }
@@ -53,6 +54,7 @@ fn prose_is_no_program_and_no_contract() {
 fn pieces_of_programs_without_their_names_are_programs() {
     let Some(documents) = set("codebase_chunks") else { return };
     let counts = counts(&documents);
+    println!("{counts:?}");
     let code = counts.get(&DocumentKind::SourceCode).copied().unwrap_or(0);
     assert!(documents.len() * 9 <= code * 10, "{counts:?}");
     assert_eq!(counts.get(&DocumentKind::LegalContract), None, "{counts:?}");

@@ -21,15 +21,22 @@ enum Shape {
 
 /// The share of a text's lines that are built like lines of a program. Code that a text quotes is no program.
 pub(super) fn evidence(parsed: &Parsed) -> Option<Evidence> {
+    // A text with markup is none, whatever it quotes.
     if matches!(
         parsed.format,
-        Format::Json | Format::Yaml | Format::Toml | Format::Csv | Format::Log | Format::Html | Format::Pdf
+        Format::Markdown
+            | Format::Json
+            | Format::Yaml
+            | Format::Toml
+            | Format::Csv
+            | Format::Log
+            | Format::Html
+            | Format::Pdf
     ) {
         return None;
     }
     let (mut code, mut frames, mut comments, mut prose) = (0usize, 0usize, 0usize, 0.0f32);
-    let own =
-        parsed.blocks.iter().filter(|block| parsed.format == Format::Text || block.kind != BlockKind::Code);
+    let own = parsed.blocks.iter().filter(|block| block.kind != BlockKind::Code);
     for block in own {
         for line in parsed.text.get(block.range.clone()).unwrap_or_default().lines() {
             match shape(line) {

@@ -65,15 +65,18 @@ pub(super) fn is_table(text: &str) -> bool {
 /// The separator that parts the first rows into most fields, the same number in each.
 fn separator(text: &str) -> Option<u8> {
     let counts = SEPARATORS.into_iter().filter_map(|separator| {
-        let mut counts = Vec::new();
+        let (mut counts, mut ended) = (Vec::new(), 0);
         let mut reader = reader(text, separator);
         let mut record = StringRecord::new();
         while counts.len() < SAMPLE && reader.read_record(&mut record).unwrap_or(false) {
             counts.push(record.len());
+            ended += usize::from(record.iter().next_back().is_some_and(|last| !last.trim().is_empty()));
         }
         let first = *counts.first()?;
-        let even = 3 <= counts.len() && counts.iter().all(|count| *count == first);
-        (even && 3 <= first || even && first == 2 && separator != b',').then_some((first, separator))
+        // Statements end in a separator; rows of a table rarely do.
+        let even =
+            3 <= counts.len() && counts.iter().all(|count| *count == first) && counts.len() <= 2 * ended;
+        (even && (3 <= first || first == 2 && separator == b'\t')).then_some((first, separator))
     });
     // Of two that part alike, the one that comes first in the list.
     counts

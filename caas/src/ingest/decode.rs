@@ -107,7 +107,10 @@ fn from_utf8(text: &str, mark: usize) -> Decoded {
         out.text.push_str(before);
         let used = out.special(after);
         rest = after.get(used..).unwrap_or_default();
-        offsets.marks.push((out.text.len(), mark + text.len() - rest.len()));
+        // A carriage return that is a line end by itself moves nothing.
+        if used != 1 || after.starts_with('\0') {
+            offsets.marks.push((out.text.len(), mark + text.len() - rest.len()));
+        }
     }
     out.text.push_str(rest);
     offsets.text = out.text.len();

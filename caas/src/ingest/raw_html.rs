@@ -32,9 +32,14 @@ pub(super) fn unseen(
                 at += length;
                 continue;
             }
-            let Some(tag) = Tag::of(rest) else {
-                at += 1;
-                continue;
+            let tag = match Tag::of(rest) {
+                Ok(tag) => tag,
+                Err(NoTag::Other) => {
+                    at += 1;
+                    continue;
+                }
+                // Whatever follows is inside of it.
+                Err(NoTag::Unclosed) => break,
             };
             let end = at + tag.length;
             match &mut open {
@@ -88,6 +93,13 @@ fn paragraph_end(text: &str, from: usize) -> usize {
     text.get(from..).and_then(|rest| rest.find("\n\n")).map_or(text.len(), |end| from + end)
 }
 
+/// Why a text begins with no tag.
+enum NoTag {
+    Other,
+    /// It has no end.
+    Unclosed,
+}
+
 struct Tag {
     name: String,
     closes: bool,
@@ -97,15 +109,18 @@ struct Tag {
 
 impl Tag {
     /// The tag that a text begins with.
-    fn of(text: &str) -> Option<Self> {
-        let inner = text.strip_prefix('<')?;
+    fn of(text: &str) -> Result<Self, NoTag> {
+        let inner = text.strip_prefix('<').ok_or(NoTag::Other)?;
         let closes = inner.starts_with('/');
         let inner = inner.strip_prefix('/').unwrap_or(inner);
         if !inner.starts_with(|char: char| char.is_ascii_alphabetic()) {
-            return None;
+            return Err(NoTag::Other);
         }
-        let end_of = |text: &str| text.find(|char: char| char.is_whitespace() || matches!(char, '/' | '>'));
-        let name_end = end_of(inner)?;
+        Self::named(text, inner, closes).ok_or(NoTag::Unclosed)
+    }
+
+    fn named(text: &str, inner: &str, closes: bool) -> Option<Self> {
+        let name_end = inner.find(|char: char| char.is_whitespace() || matches!(char, '/' | '>'))?;
         let name = inner.get(..name_end)?.to_ascii_lowercase();
         let mut rest = inner.get(name_end..)?;
         let mut attributes = Vec::new();

@@ -187,6 +187,13 @@ fn bombs_are_refused_before_they_go_off() {
     let one = bytes(document(&[format!("BT /F1 10 Tf (x) Tj{spaces}ET")], true));
     assert!(one.len() < 100_000, "{}", one.len());
     assert_eq!(code(&one), "AK0757");
+    // In a file large enough for it, it is a page that is left out.
+    let mut large = document(&[format!("BT /F1 10 Tf (x) Tj{spaces}ET"), lines(&[("Text.", 10, 10)])], true);
+    let noise: Vec<u8> = (0..(1u32 << 20)).map(|at| (at.wrapping_mul(2_654_435_761) >> 11) as u8).collect();
+    large.add_object(Stream::new(dictionary! {}, noise));
+    let read = parse(&bytes(large), Declared::default()).unwrap();
+    assert_eq!(read.parsed.attributes["pages_left_out"], 1);
+    assert_eq!(read.parsed.text.trim(), "Text.");
     // None is too large by itself.
     let page = format!("BT /F1 10 Tf (x) Tj{}ET", " ".repeat(200 << 10));
     let many = bytes(document(&vec![page; 100], true));

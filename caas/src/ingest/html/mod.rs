@@ -220,6 +220,19 @@ mod tests {
         );
     }
 
+    /// The parser moves nodes about where elements are not closed in order.
+    #[test]
+    fn misnested_elements_keep_their_text() {
+        for (source, text) in [
+            ("<b><p>one</b> two</p> three", "one two\n\nthree"),
+            ("<a><div>one</a>two</div>", "onetwo"),
+            ("<table>one<tr><td>two</table>three", "one\n\ntwo\n\nthree"),
+            ("<p><b><i>x</p>y<p>z", "x\n\ny\n\nz"),
+        ] {
+            assert_eq!(read(source).text.trim(), text, "{source}");
+        }
+    }
+
     #[test]
     fn bombs_of_markup_are_refused() {
         let wide = format!("<p {}>x", (0..5000).map(|at| format!("a{at} ")).collect::<String>());

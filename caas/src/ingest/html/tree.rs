@@ -351,7 +351,8 @@ impl TreeSink for Sink {
     }
 
     fn reparent_children(&self, node: &Handle, parent: &Handle) {
-        while let Some(child) = self.nodes.borrow().get(node.id).and_then(|node| node.first) {
+        let first = || self.nodes.borrow().get(node.id).and_then(|node| node.first);
+        while let Some(child) = first() {
             self.detach(child);
             self.place(parent.id, None, child);
         }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use lopdf::{Dictionary, Document, Encoding, Object};
 
 use super::super::IngestError;
-use super::{Budget, refused};
+use super::{Budget, FREE};
 
 /// Most entries of a font's table of widths that are read.
 const MAX_WIDTHS: usize = 70_000;
@@ -21,17 +21,28 @@ pub(super) struct Font<'d> {
 }
 
 impl<'d> Font<'d> {
+    /// A font. `None` if it cannot be read, or its table of characters is larger than a stream may be.
     pub(super) fn of(
         font: &'d Dictionary,
         document: &'d Document,
         budget: &mut Budget<'_>,
-    ) -> Result<Self, IngestError> {
-        let encoding = font
-            .get_font_encoding_with_limit(document, budget.most())
-            .map_err(|error| refused(&error, budget))?;
+    ) -> Result<Option<Self>, IngestError> {
+        // The library does not say how large the table became, so it is decompressed once more to book it.
+        let table = font.get_deref(b"ToUnicode", document).and_then(Object::as_stream);
+        let size = match table.map(|table| budget.stream(|most| table.get_plain_content_with_limit(most))) {
+            Ok(Ok(Some(table))) => table.len(),
+            Ok(Ok(None)) => return Ok(None),
+            Ok(Err(error @ (IngestError::TooLarge { .. } | IngestError::Timeout { .. }))) => {
+                return Err(error);
+            }
+            Ok(Err(_)) | Err(_) => 0,
+        };
+        let Ok(encoding) = font.get_font_encoding_with_limit(document, size.max(FREE)) else {
+            return Ok(None);
+        };
         let pair = font.get(b"Subtype").and_then(Object::as_name).is_ok_and(|name| name == b"Type0");
         let (widths, other) = if pair { wide(font, document) } else { narrow(font, document) };
-        Ok(Self { encoding, pair, widths, other })
+        Ok(Some(Self { encoding, pair, widths, other }))
     }
 
     /// The text of a string. `None` if the font does not tell.

@@ -148,7 +148,7 @@ fn levels(pages: &[PageLines], repeated: &HashSet<String>) -> Vec<u32> {
     let least = body as f32 * HEADING;
     #[expect(clippy::cast_precision_loss, reason = "small numbers")]
     let mut sizes: Vec<u32> = lines()
-        .filter(|line| line.text.chars().count() <= MAX_HEADING && line.text.chars().any(char::is_alphabetic))
+        .filter(|line| is_short(&line.text))
         .map(|line| halves(line.size))
         .filter(|size| least <= *size as f32)
         .collect();
@@ -158,9 +158,15 @@ fn levels(pages: &[PageLines], repeated: &HashSet<String>) -> Vec<u32> {
 }
 
 fn level(line: &Line, levels: &[u32]) -> Option<u8> {
-    let short = line.text.chars().count() <= MAX_HEADING && line.text.chars().any(char::is_alphabetic);
-    let at = levels.iter().position(|size| *size == halves(line.size)).filter(|_| short)?;
+    let at = levels.iter().position(|size| *size == halves(line.size)).filter(|_| is_short(&line.text))?;
     Some(u8::try_from(at + 1).unwrap_or(6).min(6))
+}
+
+/// Short enough for a heading, and words for the most part: no line of dots that leads to a page.
+fn is_short(text: &str) -> bool {
+    let letters = text.chars().filter(|char| char.is_alphanumeric()).count();
+    let others = text.chars().filter(|char| !char.is_alphanumeric() && !char.is_whitespace()).count();
+    text.chars().count() <= MAX_HEADING && others <= letters && text.chars().any(char::is_alphabetic)
 }
 
 /// A size in half points.

@@ -21,8 +21,9 @@ use page::Pages;
 
 /// A stream of a small file may still become this large: the ratio of a few hundred bytes says nothing.
 const FREE: usize = 64 << 10;
-/// Most bytes that one stream may become, however large the file: its instructions take ten times as much memory.
-const MAX_STREAM: usize = 16 << 20;
+/// Most bytes that one stream may become, however large the file: its instructions take forty times as much memory. A page
+/// with more is left out, and counted.
+const MAX_STREAM: usize = 8 << 20;
 
 /// How the text of a PDF is bounded while it is made.
 pub(super) struct Budget<'l> {
@@ -36,7 +37,7 @@ pub(super) struct Budget<'l> {
 
 impl Budget<'_> {
     /// Books what a stream became.
-    pub(super) fn spend(&mut self, bytes: usize) -> Result<(), IngestError> {
+    fn spend(&mut self, bytes: usize) -> Result<(), IngestError> {
         self.check()?;
         match self.left.checked_sub(bytes) {
             Some(left) => {
@@ -55,11 +56,27 @@ impl Budget<'_> {
         Ok(())
     }
 
-    pub(super) fn most(&self) -> usize {
-        self.stream.min(self.left)
+    /// What a stream became, if it is no larger than one may be; `None` then. An error if nothing is left of all that may be
+    /// spent.
+    pub(super) fn stream(
+        &mut self,
+        decompress: impl FnOnce(usize) -> lopdf::Result<Vec<u8>>,
+    ) -> Result<Option<Vec<u8>>, IngestError> {
+        self.check()?;
+        match decompress(self.stream.min(self.left)) {
+            Ok(content) => {
+                self.spend(content.len())?;
+                Ok(Some(content))
+            }
+            Err(error) if is_too_large(&error) && self.stream < self.left => {
+                self.spend(self.stream)?;
+                Ok(None)
+            }
+            Err(error) => Err(refused(&error, self)),
+        }
     }
 
-    pub(super) const fn bomb(&self) -> IngestError {
+    const fn bomb(&self) -> IngestError {
         IngestError::TooLarge { what: "times its size when decompressed", limit: self.limits.ratio }
     }
 }
@@ -99,8 +116,10 @@ fn read(raw: &[u8], limits: &Limits, given_up: &AtomicBool) -> Result<Parsed, In
         removals.add(RemovedKind::Hidden, hidden);
     }
     let (title, mut attributes) = properties(&document);
-    if 0 < read.blank {
-        attributes.insert("pages_without_text".to_owned(), read.blank.into());
+    for (name, pages) in [("pages_without_text", read.blank), ("pages_left_out", read.left_out)] {
+        if 0 < pages {
+            attributes.insert(name.to_owned(), pages.into());
+        }
     }
     Ok(Parsed {
         format: Format::Pdf,
@@ -116,12 +135,19 @@ fn read(raw: &[u8], limits: &Limits, given_up: &AtomicBool) -> Result<Parsed, In
     })
 }
 
-/// What an error of the library is to us.
-pub(super) fn refused(error: &Error, budget: &Budget<'_>) -> IngestError {
-    match error {
+const fn is_too_large(error: &Error) -> bool {
+    matches!(
+        error,
         Error::Decompress(
-            DecompressError::MemoryLimitExceeded { .. } | DecompressError::TooManyFilters { .. },
-        ) => budget.bomb(),
+            DecompressError::MemoryLimitExceeded { .. } | DecompressError::TooManyFilters { .. }
+        )
+    )
+}
+
+/// What an error of the library is to us.
+fn refused(error: &Error, budget: &Budget<'_>) -> IngestError {
+    match error {
+        error if is_too_large(error) => budget.bomb(),
         Error::InvalidPassword | Error::Decryption(_) | Error::UnsupportedSecurityHandler(_) => {
             IngestError::Encrypted
         }

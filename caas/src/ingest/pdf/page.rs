@@ -7,8 +7,8 @@ use lopdf::content::{Content, Operation};
 use lopdf::{Dictionary, Document, Object, ObjectId, Stream};
 
 use super::super::IngestError;
+use super::Budget;
 use super::font::Font;
-use super::{Budget, refused};
 
 /// Drawings within drawings that are followed.
 const MAX_FORMS: usize = 12;
@@ -38,6 +38,8 @@ pub(super) struct Read {
     pub(super) hidden: Vec<String>,
     /// Pages without text.
     pub(super) blank: u32,
+    /// Pages that are larger than a page may be.
+    pub(super) left_out: u32,
     pub(super) replaced: usize,
     /// The part of the strings that could be decoded.
     pub(super) quality: f32,
@@ -50,6 +52,7 @@ pub(super) struct Pages<'d> {
     pages: Vec<PageLines>,
     hidden: Vec<String>,
     blank: u32,
+    left_out: u32,
     replaced: usize,
     strings: u32,
     lost: u32,
@@ -64,6 +67,7 @@ impl<'d> Pages<'d> {
             pages: Vec::new(),
             hidden: Vec::new(),
             blank: 0,
+            left_out: 0,
             replaced: 0,
             strings: 0,
             lost: 0,
@@ -77,10 +81,11 @@ impl<'d> Pages<'d> {
         id: ObjectId,
         budget: &mut Budget<'_>,
     ) -> Result<(), IngestError> {
-        budget.check()?;
-        let content = self.document.get_page_content_with_limit(id, budget.most());
-        let content = content.map_err(|error| refused(&error, budget))?;
-        budget.spend(content.len())?;
+        let document = self.document;
+        let Some(content) = budget.stream(|most| document.get_page_content_with_limit(id, most))? else {
+            self.left_out += 1;
+            return Ok(());
+        };
         let mut resources = Vec::new();
         if let Ok((own, above)) = self.document.get_page_resources(id) {
             resources.extend(own);
@@ -104,8 +109,8 @@ impl<'d> Pages<'d> {
             if self.strings == 0 { 1.0 } else { 1.0 - f64::from(self.lost) / f64::from(self.strings) };
         #[expect(clippy::cast_possible_truncation, reason = "a share")]
         let quality = quality as f32;
-        let Self { pages, hidden, blank, replaced, .. } = self;
-        Read { pages, hidden, blank, replaced, quality }
+        let Self { pages, hidden, blank, left_out, replaced, .. } = self;
+        Read { pages, hidden, blank, left_out, replaced, quality }
     }
 
     fn draw(
@@ -134,6 +139,8 @@ impl<'d> Pages<'d> {
             }
             let shown = drawing.step(operation);
             let Some(font) = &font else {
+                let lost = u32::from(!shown.is_empty());
+                (self.strings, self.lost) = (self.strings + lost, self.lost + lost);
                 continue;
             };
             for part in shown {
@@ -168,11 +175,8 @@ impl<'d> Pages<'d> {
         if let Some(font) = self.fonts.get(&place) {
             return Ok(Some(Rc::clone(font)));
         }
-        let font = match Font::of(found, self.document, budget) {
-            Ok(font) => Rc::new(font),
-            Err(error @ IngestError::TooLarge { .. }) => return Err(error),
-            Err(_) => return Ok(None),
-        };
+        let Some(font) = Font::of(found, self.document, budget)? else { return Ok(None) };
+        let font = Rc::new(font);
         self.fonts.insert(place, Rc::clone(&font));
         Ok(Some(font))
     }
@@ -195,9 +199,10 @@ impl<'d> Pages<'d> {
         if !stream.dict.get(b"Subtype").and_then(Object::as_name).is_ok_and(|name| name == b"Form") {
             return Ok(());
         }
-        let content =
-            stream.get_plain_content_with_limit(budget.most()).map_err(|error| refused(&error, budget))?;
-        budget.spend(content.len())?;
+        let Some(content) = budget.stream(|most| stream.get_plain_content_with_limit(most))? else {
+            (self.strings, self.lost) = (self.strings + 1, self.lost + 1);
+            return Ok(());
+        };
         let own = self.document.get_dict_in_dict(&stream.dict, b"Resources").ok();
         let resources: Vec<&Dictionary> = own.into_iter().chain(resources.iter().copied()).collect();
         let outside = drawing.matrix;
