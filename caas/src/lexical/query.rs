@@ -85,7 +85,8 @@ mod tests {
     #[test]
     fn words_of_both_analyzers_count_once() {
         let question = Question::new("data dataBase data", [Analyzer::English, Analyzer::Code]);
-        let words: Vec<(&str, f64)> = question.words.iter().map(|(word, weight)| (word.as_str(), *weight)).collect();
+        let words: Vec<(&str, f64)> =
+            question.words.iter().map(|(word, weight)| (word.as_str(), *weight)).collect();
         assert_eq!(words, [("base", 1.0), ("data", 3.0), ("databas", 1.0), ("database", 1.0)]);
     }
 }

@@ -1,7 +1,7 @@
 //! BM25F: what a chunk says of a word, by field and by how rare the word is.
 
-use super::fields::{FIELDS, Field, GROUPS};
 use super::LexicalError;
+use super::fields::{FIELDS, Field, GROUPS};
 
 /// How much an occurrence counts, by where it is.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -22,8 +22,7 @@ pub struct FieldWeights {
 
 impl FieldWeights {
     /// Every occurrence counts the same.
-    pub const EQUAL: Self =
-        Self { title: 1.0, path: 1.0, outline: 1.0, high: 1.0, medium: 1.0, low: 1.0 };
+    pub const EQUAL: Self = Self { title: 1.0, path: 1.0, outline: 1.0, high: 1.0, medium: 1.0, low: 1.0 };
 
     const fn in_order(&self) -> [(&'static str, f64); FIELDS] {
         [

@@ -16,7 +16,8 @@ impl Store {
     pub(super) fn search(&self, query: &LexicalQuery<'_>, keep: Keep<'_>) -> Vec<LexicalHit> {
         let model = Model::new(&self.parameters, &self.totals);
         let mut question = Question::new(query.text, self.analyzers());
-        if let Some(feedback) = query.feedback.filter(|feedback| feedback.least_chunks <= self.totals.chunks) {
+        if let Some(feedback) = query.feedback.filter(|feedback| feedback.least_chunks <= self.totals.chunks)
+        {
             let best = self.best(&self.scores(&model, &question), feedback.hits, keep);
             if !best.is_empty() {
                 question.words = self.expanded(&model, &question.words, &best, &feedback);
@@ -48,11 +49,14 @@ impl Store {
             // A phrase is as if it were one word.
             let worth = model.idf(holders.len());
             for (slot, counts) in holders {
-                let (Some(score), Some(held)) = (scores.get_mut(slot as usize), self.slots.get(slot as usize)) else {
+                let (Some(score), Some(held)) =
+                    (scores.get_mut(slot as usize), self.slots.get(slot as usize))
+                else {
                     continue;
                 };
                 let counts = Field::ALL.into_iter().zip(counts);
-                let frequency = counts.map(|(field, count)| model.frequency(field, count, &held.lengths)).sum();
+                let frequency =
+                    counts.map(|(field, count)| model.frequency(field, count, &held.lengths)).sum();
                 *score += worth * model.saturated(frequency);
             }
         }
@@ -80,7 +84,8 @@ impl Store {
 
     /// The chunks that hold a phrase, and how often in which field.
     fn holders(&self, phrase: &[String]) -> Vec<(u32, [u32; FIELDS])> {
-        let Some(terms) = phrase.iter().map(|word| self.dictionary.find(word)).collect::<Option<Vec<u32>>>() else {
+        let Some(terms) = phrase.iter().map(|word| self.dictionary.find(word)).collect::<Option<Vec<u32>>>()
+        else {
             return Vec::new();
         };
         // How many of the words, from the first on, a slot holds.
@@ -94,9 +99,9 @@ impl Store {
                 }
             }
         }
-        let all = (0..).zip(self.slots.iter().zip(held)).filter(|(_, (slot, held))| {
-            slot.alive && usize::from(*held) == terms.len()
-        });
+        let all = (0..)
+            .zip(self.slots.iter().zip(held))
+            .filter(|(_, (slot, held))| slot.alive && usize::from(*held) == terms.len());
         let found = all.map(|(place, (slot, _))| (place, slot.sequence.occurrences(&terms)));
         found.filter(|(_, counts)| counts.iter().any(|count| 0 < *count)).collect()
     }
@@ -120,9 +125,8 @@ impl Store {
                 Some(Evidence { score: hit.score, words })
             })
             .collect();
-        let idf = |word: &str| {
-            self.postings_of(word).map_or(0.0, |postings| model.idf(postings.holders as usize))
-        };
+        let idf =
+            |word: &str| self.postings_of(word).map_or(0.0, |postings| model.idf(postings.holders as usize));
         expanded(asked, &evidence, feedback, idf)
     }
 }

@@ -67,7 +67,9 @@ impl Sequence {
         for window in parts.windows(phrase.len().max(1)) {
             let same = window.iter().map(|token| &token.term).eq(phrase);
             let (Some(first), Some(last)) = (window.first(), window.last()) else { continue };
-            if let Some(count) = found.get_mut(first.field as usize).filter(|_| same && first.field == last.field) {
+            if let Some(count) =
+                found.get_mut(first.field as usize).filter(|_| same && first.field == last.field)
+            {
                 *count += 1;
             }
         }

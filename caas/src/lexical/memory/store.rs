@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use crate::lexical::fields::{AnalyzedChunk, FIELDS, GROUPS};
 use crate::lexical::score::Totals;
-use crate::lexical::{Analyzer, LexicalError, LexicalStats, Parameters};
+use crate::lexical::{Analyzer, LexicalError, LexicalStats, Parameters, Tokens};
 use crate::{ChunkId, DocumentId};
 
 use super::MemoryBm25;
@@ -75,7 +75,8 @@ impl Store {
         self.check(&documents)?;
         for (document, chunks) in documents {
             self.delete_slots(&document);
-            let slots: Vec<u32> = chunks.into_iter().map(|(chunk, analyzed)| self.add(chunk, &analyzed)).collect();
+            let slots: Vec<u32> =
+                chunks.into_iter().map(|(chunk, analyzed)| self.add(chunk, &analyzed)).collect();
             self.documents.insert(document, slots);
         }
         self.tidy_if_due();
@@ -89,8 +90,12 @@ impl Store {
     }
 
     fn check(&self, documents: &[Analyzed]) -> Result<(), LexicalError> {
-        let replaced: HashSet<u32> =
-            documents.iter().filter_map(|(document, _)| self.documents.get(document)).flatten().copied().collect();
+        let replaced: HashSet<u32> = documents
+            .iter()
+            .filter_map(|(document, _)| self.documents.get(document))
+            .flatten()
+            .copied()
+            .collect();
         let mut seen = HashSet::new();
         let mut letters = self.dictionary.letters();
         for (chunk, analyzed) in documents.iter().flat_map(|(_, chunks)| chunks) {
@@ -99,7 +104,8 @@ impl Store {
                 let why = if elsewhere { "it is in another document" } else { "it is there twice" };
                 return Err(LexicalError::BadChunk { chunk: *chunk, why });
             }
-            letters += analyzed.fields.iter().flat_map(|tokens| tokens.iter()).map(|(token, _)| token.len()).sum::<usize>();
+            letters +=
+                analyzed.fields.iter().flat_map(Tokens::iter).map(|(token, _)| token.len()).sum::<usize>();
         }
         for (what, count, limit) in [
             ("chunks", self.slots.len().saturating_add(seen.len()), MemoryBm25::MAX_CHUNKS),
@@ -116,7 +122,9 @@ impl Store {
         let mut fields: [Vec<(u32, bool)>; FIELDS] = Default::default();
         for (tokens, numbers) in analyzed.fields.iter().zip(&mut fields) {
             // None is missing: the room was checked before.
-            numbers.extend(tokens.iter().filter_map(|(token, whole)| Some((self.dictionary.number(token)?, whole))));
+            numbers.extend(
+                tokens.iter().filter_map(|(token, whole)| Some((self.dictionary.number(token)?, whole))),
+            );
         }
         self.place(chunk, analyzed.analyzer, analyzed.lengths(), &fields)
     }
@@ -208,7 +216,8 @@ impl Store {
 
     pub(super) fn stats(&self) -> LexicalStats {
         let postings: usize = self.postings.iter().map(Postings::heap).sum();
-        let documents: usize = self.documents.iter().map(|(id, slots)| id.as_str().len() + slots.capacity() * 4).sum();
+        let documents: usize =
+            self.documents.iter().map(|(id, slots)| id.as_str().len() + slots.capacity() * 4).sum();
         let tables = self.postings.capacity() * size_of::<Postings>()
             + self.slots.capacity() * size_of::<Slot>()
             + self.by_chunk.capacity() * (size_of::<(ChunkId, u32)>() + 1)

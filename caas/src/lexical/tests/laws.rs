@@ -6,11 +6,24 @@ use agent_primitives::search::{Bm25, Parameters as Plain};
 use proptest::prelude::*;
 
 use super::texts::{chunk, code, hits, id, put};
-use crate::lexical::{Feedback, FieldWeights, LexicalDocument, LexicalIndex, LexicalQuery, MemoryBm25, Parameters};
+use crate::lexical::{
+    Feedback, FieldWeights, LexicalDocument, LexicalIndex, LexicalQuery, MemoryBm25, Parameters,
+};
 use crate::{Chunk, Tier};
 
 const WORDS: [&str; 12] = [
-    "alpha", "beta", "gamma", "delta", "getHttp", "E-12", "東京", "alpha beta", "x_y", "not", "operations", "the",
+    "alpha",
+    "beta",
+    "gamma",
+    "delta",
+    "getHttp",
+    "E-12",
+    "東京",
+    "alpha beta",
+    "x_y",
+    "not",
+    "operations",
+    "the",
 ];
 
 fn text() -> impl Strategy<Value = String> {
