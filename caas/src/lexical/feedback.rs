@@ -1,6 +1,6 @@
 //! Asking again with words of the best hits: pseudo-relevance feedback.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use super::LexicalError;
 
@@ -44,7 +44,7 @@ impl Default for Feedback {
 /// One of the best hits: its score, and its words with how often they are there, weighed by field.
 pub(super) struct Evidence {
     pub(super) score: f64,
-    pub(super) words: HashMap<String, f64>,
+    pub(super) words: BTreeMap<String, f64>,
 }
 
 /// Fewest hits that hold an added word. What is in one alone is typical of that hit, not of what is right.
@@ -80,6 +80,9 @@ pub(super) fn expanded(
     // The sort is stable and began in the order of the words.
     typical.sort_by(|a, b| b.1.total_cmp(&a.1));
     typical.truncate(feedback.words);
+    if typical.is_empty() {
+        return asked.clone();
+    }
 
     let sum = |weights: &mut dyn Iterator<Item = f64>| weights.sum::<f64>().max(f64::MIN_POSITIVE);
     let of_question = (1.0 - feedback.weight) / sum(&mut asked.values().copied());

@@ -1,6 +1,6 @@
 //! What the index holds, and how it changes.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 
 use crate::lexical::fields::{AnalyzedChunk, FIELDS, GROUPS};
 use crate::lexical::score::Totals;
@@ -27,7 +27,7 @@ pub(super) struct Store {
     documents: HashMap<DocumentId, Vec<u32>>,
     pub(super) totals: Totals,
     /// Chunks by the analyzer of theirs.
-    analyzers: HashMap<Analyzer, usize>,
+    pub(super) analyzers: HashMap<Analyzer, usize>,
     sequence_bytes: usize,
 }
 
@@ -63,11 +63,6 @@ impl Store {
 
     pub(super) fn slot_of(&self, chunk: ChunkId) -> Option<u32> {
         self.by_chunk.get(&chunk).copied()
-    }
-
-    /// The analyzers of the chunks there are, in order.
-    pub(super) fn analyzers(&self) -> BTreeSet<Analyzer> {
-        self.analyzers.iter().filter(|(_, chunks)| 0 < **chunks).map(|(analyzer, _)| *analyzer).collect()
     }
 
     /// Either all of it, or nothing.
