@@ -1,12 +1,20 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+pub mod assemble;
+pub mod chunk;
 pub mod conversation;
+pub mod decay;
 pub mod eval;
+pub mod filter;
+pub mod fuse;
+pub mod guard;
+pub mod index;
 pub mod lexical;
 mod model;
 pub mod route;
 pub mod tokens;
+pub mod vector;
 
 pub use model::{
     BadModel, Block, BlockKind, Chunk, ChunkId, Classification, DocumentId, Format, Found, Language, Leg,

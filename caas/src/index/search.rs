@@ -1,0 +1,233 @@
+//! Searching.
+
+use std::sync::Arc;
+
+use agent_primitives::Timestamp;
+use agent_primitives::search::{TextKind, embed};
+
+use super::catalogue::{Catalogue, Seen};
+use super::duplicate::is_near;
+use super::options::{Mode, OnFailure, Query};
+use super::within::within;
+use super::{Dense, Index, IndexError};
+use crate::fuse::{Fused, fuse};
+use crate::lexical::LexicalQuery;
+use crate::model::{ChunkId, Found, Scores};
+
+/// A leg of a search that did not answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DegradedLeg {
+    /// Search by meaning.
+    Meaning,
+    /// The second look.
+    Rerank,
+}
+
+/// What a search has found.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Findings {
+    /// Best first.
+    pub hits: Vec<Found>,
+    /// What did not answer, and why; empty where all did. Hits are ranked without it.
+    pub degraded: Vec<(DegradedLeg, String)>,
+}
+
+impl Index {
+    /// The best chunks of the documents that the filter admits and that are in force.
+    ///
+    /// Ties go to the lower chunk id, so equal questions to an equal index have equal answers.
+    ///
+    /// # Errors
+    /// [`IndexError`]. Where search by meaning fails and the options say so, the answer is made without and says it.
+    ///
+    /// # Cancel safety
+    /// Dropping the future changes nothing.
+    pub async fn search(&self, query: &Query) -> Result<Findings, IndexError> {
+        query.check()?;
+        let mut findings = Findings::default();
+        let began = self.timer.monotonic();
+        let vector = match (&self.dense, query.mode) {
+            (_, Mode::Words) | (None, Mode::All) => None,
+            (None, Mode::Meaning) => return Err(IndexError::NoEmbedder),
+            (Some(dense), _) => {
+                self.or_degrade(self.query_vector(dense, query).await, query, &mut findings)?
+            }
+        };
+        let now = self.timer.now();
+        let catalogue = self.catalogue.read().await;
+        let admitted = catalogue.admitted(query, now);
+        let keep = |chunk: ChunkId| catalogue.keeps(chunk, admitted.as_deref());
+        let depth = self.options.depth.max(query.k);
+        let left = self.options.patience.saturating_sub(self.timer.monotonic().since(began));
+        let dense = match (&self.dense, vector) {
+            (Some(dense), Some(vector)) => {
+                let searching = dense.vectors.search(&vector, depth, &keep);
+                let answer = match within(&*self.timer, left, searching).await {
+                    Some(answer) => answer.map_err(IndexError::from),
+                    None => Err(self.too_slow()),
+                };
+                self.or_degrade(answer, query, &mut findings)?
+            }
+            _ => None,
+        };
+        let words = if query.mode == Mode::Meaning && dense.is_some() {
+            None
+        } else {
+            let mut asked = LexicalQuery::new(&query.text, depth);
+            if let Some(feedback) = self.options.feedback {
+                asked = asked.feedback(feedback);
+            }
+            let hits = self.lexical.search(&asked, &keep)?;
+            Some(hits.into_iter().map(|hit| (hit.chunk, hit.score)).collect::<Vec<_>>())
+        };
+        // A store that answers what it was told to leave out cannot be trusted with anything.
+        let legs = words.iter().chain(&dense).flatten();
+        if let Some((leaked, _)) = legs.into_iter().find(|(chunk, _)| !keep(*chunk)) {
+            return Err(IndexError::BackendLeak(*leaked));
+        }
+        let fused = fuse(words.as_deref(), dense.as_deref(), self.options.fusion);
+        let mut hits = self.aged(&catalogue, fused.into_iter(), now);
+        if self.options.collapse {
+            hits = collapsed(hits, &catalogue);
+        }
+        drop(catalogue);
+        self.second_look(&mut hits, query, &mut findings).await?;
+        hits.truncate(query.k);
+        for (rank, hit) in (1..).zip(&mut hits) {
+            hit.rank = rank;
+        }
+        findings.hits = hits;
+        Ok(findings)
+    }
+
+    async fn query_vector(&self, dense: &Dense, query: &Query) -> Result<Vec<f32>, IndexError> {
+        let texts = [query.text.as_str()];
+        let asking = embed(&*dense.embedder, TextKind::Query, &texts);
+        let answer =
+            within(&*self.timer, self.options.patience, asking).await.ok_or_else(|| self.too_slow())?;
+        Ok(answer?.pop().unwrap_or_default())
+    }
+
+    fn too_slow(&self) -> IndexError {
+        IndexError::Timeout { millis: self.options.patience.as_millis() }
+    }
+
+    /// The answer, or nothing and a word about it where the options allow that. Who asked for meaning alone gets no words
+    /// instead.
+    fn or_degrade<T>(
+        &self,
+        answer: Result<T, IndexError>,
+        query: &Query,
+        findings: &mut Findings,
+    ) -> Result<Option<T>, IndexError> {
+        match answer {
+            Ok(answer) => Ok(Some(answer)),
+            Err(error) if self.options.on_failure == OnFailure::Degrade && query.mode == Mode::All => {
+                findings.degraded.push((DegradedLeg::Meaning, error.to_string()));
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What was found, with what age makes of it, best first.
+    fn aged(
+        &self,
+        catalogue: &Catalogue,
+        fused: impl Iterator<Item = (ChunkId, Fused)>,
+        now: Timestamp,
+    ) -> Vec<Found> {
+        let found = fused.filter_map(|(chunk, fused)| {
+            let Seen { id, held, chunk, .. } = catalogue.see(chunk)?;
+            let recency = self.options.decay.recency(&held.metadata, now);
+            let scores = Scores {
+                lexical: fused.lexical,
+                dense: fused.dense,
+                fused: fused.score,
+                recency: recency.factor,
+                age_unknown: recency.age_unknown,
+                rerank: None,
+                total: fused.score * recency.factor,
+            };
+            Some(Found {
+                rank: 0,
+                chunk: Arc::clone(chunk),
+                document: id.clone(),
+                version: held.version,
+                title: Arc::clone(&held.title),
+                metadata: Arc::clone(&held.metadata),
+                scores,
+                duplicates: Vec::new(),
+            })
+        });
+        let mut found: Vec<Found> = found.collect();
+        sort(&mut found);
+        found
+    }
+
+    /// Ranks the best hits by a reranker, if there is one; they stay before all others.
+    async fn second_look(
+        &self,
+        hits: &mut [Found],
+        query: &Query,
+        findings: &mut Findings,
+    ) -> Result<(), IndexError> {
+        let Some(reranker) = self.reranker.as_deref() else { return Ok(()) };
+        let count = self.options.reranked.max(query.k).min(hits.len());
+        let Some(best) = hits.get_mut(..count).filter(|best| !best.is_empty()) else { return Ok(()) };
+        let texts: Vec<&str> = best.iter().map(|hit| &*hit.chunk.text).collect();
+        let answer =
+            match within(&*self.timer, self.options.patience, reranker.rerank(&query.text, &texts)).await {
+                None => Err(self.too_slow()),
+                Some(Err(source)) => Err(IndexError::Reranker { source }),
+                Some(Ok(scores)) => {
+                    let usable = scores.iter().filter(|score| score.is_finite()).count();
+                    if scores.len() == best.len() && usable == best.len() {
+                        Ok(scores)
+                    } else {
+                        Err(IndexError::BadRerank { expected: best.len(), found: usable })
+                    }
+                }
+            };
+        match answer {
+            Ok(scores) => {
+                for (hit, score) in best.iter_mut().zip(scores) {
+                    hit.scores.rerank = Some(score);
+                    hit.scores.total = score;
+                }
+                sort(best);
+                Ok(())
+            }
+            Err(error) if self.options.on_failure == OnFailure::Degrade => {
+                findings.degraded.push((DegradedLeg::Rerank, error.to_string()));
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn sort(hits: &mut [Found]) {
+    hits.sort_by(|one, other| {
+        other.scores.total.total_cmp(&one.scores.total).then(one.chunk.id.cmp(&other.chunk.id))
+    });
+}
+
+/// Hits without those that say nearly the same as a better one, which names them. Only hits of one kind of source
+/// with the same labels stand for each other: a document's word is not given on the word of another kind.
+fn collapsed(hits: Vec<Found>, catalogue: &Catalogue) -> Vec<Found> {
+    let mut kept: Vec<(u64, Found)> = Vec::with_capacity(hits.len());
+    for hit in hits {
+        let Some(print) = catalogue.see(hit.chunk.id).map(|seen| seen.print) else { continue };
+        let stands_for = |better: &Found| {
+            let (one, other) = (&better.metadata, &hit.metadata);
+            one.source.kind == other.source.kind && one.labels == other.labels
+        };
+        match kept.iter_mut().find(|(better, found)| is_near(*better, print) && stands_for(found)) {
+            Some((_, better)) => better.duplicates.push(hit.chunk.id),
+            None => kept.push((print, hit)),
+        }
+    }
+    kept.into_iter().map(|(_, hit)| hit).collect()
+}
