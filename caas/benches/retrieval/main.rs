@@ -4,12 +4,16 @@
 //! Every figure is computed from the files in `DIR` in this run. What must be reached is in `gates.json`; a gate that is
 //! missed makes the exit code 1.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program that prints its results")]
+#![expect(clippy::indexing_slicing, reason = "a bench may fail loudly")]
 
 mod baseline;
+mod context;
+mod counter;
 mod gate;
 mod options;
 mod report;
 mod set;
+mod spans;
 mod system;
 mod words;
 
@@ -19,7 +23,7 @@ use anyhow::Context;
 use gate::Gates;
 use options::Options;
 use report::Report;
-use set::Set;
+use set::{Right, Set};
 
 fn main() -> ExitCode {
     match run() {
@@ -58,9 +62,11 @@ fn run() -> anyhow::Result<bool> {
 }
 
 fn measure(set: &Set) -> anyhow::Result<Report> {
-    let mut report = Report::new(set);
-    for system in baseline::systems(set)?.into_iter().chain(words::systems(set)?) {
-        report.add(set, &*system)?;
-    }
-    Ok(report)
+    let grades = match &set.right {
+        Right::Spans(spans) => return Ok(Report::new(set, spans::measure(set, spans)?)),
+        Right::Texts(grades) => grades,
+    };
+    let systems = baseline::systems(set)?.into_iter().chain(words::systems(set)?);
+    let rows = systems.map(|system| system::measure(set, grades, &*system)).collect::<anyhow::Result<_>>()?;
+    Ok(Report::new(set, rows))
 }

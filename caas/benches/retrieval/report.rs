@@ -2,14 +2,13 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use agent_primitives::{Clock, SystemClock};
-use caas_core::eval::{Grades, Tally, randomisation_p};
+use caas_core::eval::randomisation_p;
 use serde_json::{Value, json};
 
 use crate::gate::Verdict;
-use crate::set::{Right, Set};
-use crate::system::System;
+use crate::set::Set;
 
 /// How many hits are asked for.
 pub(crate) const HITS: usize = 100;
@@ -23,63 +22,37 @@ pub(crate) struct Report {
     pub(crate) set: String,
     texts: usize,
     questions: usize,
-    skipped: usize,
-    rows: Vec<Row>,
+    rows: Vec<Measured>,
 }
 
-/// One system.
+/// One system, as it was measured.
 #[derive(Debug)]
-struct Row {
-    name: String,
+pub(crate) struct Measured {
+    pub(crate) name: String,
     /// By name, in the order of the columns.
-    figures: Vec<(&'static str, f64)>,
-    /// The leading figure, for each question.
-    by_question: Vec<f64>,
-    /// Microseconds, ascending.
-    latencies: Vec<u64>,
+    pub(crate) figures: Vec<(&'static str, f64)>,
+    /// The first figure, for each question.
+    pub(crate) by_question: Vec<f64>,
+    /// How long each question took.
+    pub(crate) latencies: Vec<Duration>,
+    /// Questions for which nothing is right.
+    pub(crate) skipped: usize,
 }
 
 impl Report {
-    pub(crate) fn new(set: &Set) -> Self {
+    pub(crate) fn new(set: &Set, rows: Vec<Measured>) -> Self {
         let (name, texts, questions) = (set.name.clone(), set.corpus.len(), set.questions.len());
-        Self { set: name, texts, questions, skipped: 0, rows: Vec::new() }
-    }
-
-    /// Asks a system every question.
-    pub(crate) fn add(&mut self, set: &Set, system: &dyn System) -> anyhow::Result<()> {
-        let Right::Texts(grades) = &set.right else { anyhow::bail!("no texts are judged") };
-        let none = Grades::new();
-        let clock = SystemClock::new();
-        let mut tally = Tally::default();
-        let mut latencies = Vec::new();
-        for question in &set.questions {
-            let start = clock.monotonic();
-            let run = system.search(&question.text, HITS)?;
-            latencies.push(u64::try_from(clock.monotonic().since(start).as_micros())?);
-            tally.add(&run, grades.get(&question.id).unwrap_or(&none))?;
-        }
-        latencies.sort_unstable();
-        let means = tally.means();
-        self.skipped = means.skipped;
-        self.rows.push(Row {
-            name: system.name().to_owned(),
-            figures: vec![
-                ("ndcg_10", means.ndcg_10),
-                ("recall_10", means.recall_10),
-                ("recall_20", means.recall_20),
-                ("recall_100", means.recall_100),
-                ("mrr", means.mrr),
-            ],
-            by_question: tally.ndcg_10().to_vec(),
-            latencies,
-        });
-        Ok(())
+        Self { set: name, texts, questions, rows }
     }
 
     /// A figure of a row; `None` where it was not measured.
     pub(crate) fn figure(&self, row: &str, metric: &str) -> Option<f64> {
         let row = self.rows.iter().find(|one| one.name == row)?;
         row.figures.iter().find(|(name, _)| *name == metric).map(|(_, figure)| *figure)
+    }
+
+    fn skipped(&self) -> usize {
+        self.rows.first().map_or(0, |row| row.skipped)
     }
 
     fn json(&self, verdicts: &[Verdict]) -> Value {
@@ -91,13 +64,13 @@ impl Report {
                     row.figures.iter().map(|(name, figure)| ((*name).to_owned(), json!(figure))).collect();
                 json!({
                     "row": row.name, "figures": figures,
-                    "p50_us": percentile(&row.latencies, 50), "p95_us": percentile(&row.latencies, 95),
+                    "p50_us": row.percentile(50) as u64, "p95_us": row.percentile(95) as u64,
                     "by_question": row.by_question,
                 })
             })
             .collect();
         json!({
-            "set": self.set, "texts": self.texts, "questions": self.questions, "skipped": self.skipped,
+            "set": self.set, "texts": self.texts, "questions": self.questions, "skipped": self.skipped(),
             "rows": rows, "gates": verdicts.iter().map(Verdict::json).collect::<Vec<_>>(),
         })
     }
@@ -108,7 +81,10 @@ impl fmt::Display for Report {
         writeln!(
             f,
             "## {}: {} texts, {} questions, {} of them left out because nothing is right\n",
-            self.set, self.texts, self.questions, self.skipped
+            self.set,
+            self.texts,
+            self.questions,
+            self.skipped()
         )?;
         let Some(first) = self.rows.first() else { return Ok(()) };
         write!(f, "| {:44} |", "")?;
@@ -123,7 +99,7 @@ impl fmt::Display for Report {
                 write!(f, " {figure:>10.4} |")?;
             }
             let p = randomisation_p(&row.by_question, &first.by_question, ROUNDS, SEED);
-            let (p50, p95) = (percentile(&row.latencies, 50), percentile(&row.latencies, 95));
+            let (p50, p95) = (row.percentile(50), row.percentile(95));
             writeln!(f, " {p:>8.4} | {p50:>6} µs | {p95:>6} µs |")?;
         }
         write!(
@@ -133,9 +109,14 @@ impl fmt::Display for Report {
     }
 }
 
-fn percentile(ascending: &[u64], percent: usize) -> u64 {
-    let place = (ascending.len() * percent).div_ceil(100).max(1) - 1;
-    ascending.get(place).copied().unwrap_or_default()
+impl Measured {
+    /// Microseconds.
+    fn percentile(&self, percent: usize) -> u128 {
+        let mut ascending = self.latencies.clone();
+        ascending.sort_unstable();
+        let place = (ascending.len() * percent).div_ceil(100).max(1) - 1;
+        ascending.get(place).copied().unwrap_or_default().as_micros()
+    }
 }
 
 /// Writes all of it beside what cargo builds, and says where.

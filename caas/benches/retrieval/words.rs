@@ -1,48 +1,59 @@
-//! The index of words, whole and with parts taken away.
+//! The index of words, whole and with parts of it taken away.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use caas_core::lexical::{Feedback, LexicalDocument, LexicalIndex, LexicalQuery, MemoryBm25, Parameters};
-use caas_core::{Chunk, ChunkId, DocumentId, Language, Tier};
+use caas_core::{Chunk, ChunkId, Tier};
 
-use crate::set::{Right, Set};
+use crate::context::Corpus;
+use crate::set::Set;
 use crate::system::System;
 
+/// The row of the index as it is by default.
+const WHOLE: &str = "lexical";
+
+/// What is taken away.
+#[derive(Clone, Copy, Default)]
+struct Without {
+    tiers: bool,
+    path: bool,
+    outline: bool,
+    code: bool,
+}
+
 pub(crate) fn systems(set: &Set) -> anyhow::Result<Vec<Box<dyn System>>> {
-    if let Right::Spans(_) = set.right {
-        return Ok(Vec::new());
+    let corpus = Corpus::of_texts(set)?;
+    let mut rows = vec![
+        (WHOLE, Without::default(), None),
+        ("lexical + feedback", Without::default(), Some(Feedback::DEFAULT)),
+        ("lexical, tiers off", Without { tiers: true, ..Without::default() }, None),
+    ];
+    if !set.programs.is_empty() {
+        rows.extend([
+            ("lexical, path off", Without { path: true, ..Without::default() }, None),
+            ("lexical, outline off", Without { outline: true, ..Without::default() }, None),
+            ("lexical, path, outline off", Without { path: true, outline: true, ..Without::default() }, None),
+            (
+                "lexical, path, outline, tiers off",
+                Without { code: false, path: true, outline: true, tiers: true },
+                None,
+            ),
+            (
+                "lexical, path, outline, tiers, code off",
+                Without { code: true, path: true, outline: true, tiers: true },
+                None,
+            ),
+        ]);
     }
-    let code = (!set.programs.is_empty()).then_some(Language::Rust);
-    let mut parameters = Parameters::DEFAULT;
-    for (name, to) in
-        [("K1", &mut parameters.k1), ("B", &mut parameters.b), ("TITLE", &mut parameters.weights.title)]
-    {
-        if let Ok(v) = std::env::var(name) {
-            *to = v.parse()?;
-        }
-    }
-    let mut feedback = Feedback::DEFAULT;
-    if let Ok(v) = std::env::var("FW") {
-        feedback.weight = v.parse()?;
-    }
-    if let Ok(v) = std::env::var("FH") {
-        feedback.hits = v.parse()?;
-    }
-    if let Ok(v) = std::env::var("FT") {
-        feedback.words = v.parse()?;
-    }
-    let mut systems: Vec<Box<dyn System>> = vec![];
-    if code.is_some() {
-        systems.push(Box::new(Words::new("lexical, English analyzer", set, parameters, None, None)?));
-    }
-    systems.push(Box::new(Words::new("lexical", set, parameters, code, None)?));
-    systems.push(Box::new(Words::new("lexical + feedback", set, parameters, code, Some(feedback))?));
-    Ok(systems)
+    let rows = rows.into_iter().map(|(name, without, feedback)| {
+        let system: Box<dyn System> = Box::new(Words::new(name, &corpus, without, feedback)?);
+        Ok(system)
+    });
+    rows.collect()
 }
 
 struct Words {
-    name: String,
+    name: &'static str,
     index: MemoryBm25,
     names: HashMap<ChunkId, String>,
     feedback: Option<Feedback>,
@@ -50,49 +61,51 @@ struct Words {
 
 impl Words {
     fn new(
-        name: &str,
-        set: &Set,
-        parameters: Parameters,
-        code: Option<Language>,
+        name: &'static str,
+        corpus: &Corpus,
+        without: Without,
         feedback: Option<Feedback>,
     ) -> anyhow::Result<Self> {
-        let index = MemoryBm25::new(parameters)?;
-        let mut names = HashMap::new();
-        let mut docs: HashMap<String, (String, Vec<Chunk>)> = HashMap::new();
-        for (place, text) in set.corpus.iter().enumerate() {
-            let id: ChunkId = format!("{place:032x}").parse()?;
-            names.insert(id, text.id.clone());
-            let entry = docs.entry(set.document_of(text).to_owned()).or_default();
-            entry.0 = text.title.clone();
-            entry.1.push(Chunk {
-                id,
-                ordinal: 0,
-                range: 0..text.text.len(),
-                text: text.text.as_str().into(),
-                path: Arc::new([]),
-                tiers: vec![(Tier::Medium, 0..text.text.len())],
-                outline: None,
-                page: None,
-                language: code,
-                tokens: 0,
-            });
+        let index = MemoryBm25::new(Parameters::DEFAULT)?;
+        for document in &corpus.documents {
+            let chunks: Vec<Chunk> = document.chunks.iter().map(|chunk| without.of(chunk)).collect();
+            index.replace_document(LexicalDocument {
+                id: &document.id,
+                title: &document.title,
+                chunks: &chunks,
+            })?;
         }
-        for (doc, (title, chunks)) in &docs {
-            let id: DocumentId = doc.parse()?;
-            index.replace_document(LexicalDocument { id: &id, title, chunks })?;
+        Ok(Self { name, index, names: corpus.names.clone(), feedback })
+    }
+}
+
+impl Without {
+    fn of(self, chunk: &Chunk) -> Chunk {
+        let mut chunk = chunk.clone();
+        if self.tiers {
+            chunk.tiers = vec![(Tier::Medium, 0..chunk.text.len())];
         }
-        eprintln!("{:?}", index.stats()?);
-        Ok(Self { name: name.into(), index, names, feedback })
+        if self.path {
+            chunk.path = [].into();
+        }
+        if self.outline {
+            chunk.outline = None;
+        }
+        if self.code {
+            chunk.language = None;
+        }
+        chunk
     }
 }
 
 impl System for Words {
     fn name(&self) -> &str {
-        &self.name
+        self.name
     }
+
     fn search(&self, question: &str, k: usize) -> anyhow::Result<Vec<String>> {
-        let mut q = LexicalQuery::new(question, k);
-        q.feedback = self.feedback;
-        Ok(self.index.search(&q, &|_| true)?.iter().map(|hit| self.names[&hit.chunk].clone()).collect())
+        let query = LexicalQuery { feedback: self.feedback, ..LexicalQuery::new(question, k) };
+        let hits = self.index.search(&query, &|_| true)?;
+        Ok(hits.iter().map(|hit| self.names[&hit.chunk].clone()).collect())
     }
 }
