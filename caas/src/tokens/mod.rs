@@ -1,7 +1,11 @@
 //! How many tokens a text has for a model.
 
+mod estimate;
+
 use std::fmt;
 use std::sync::Arc;
+
+pub use estimate::Estimate;
 
 /// Counts the tokens of texts, as one model does. Budgets are kept in what it says.
 pub trait TokenCounter: fmt::Debug + Send + Sync {

@@ -22,8 +22,8 @@ mod relative;
 
 pub use backend::{
     Answer, Content, Entry, Episodic, EpisodicError, Hit, Kind, Listing, MAX_DOCUMENT_BYTES, MAX_DOCUMENTS,
-    MAX_EPISODE_BYTES, MAX_EPISODES, Memory, MemoryBackend, Page, Projection, Quota, Search, Semantic, SemanticError,
-    Stat, Usage, Version, Write, WriteMode, Written,
+    MAX_EPISODE_BYTES, MAX_EPISODES, Memory, MemoryBackend, Page, Projection, Quota, Search, Semantic,
+    SemanticError, Stat, Usage, Version, Write, WriteMode, Written,
 };
 #[cfg(feature = "chroma")]
 pub use backend::{Chroma, Embedder, MAX_CHROMA_FILE};

@@ -99,7 +99,8 @@ impl Semantic {
         };
         let (version, bytes) = (content.version, content.bytes.len());
         let room = indexed.0.contains_key(&id) || indexed.0.len() + batch.documents.len() < MAX_DOCUMENTS;
-        let document = if room && bytes <= MAX_DOCUMENT_BYTES { self.document(&id, content).await? } else { None };
+        let document =
+            if room && bytes <= MAX_DOCUMENT_BYTES { self.document(&id, content).await? } else { None };
         let Some(document) = document else { return self.forget(&id, indexed).await };
         batch.bytes += bytes;
         batch.documents.push(document);

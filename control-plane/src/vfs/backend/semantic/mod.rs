@@ -167,6 +167,9 @@ impl MemoryBackend for Semantic {
 
 impl fmt::Debug for Semantic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Semantic").field("store", &self.store).field("index", &self.index).finish_non_exhaustive()
+        f.debug_struct("Semantic")
+            .field("store", &self.store)
+            .field("index", &self.index)
+            .finish_non_exhaustive()
     }
 }
