@@ -86,7 +86,8 @@ fn split(host: &Host, command: &Command, launch: &Launch) -> Result<(Running, Pi
     let plan = Plan::new(command, &launch.permissions, &launch.limits, host, ends)?;
 
     let split = host.zygote.sandbox(&plan, birth.as_ref());
-    let (number, process) = split.map_err(|error| unavailable(format!("it could not be split off: {error}")))?;
+    let (number, process) =
+        split.map_err(|error| unavailable(format!("it could not be split off: {error}")))?;
     // What the sandbox was given is its own now.
     drop(plan);
     let pid = Pid::from_raw(number).ok_or_else(|| unavailable("a process without a number"))?;

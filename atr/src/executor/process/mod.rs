@@ -1,9 +1,10 @@
 //! Programs as child processes that the kernel confines: in namespaces of their own, behind Landlock and seccomp.
 //!
 //! The host makes everything ready ([`plan`]) and has a process in new namespaces split off by one that it keeps for that
-//! ([`zygote`]), which is given the plan ([`handover`]). The new process becomes a user without rights, builds a root out of what is granted and nothing else, and starts the program ([`child`]); it
-//! stays as the first process of the namespace, reaps orphans and reports the end ([`report`]). It dies with the host,
-//! and the kernel kills whatever is left in a namespace whose first process dies: that is what makes a kill final.
+//! ([`zygote`]), which hands over the plan ([`handover`]). The new process becomes a user without rights, builds a root
+//! out of what is granted and nothing else, and starts the program ([`child`]); it stays as the first process of the
+//! namespace, reaps orphans and reports the end ([`report`]). It dies with the host, and the kernel kills whatever is left
+//! in a namespace whose first process dies: that is what makes a kill final.
 //!
 //! | What | By |
 //! |---|---|
@@ -57,6 +58,9 @@ use zygote::Zygote;
 /// Its environment is `PATH`, `LANG=C.UTF-8`, `HOME` and `TMPDIR` in `/scratch`, and that of its command. Variables whose
 /// name is not of the form `[A-Z][A-Z0-9_]{0,63}`, or begins like one that steers a loader or an interpreter (`LD_`,
 /// `PYTHON`, `GIT_` and so on), are refused.
+///
+/// Programs are split off by a child of the host that is made with the first of them and stays as long as the host, or as
+/// the executor that [`Process::in_group`] made. It is made anew when the host has changed what a child inherits.
 ///
 /// Memory in total is capped only where a control group can be made. [`Process::in_group`] names a folder of the unified
 /// hierarchy that was delegated to the host.

@@ -175,7 +175,9 @@ pub(super) fn exit(code: i32) -> ! {
 /// Becomes another program; comes back only with what went wrong.
 pub(super) fn execute(program: &CStr, arguments: &Vector<'_>, environment: &Vector<'_>) -> Errno {
     // SAFETY: both vectors end with null and outlive the call.
-    unsafe { call(libc::SYS_execve, [at(program), arguments.address(), environment.address()]) }.err().unwrap_or(0)
+    unsafe { call(libc::SYS_execve, [at(program), arguments.address(), environment.address()]) }
+        .err()
+        .unwrap_or(0)
 }
 
 // --- descriptors ---------------------------------------------------------------------------------------------------

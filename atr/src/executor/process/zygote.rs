@@ -31,8 +31,10 @@ use super::child::{self, Given};
 use super::plan::Plan;
 use super::sys::{self, Errno, MAX_FILES};
 
-/// How long a zygote may take to answer. One that takes longer was stopped or is not there.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a zygote may take to answer. One that takes longer was stopped.
+const PATIENCE: Duration = Duration::from_secs(4);
+/// How long it may take to come up: it lets go of all memory of a host, of about a terabyte in this time.
+const BIRTH: Duration = Duration::from_secs(60);
 /// Bytes of a request and of an answer.
 const REQUEST: usize = 24;
 const ANSWER: usize = 16;
@@ -98,7 +100,7 @@ impl Zygote {
         }
         let Some(asked) = like else { return Err(gone()) };
         // If there is no answer to be had, the zygote is dropped: nobody would know what its next answer is to.
-        let answer = asked.answer()?;
+        let answer = asked.answer(PATIENCE)?;
         *alive = Some(asked);
         let (pid, process) = answer.map_err(io::Error::from_raw_os_error)?;
         Ok((pid, process.ok_or_else(gone)?))
@@ -122,8 +124,18 @@ fn in_memory(bytes: &[u8]) -> io::Result<OwnedFd> {
 /// groups and limits.
 fn likeness() -> io::Result<String> {
     const SAME: [&str; 12] = [
-        "Umask:", "Uid:", "Gid:", "Groups:", "CapInh:", "CapPrm:", "CapEff:", "CapBnd:", "CapAmb:", "NoNewPrivs:",
-        "Seccomp:", "Seccomp_filters:",
+        "Umask:",
+        "Uid:",
+        "Gid:",
+        "Groups:",
+        "CapInh:",
+        "CapPrm:",
+        "CapEff:",
+        "CapBnd:",
+        "CapAmb:",
+        "NoNewPrivs:",
+        "Seccomp:",
+        "Seccomp_filters:",
     ];
     let status = fs::read_to_string("/proc/thread-self/status")?;
     let same = status.lines().filter(|line| SAME.iter().any(|name| line.starts_with(name)));
@@ -156,7 +168,7 @@ impl Alive {
         let (_, process) = sys::split_small(serve, [theirs.as_raw_fd(), host.as_raw_fd()])?;
         drop((theirs, host));
         let alive = Self { owner: process::id(), likeness, socket, process };
-        match alive.answer()? {
+        match alive.answer(BIRTH)? {
             Ok(_) => Ok(alive),
             Err(errno) => Err(io::Error::from_raw_os_error(errno)),
         }
@@ -167,16 +179,19 @@ impl Alive {
     }
 
     /// Waits for an answer. `Err` is that there is none.
-    fn answer(&self) -> io::Result<Result<(i32, Option<OwnedFd>), Errno>> {
+    fn answer(&self, patience: Duration) -> io::Result<Result<(i32, Option<OwnedFd>), Errno>> {
         let socket = self.socket.as_raw_fd();
         let answered = loop {
-            match sys::wait_at_most(Some(PATIENCE), socket, self.process.as_raw_fd()) {
+            match sys::wait_at_most(Some(patience), socket, self.process.as_raw_fd()) {
                 Err(libc::EINTR) => {}
                 waited => break waited.map_err(io::Error::from_raw_os_error)?,
             }
         };
         if answered == (false, false) {
-            return Err(io::Error::new(io::ErrorKind::TimedOut, "the process that splits off sandboxes is silent"));
+            return Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                "the process that splits off sandboxes is silent",
+            ));
         }
         let (mut bytes, mut files) = ([0; ANSWER], [-1; MAX_FILES]);
         let (length, count) =
@@ -213,9 +228,7 @@ impl Drop for Alive {
 fn serve([socket, host]: &[RawFd; 2]) -> ! {
     match settle(*socket, *host) {
         // The first answer says that there is a zygote.
-        Ok((socket, host)) if answer(socket, Ok(0), &[]).is_ok() => {
-            while serve_once(socket, host).is_ok() {}
-        }
+        Ok((socket, host)) if answer(socket, Ok(0), &[]).is_ok() => while serve_once(socket, host).is_ok() {},
         Ok(_) => {}
         Err(errno) => {
             let _ = answer(*socket, Err(errno), &[]);

@@ -39,11 +39,11 @@ impl<'a> Vector<'a> {
     ) -> Result<Self, Errno> {
         let slots = count.checked_add(1).ok_or(libc::E2BIG)?;
         let size = slots.checked_mul(size_of::<*const c_char>()).ok_or(libc::E2BIG)?;
-        let (protection, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+        let (protection, flags) =
+            (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
         // SAFETY: the kernel chooses a place where nothing is.
-        let at = unsafe {
-            call(libc::SYS_mmap, [0, size, protection as usize, flags as usize, usize::MAX, 0])
-        }?;
+        let at =
+            unsafe { call(libc::SYS_mmap, [0, size, protection as usize, flags as usize, usize::MAX, 0]) }?;
         // SAFETY: it has been mapped for as many, for this alone, and is never unmapped; the kernel aligns it to a page
         // and fills it with zeros, each of them a null.
         let pointers = unsafe { std::slice::from_raw_parts_mut(at as *mut *const c_char, slots) };
