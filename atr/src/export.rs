@@ -108,7 +108,7 @@ pub fn openai(tools: &[Arc<ToolContract>]) -> Result<Export, ExportError> {
 pub fn openai_strict(tools: &[Arc<ToolContract>]) -> Result<Export, ExportError> {
     at_most(tools, MAX_OPENAI_TOOLS)?;
     export(tools, &FUNCTIONS, |name, contract| {
-        let mut parameters = contract.input_schema().clone();
+        let mut parameters = contract.input_schema();
         parameters.as_object_mut().map(|root| root.remove("$schema"));
         let mut walk = Strict::default();
         walk.schema(&parameters, String::new(), 0)
@@ -149,12 +149,12 @@ pub fn mcp(tools: &[Arc<ToolContract>]) -> Result<Export, ExportError> {
         let mut tool = Map::from_iter([
             ("name".to_owned(), name.into()),
             ("description".to_owned(), contract.description().into()),
-            ("inputSchema".to_owned(), contract.input_schema().clone()),
+            ("inputSchema".to_owned(), contract.input_schema()),
             ("annotations".to_owned(), annotations),
         ]);
         // The protocol takes an object only.
         let output = contract.output_schema().filter(|schema| schema.get("type") == Some(&"object".into()));
-        tool.extend(output.map(|schema| ("outputSchema".to_owned(), schema.clone())));
+        tool.extend(output.map(|schema| ("outputSchema".to_owned(), schema)));
         Ok(tool.into())
     })
 }

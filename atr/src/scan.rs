@@ -91,9 +91,9 @@ pub fn scan(contract: &ToolContract) -> Vec<Finding> {
         Ok(())
     };
     let (Ok(()) | Err(_)) = look("/description", contract.description());
-    let (Ok(()) | Err(_)) = text::each_text("/input_schema".to_owned(), contract.input_schema(), &mut look);
+    let (Ok(()) | Err(_)) = text::each_text("/input_schema".to_owned(), &contract.input_schema(), &mut look);
     if let Some(schema) = contract.output_schema() {
-        let (Ok(()) | Err(_)) = text::each_text("/output_schema".to_owned(), schema, &mut look);
+        let (Ok(()) | Err(_)) = text::each_text("/output_schema".to_owned(), &schema, &mut look);
     }
     findings
 }
