@@ -23,7 +23,7 @@ use crate::lifecycle::Status;
 use crate::path::{PathArgument, PathRoot};
 use crate::registry::Registry;
 use crate::role::Roles;
-use crate::scan::scan;
+use crate::scan::scan_all;
 use crate::schema::{InputSchema, Schemas};
 use crate::snapshot::{Entry, Tools};
 use crate::{CallContext, text};
@@ -118,6 +118,7 @@ impl RegistryBuilder {
             pins: Vec::new(),
             provenance: Provenance::Native,
             secrets: BTreeSet::new(),
+            said: Vec::new(),
         }
     }
 
@@ -171,6 +172,7 @@ pub struct ToolBuilder<'a> {
     pins: Vec<Pin>,
     provenance: Provenance,
     secrets: BTreeSet<String>,
+    said: Vec<(&'static str, String)>,
 }
 
 impl ToolBuilder<'_> {
@@ -259,6 +261,13 @@ impl ToolBuilder<'_> {
     /// arguments: the schema names none of them, and a call whose arguments do is refused. A program is given none.
     pub fn secrets(mut self, names: impl IntoIterator<Item = impl ToString>) -> Self {
         self.secrets = texts(names).into_iter().collect();
+        self
+    }
+
+    /// A text that is said of the tool and is not part of its contract, to be [scanned](crate::scan) with it.
+    #[cfg(feature = "mcp")]
+    pub(crate) fn said(mut self, pointer: &'static str, text: &str) -> Self {
+        self.said.push((pointer, text.to_owned()));
         self
     }
 
@@ -472,7 +481,7 @@ impl ToolBuilder<'_> {
             secrets: self.secrets,
         })
         .map_err(refused)?;
-        let findings = if self.proposed { scan(&contract).into() } else { Box::default() };
+        let findings = if self.proposed { scan_all(&contract, &self.said).into() } else { Box::default() };
         let status = if self.proposed { Status::Proposed } else { Status::Approved };
         self.registry.tools.insert(Entry {
             contract: Arc::new(contract),
