@@ -267,6 +267,18 @@ async fn changed_and_changed_back_stays_uncallable_until_somebody_approves() {
 }
 
 #[tokio::test]
+async fn answers_to_questions_that_were_not_asked_answer_none() {
+    let mut script = echo();
+    script["tools"] = json!([tool("stray", "Says too much."), tool("echo", "Says what it is told.")]);
+    script["calls"]["stray"] = json!("stray");
+    let rig = Rig::approved(&script, Settings::default()).await;
+    for _ in 0..3 {
+        assert_eq!(rig.said("stray").await, "meant");
+        assert_eq!(rig.said("echo").await, "{}");
+    }
+}
+
+#[tokio::test]
 async fn a_definition_that_can_be_no_tool_is_a_change_too() {
     let cannot_be: [fn(&mut Value); 2] = [
         |script| script["tools"] = json!([tool("echo", "Says what it is told."), tool("echo", "And more.")]),

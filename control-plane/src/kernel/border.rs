@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use agent_primitives::json::Value;
 use agent_primitives::{AgentId, BadId, Signal, SignalSet, ToolId};
-use agent_tool_registry::Arguments;
+use agent_tool_registry::{Arguments, ToolContract};
 use bytes::Bytes;
 
 use super::Inner;
