@@ -2,14 +2,15 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may fail loudly")]
 
-use agent_tool_registry::{Arguments, Registry, ToolError};
+use agent_tool_registry::{Arguments, Registry};
 use serde_json::{Value, json};
 
-fn prepare(schema: Value, arguments: Value) -> Result<(), ToolError> {
+/// Whether the arguments fit.
+fn prepare(schema: Value, arguments: Value) -> bool {
     let mut tools = Registry::builder();
     tools.tool("t").description("Test.").run_raw(schema, |_, _: Value| async { Ok(Value::Null) }).unwrap();
     let arguments = Arguments::from_value(arguments).unwrap();
-    tools.build().prepare(&"t".parse().unwrap(), arguments).map(drop)
+    tools.build().prepare(&"t".parse().unwrap(), arguments).is_ok()
 }
 
 /// A schema with an argument `x` that is described by `node`, which refers to itself as `#/$defs/t`.
@@ -19,9 +20,9 @@ fn recursive(node: &Value) -> Value {
 
 #[test]
 fn a_schema_that_refers_to_itself_in_place_is_judged() {
-    assert!(prepare(json!({"type": "object", "$ref": "#"}), json!({})).is_ok());
+    assert!(prepare(json!({"type": "object", "$ref": "#"}), json!({})));
     let circle = json!({"type": "object", "$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"$ref": "#/$defs/a"}}, "$ref": "#/$defs/a"});
-    assert!(prepare(circle, json!({})).is_ok());
+    assert!(prepare(circle, json!({})));
 }
 
 /// Each of these applies itself at least twice to each value below, so that following it blindly would take 2^60 steps. That
@@ -47,8 +48,12 @@ fn what_applies_twice_on_each_level_is_judged_once() {
     for leaf in [json!([]), json!({}), json!(1), json!({"b": 1})] {
         let (list, object) =
             (0..60).fold((leaf.clone(), leaf), |(list, object), _| (json!([list]), json!({ "a": object })));
-        in_lists.iter().for_each(|node| drop(prepare(recursive(node), json!({ "x": list }))));
-        in_objects.iter().for_each(|node| drop(prepare(recursive(node), json!({ "x": object }))));
+        for node in &in_lists {
+            prepare(recursive(node), json!({ "x": list }));
+        }
+        for node in &in_objects {
+            prepare(recursive(node), json!({ "x": object }));
+        }
     }
 }
 
@@ -56,7 +61,7 @@ fn what_applies_twice_on_each_level_is_judged_once() {
 fn a_long_list_of_different_values_is_judged_soon() {
     let schema = json!({"type": "object", "properties": {"x": {"type": "array", "uniqueItems": true}}});
     let long: Vec<Value> = (0..99_000).map(Value::from).collect();
-    assert!(prepare(schema.clone(), json!({ "x": long })).is_ok());
+    assert!(prepare(schema.clone(), json!({ "x": long })));
     let objects: Vec<Value> = (0..20_000).map(|number| json!({"a": [number]})).collect();
-    assert!(prepare(schema, json!({ "x": objects })).is_ok());
+    assert!(prepare(schema, json!({ "x": objects })));
 }
