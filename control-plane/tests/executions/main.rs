@@ -4,7 +4,7 @@
 #[cfg(feature = "docker")]
 mod container;
 #[cfg(feature = "docker")]
-#[expect(dead_code, reason = "it has more than these tests use")]
+#[expect(dead_code, clippy::panic, reason = "it has more than these tests use, and may fail loudly")]
 #[path = "../../../atr/tests/docker/daemon.rs"]
 mod daemon;
 #[cfg(feature = "wasm")]
@@ -16,7 +16,7 @@ mod seen;
 mod signals;
 mod time;
 #[cfg(feature = "wasm")]
-#[expect(dead_code, reason = "it has more than these tests use")]
+#[expect(dead_code, clippy::panic, reason = "it has more than these tests use, and may fail loudly")]
 #[path = "../../../atr/tests/wasm/guests.rs"]
 mod wat_text;
 mod world;

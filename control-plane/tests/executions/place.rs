@@ -150,7 +150,7 @@ impl Place {
             #[cfg(feature = "wasm")]
             Eye::Guests { .. } => crate::guests::agent(does, mark),
             #[cfg(not(feature = "wasm"))]
-            Eye::Guests { .. } => panic!("no place has guests"),
+            Eye::Guests { .. } => unreachable!("no place has guests"),
         }
     }
 
@@ -229,7 +229,6 @@ fn at<F: Future<Output = ()>>(places: impl IntoIterator<Item = Place>, test: imp
         if let Eye::Guests { threads } = &mut place.eye {
             *threads = name;
         }
-        println!("{}", place.level);
         runtime.block_on(test(place));
     }
 }

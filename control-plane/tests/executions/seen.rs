@@ -35,6 +35,7 @@ pub(crate) enum Eye {
     /// At the processes of the machine.
     Processes,
     /// At the memory of this process, which guests have theirs in, and at its threads with this name, which run them.
+    #[cfg_attr(not(feature = "wasm"), expect(dead_code, reason = "no place has guests"))]
     Guests { threads: String },
 }
 

@@ -384,6 +384,12 @@ pub(super) fn become_user(id: u32) -> Result<(), Errno> {
     }
 }
 
+/// Makes the control groups that this process is in now the topmost that it and what it starts can see.
+pub(super) fn hide_groups_above() -> Result<(), Errno> {
+    // SAFETY: it takes no pointer.
+    unsafe { call(libc::SYS_unshare, [libc::CLONE_NEWCGROUP as usize]) }.map(drop)
+}
+
 /// Names the machine.
 pub(super) fn name_host(name: &[u8]) -> Result<(), Errno> {
     // SAFETY: the kernel reads the slice, no further.
