@@ -28,17 +28,16 @@ pub(crate) fn tool(does: Does, mark: &Mark) -> Option<Artefact> {
     }))
 }
 
-/// As [`tool`], as a command; what is polite reads until there is no more, and ends with 1.
+/// As [`tool`], as a command; what is polite reads until there is no more, and ends with 1. Nobody asks an agent to count.
 pub(crate) fn agent(does: Does, mark: &Mark) -> Artefact {
     let then = match does {
-        Does::Spin | Does::Deaf | Does::Family => format!("{SPIN} (i32.const 0)"),
+        Does::Spin | Does::Deaf | Does::Family | Does::Count => format!("{SPIN} (i32.const 0)"),
         Does::Polite => "(local.set $in (call $get-stdin))
             (loop $again
                 (call $read (local.get $in) (i64.const 4096) (i32.const 0))
                 (br_if $again (i32.eqz (i32.load8_u (i32.const 0)))))
             (i32.const 1)"
             .to_owned(),
-        Does::Count => unreachable!("an agent does not count"),
     };
     Artefact::Module(command(&format!("{} {then}", grown(mark))))
 }

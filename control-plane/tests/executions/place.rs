@@ -134,24 +134,20 @@ impl Place {
 
     /// A program as a tool. `None`: there is no such program here.
     pub(crate) fn tool(&self, does: Does, mark: &Mark) -> Option<Artefact> {
-        match &self.eye {
-            Eye::Processes => Some(self.shell(&self.script(does, mark), mark)),
-            #[cfg(feature = "wasm")]
-            Eye::Guests { .. } => crate::guests::tool(does, mark),
-            #[cfg(not(feature = "wasm"))]
-            Eye::Guests { .. } => None,
+        #[cfg(feature = "wasm")]
+        if !self.has_shell() {
+            return crate::guests::tool(does, mark);
         }
+        Some(self.shell(&self.script(does, mark), mark))
     }
 
     /// A program as an agent, which says nothing.
     pub(crate) fn agent(&self, does: Does, mark: &Mark) -> Artefact {
-        match &self.eye {
-            Eye::Processes => self.shell(&self.script(does, mark), mark),
-            #[cfg(feature = "wasm")]
-            Eye::Guests { .. } => crate::guests::agent(does, mark),
-            #[cfg(not(feature = "wasm"))]
-            Eye::Guests { .. } => unreachable!("no place has guests"),
+        #[cfg(feature = "wasm")]
+        if !self.has_shell() {
+            return crate::guests::agent(does, mark);
         }
+        self.shell(&self.script(does, mark), mark)
     }
 
     /// A program in the shell; the mark is what the host finds it by.
