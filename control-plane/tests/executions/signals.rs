@@ -52,7 +52,8 @@ fn s32_what_ignores_sigterm_is_dead_when_its_grace_is_over() {
         let world = World::new(&place);
         let (_agent, call) = world.running("a", "deaf").await;
         world.kernel.signal(&id("a"), Signal::Term, "please").unwrap();
-        world.settled("a").await;
+        // The clock stands still, for what is left of the grace is to be known.
+        world.kernel.settled(&id("a")).await.unwrap();
         world.clock.advance(DEFAULT_GRACE - Duration::from_millis(1));
         let before = world.ticks();
         until(|| before < world.ticks()).await;
