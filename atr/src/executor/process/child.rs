@@ -62,7 +62,8 @@ fn run(plan: &Handed<'_>) -> Staged {
         stage(Stage::Group, sys::write(*group, b"0"))?;
     }
     stage(Stage::Streams, streams(plan))?;
-    // Here and not when it was split off: so those of several sandboxes are made at the same time.
+    // Here and not when it was split off: so those of several sandboxes are made at the same time, and its own control groups
+    // are the topmost that it sees, whose names would tell about the host.
     stage(Stage::Namespaces, sys::enter_new(sys::OTHER_NAMESPACES))?;
     tell(status, Report::Ready);
     if !wait_to_go(orders)? {

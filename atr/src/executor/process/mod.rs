@@ -13,6 +13,7 @@
 //! | system calls | seccomp |
 //! | processes | control group if there is one, and `RLIMIT_NPROC` |
 //! | memory | control group; without one, address space of each process, and no guarantee |
+//! | signals that wait, timers | `RLIMIT_SIGPENDING` |
 //! | processor time | control group if there is one, and `RLIMIT_CPU` for each process |
 //! | stop | freezer if there is one, else `SIGSTOP` until nothing runs |
 

@@ -17,6 +17,8 @@ use crate::isolation::{Access, Level, Limits, Permissions, check_folder, is_syst
 
 /// The only folder that every program can write to.
 const SCRATCH: &str = "/scratch";
+/// Most signals that wait and timers that are set, of all processes of a program together.
+const SIGNALS: u64 = 256;
 /// The devices that every program has.
 const DEVICES: [&str; 3] = ["/dev/null", "/dev/zero", "/dev/urandom"];
 
@@ -328,6 +330,8 @@ fn resources(limits: &Limits, caps_memory: bool) -> Vec<(u32, u64, u64)> {
         same(libc::RLIMIT_CORE, 1),
         same(libc::RLIMIT_MEMLOCK, 0),
         same(libc::RLIMIT_MSGQUEUE, 0),
+        // Signals that wait and timers: the kernel also counts them against the host's user, who needs some itself.
+        same(libc::RLIMIT_SIGPENDING, SIGNALS),
         same(libc::RLIMIT_RTPRIO, 0),
         same(libc::RLIMIT_NICE, 0),
         same(libc::RLIMIT_STACK, 8 << 20),
