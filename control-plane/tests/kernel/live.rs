@@ -7,7 +7,7 @@ use agent_control_plane::kernel::Widening;
 use agent_control_plane::primitives::{Digest, ManualClock, ToolId};
 use agent_control_plane::recorder::Body;
 use agent_control_plane::{AgentSpec, Kernel, Policy};
-use serde_json::json;
+use serde_json::{Value, json};
 
 const POLICY: &str = r#"
 version: 1
