@@ -23,8 +23,8 @@ use crate::lifecycle::Status;
 use crate::path::{PathArgument, PathRoot};
 use crate::registry::Registry;
 use crate::role::Roles;
-use crate::scan::scan;
-use crate::schema::{InputSchema, ValueSchema};
+use crate::scan::scan_all;
+use crate::schema::{InputSchema, Schemas};
 use crate::snapshot::{Entry, Tools};
 use crate::{CallContext, text};
 
@@ -55,11 +55,17 @@ pub struct RegistryBuilder {
     executors: Executors,
     clock: Arc<dyn Clock>,
     blocking: BlockingPool,
+    schemas: Schemas,
 }
 
 impl RegistryBuilder {
-    pub(crate) fn of(executors: Executors, clock: Arc<dyn Clock>, blocking: BlockingPool) -> Self {
-        Self { tools: Tools::default(), executors, clock, blocking }
+    pub(crate) fn of(
+        executors: Executors,
+        clock: Arc<dyn Clock>,
+        blocking: BlockingPool,
+        schemas: Schemas,
+    ) -> Self {
+        Self { tools: Tools::default(), executors, clock, blocking, schemas }
     }
 
     pub(crate) fn into_tools(self) -> Tools {
@@ -112,19 +118,25 @@ impl RegistryBuilder {
             pins: Vec::new(),
             provenance: Provenance::Native,
             secrets: BTreeSet::new(),
+            said: Vec::new(),
         }
     }
 
     /// The registry, with these tools in it.
     #[must_use]
     pub fn build(self) -> Registry {
-        Registry::of(self.tools, self.executors, self.clock, self.blocking)
+        Registry::of(self.tools, self.executors, self.clock, self.blocking, self.schemas)
     }
 }
 
 impl Default for RegistryBuilder {
     fn default() -> Self {
-        Self::of(Executors::host(), Arc::new(SystemClock::default()), BlockingPool::default())
+        Self::of(
+            Executors::host(),
+            Arc::new(SystemClock::default()),
+            BlockingPool::default(),
+            Schemas::default(),
+        )
     }
 }
 
@@ -160,6 +172,7 @@ pub struct ToolBuilder<'a> {
     pins: Vec<Pin>,
     provenance: Provenance,
     secrets: BTreeSet<String>,
+    said: Vec<(&'static str, String)>,
 }
 
 impl ToolBuilder<'_> {
@@ -248,6 +261,13 @@ impl ToolBuilder<'_> {
     /// arguments: the schema names none of them, and a call whose arguments do is refused. A program is given none.
     pub fn secrets(mut self, names: impl IntoIterator<Item = impl ToString>) -> Self {
         self.secrets = texts(names).into_iter().collect();
+        self
+    }
+
+    /// A text that is said of the tool and is not part of its contract, to be [scanned](crate::scan) with it.
+    #[cfg(feature = "mcp")]
+    pub(crate) fn said(mut self, pointer: &'static str, text: &str) -> Self {
+        self.said.push((pointer, text.to_owned()));
         self
     }
 
@@ -412,13 +432,15 @@ impl ToolBuilder<'_> {
         text::check_at("/description", &self.description).map_err(hidden)?;
         let version = semver::Version::parse(&self.version)
             .map_err(|error| spec(format!("`{}` is not a version: {error}", one_line(&self.version, 64))))?;
-        let output_schema =
-            self.output_schema.as_ref().map(ValueSchema::compile).transpose().map_err(refused)?;
+        let schemas = &self.registry.schemas;
+        let output = self.output_schema.as_ref().map(|schema| schemas.output(schema));
+        let output_schema = output.transpose().map_err(refused)?;
         let isolation = self.isolation.unwrap_or(SandboxPolicy::HOST);
         if matches!(endpoint, Endpoint::Function | Endpoint::Remote(_)) && isolation != SandboxPolicy::HOST {
             return Err(spec("a function of the host cannot be isolated".to_owned()));
         }
-        let schema = InputSchema::compile(schema).map_err(refused)?;
+        let schema = InputSchema::check(schema).map_err(refused)?;
+        let shared = schemas.arguments(&schema).map_err(refused)?;
         if let Some(name) = self.secrets.iter().find(|name| schema.names(name)) {
             return Err(spec(format!("the secret `{name}` is an argument of its schema")));
         }
@@ -443,8 +465,8 @@ impl ToolBuilder<'_> {
             description: self.description,
             tags: self.tags,
             capabilities: self.capabilities,
-            input_schema: schema.schema().clone(),
-            output_schema: self.output_schema,
+            input_schema: shared.text().clone(),
+            output_schema: output_schema.as_ref().map(|schema| schema.text().clone()),
             effects: self.effects,
             idempotent: self.idempotent,
             limits: self.limits,
@@ -459,11 +481,11 @@ impl ToolBuilder<'_> {
             secrets: self.secrets,
         })
         .map_err(refused)?;
-        let findings = if self.proposed { scan(&contract).into() } else { Box::default() };
+        let findings = if self.proposed { scan_all(&contract, &self.said).into() } else { Box::default() };
         let status = if self.proposed { Status::Proposed } else { Status::Approved };
         self.registry.tools.insert(Entry {
             contract: Arc::new(contract),
-            schema,
+            schema: shared,
             output_schema,
             paths,
             prepare,

@@ -12,6 +12,7 @@ use crate::isolation::{Limits, Permissions, SandboxPolicy};
 use crate::labels::OutputLabels;
 use crate::path::PathTerms;
 use crate::role::{ArgumentRole, Roles};
+use crate::schema::SchemaText;
 
 /// Longest description of a tool, in characters.
 pub const MAX_DESCRIPTION: usize = 1024;
@@ -185,9 +186,9 @@ pub(crate) struct Terms {
     pub(crate) tags: BTreeSet<String>,
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub(crate) capabilities: BTreeSet<String>,
-    pub(crate) input_schema: Value,
+    pub(crate) input_schema: SchemaText,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) output_schema: Option<Value>,
+    pub(crate) output_schema: Option<SchemaText>,
     pub(crate) effects: BTreeSet<Effect>,
     pub(crate) idempotent: bool,
     pub(crate) limits: Limits,
@@ -246,16 +247,18 @@ impl ToolContract {
         &self.terms.description
     }
 
-    /// JSON Schema of the arguments, as enforced: a root that did not say is closed here.
+    /// JSON Schema of the arguments, as enforced: a root that did not say is closed here. It is held as text, and made anew
+    /// each time.
     #[must_use]
-    pub fn input_schema(&self) -> &Value {
-        &self.terms.input_schema
+    pub fn input_schema(&self) -> Value {
+        self.terms.input_schema.value()
     }
 
-    /// JSON Schema of the answer, if there is one. An answer that breaks it is not handed on.
+    /// JSON Schema of the answer, if there is one, made as [`ToolContract::input_schema`] is. An answer that breaks it is not
+    /// handed on.
     #[must_use]
-    pub fn output_schema(&self) -> Option<&Value> {
-        self.terms.output_schema.as_ref()
+    pub fn output_schema(&self) -> Option<Value> {
+        self.terms.output_schema.as_ref().map(SchemaText::value)
     }
 
     /// The isolation that the tool is run with, or not at all.

@@ -1,6 +1,6 @@
 //! Contracts in the forms that vendors of models take, with names that lead back.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use agent_primitives::{Digest, ToolId};
@@ -43,7 +43,7 @@ pub enum ExportError {
         /// The most that are taken.
         limit: usize,
     },
-    /// Two tools would have one name: they are two versions of one, or one was named so that it would be.
+    /// Two tools would have one name: they are two versions of one.
     #[error("`{one}` and `{other}` would have one name")]
     #[non_exhaustive]
     NamesCollide {
@@ -112,7 +112,7 @@ pub fn openai(tools: &[Arc<ToolContract>]) -> Result<Export, ExportError> {
 pub fn openai_strict(tools: &[Arc<ToolContract>]) -> Result<Export, ExportError> {
     at_most(tools, MAX_OPENAI_TOOLS)?;
     export(tools, &FUNCTIONS, |name, contract| {
-        let mut parameters = contract.input_schema().clone();
+        let mut parameters = contract.input_schema();
         parameters.as_object_mut().map(|root| root.remove("$schema"));
         Strict::default().schema(&parameters, String::new(), 0).map_err(|Misfit { pointer, reason }| {
             ExportError::NotStrictable { id: contract.id().clone(), pointer, reason }
@@ -153,12 +153,12 @@ pub fn mcp(tools: &[Arc<ToolContract>]) -> Result<Export, ExportError> {
         let mut tool = Map::from_iter([
             ("name".to_owned(), name.into()),
             ("description".to_owned(), contract.description().into()),
-            ("inputSchema".to_owned(), contract.input_schema().clone()),
+            ("inputSchema".to_owned(), contract.input_schema()),
             ("annotations".to_owned(), annotations),
         ]);
         // The protocol takes an object only.
         let output = contract.output_schema().filter(|schema| schema.get("type") == Some(&"object".into()));
-        tool.extend(output.map(|schema| ("outputSchema".to_owned(), schema.clone())));
+        tool.extend(output.map(|schema| ("outputSchema".to_owned(), schema)));
         Ok(tool.into())
     })
 }
@@ -174,8 +174,8 @@ struct Alphabet {
 
 const FUNCTIONS: Alphabet = Alphabet { longest: MAX_FUNCTION_NAME, more: "", instead: '_' };
 const MCP: Alphabet = Alphabet { longest: MAX_MCP_NAME, more: ".", instead: '.' };
-/// `_` and eight hexadecimal digits.
-const SUFFIX: usize = 9;
+/// How many hexadecimal digits of its digest a name is marked with; more where somebody has sought out an equal mark.
+const MARK: usize = 8;
 
 impl Alphabet {
     /// The name in this alphabet, which other names may share; `None` if it is too long for it.
@@ -191,11 +191,11 @@ impl Alphabet {
         id.as_str().chars().map(move |symbol| if fits(symbol) { symbol } else { self.instead })
     }
 
-    /// The name with the beginning of its digest.
-    fn marked(&self, id: &ToolId) -> String {
+    /// The name with `_` and the first digits of its digest.
+    fn marked(&self, id: &ToolId, digits: usize) -> String {
         let digest = Digest::of("agent-os atr exported name v1", id.as_str().as_bytes()).to_string();
-        let hex: String = digest.chars().filter(char::is_ascii_hexdigit).take(SUFFIX - 1).collect();
-        self.spelt(id).take(self.longest - SUFFIX).chain(['_']).chain(hex.chars()).collect()
+        let hex: String = digest.chars().filter(char::is_ascii_hexdigit).take(digits).collect();
+        self.spelt(id).take(self.longest - digits - 1).chain(['_']).chain(hex.chars()).collect()
     }
 }
 
@@ -209,22 +209,44 @@ fn export(
     alphabet: &Alphabet,
     form: impl Fn(&str, &ToolContract) -> Result<Value, ExportError>,
 ) -> Result<Export, ExportError> {
-    let mut shared: HashMap<String, usize> = HashMap::new();
-    for name in tools.iter().filter_map(|contract| alphabet.plain(contract.id())) {
-        *shared.entry(name).or_default() += 1;
-    }
+    let names = names(tools, alphabet)?;
     let mut by_name = HashMap::new();
     let mut forms = Vec::with_capacity(tools.len());
     for contract in tools {
         let id = contract.id();
-        let plain = alphabet.plain(id).filter(|name| shared.get(name) == Some(&1));
-        let name = plain.unwrap_or_else(|| alphabet.marked(id));
+        let name = names.get(id).cloned().unwrap_or_default();
         forms.push(form(&name, contract)?);
-        if let Some(other) = by_name.insert(name, id.clone()) {
-            return Err(ExportError::NamesCollide { one: other, other: id.clone() });
-        }
+        by_name.insert(name, id.clone());
     }
     Ok(Export { tools: forms, by_name })
+}
+
+/// A name for each tool that no other has, whatever the tools are called: somebody may have called them so that they
+/// collide. The order of the tools means nothing.
+fn names(tools: &[Arc<ToolContract>], alphabet: &Alphabet) -> Result<BTreeMap<ToolId, String>, ExportError> {
+    let mut shared: HashMap<String, usize> = HashMap::new();
+    let mut ids = BTreeSet::new();
+    for id in tools.iter().map(|contract| contract.id()) {
+        if !ids.insert(id) {
+            return Err(ExportError::NamesCollide { one: id.clone(), other: id.clone() });
+        }
+        // What another may be marked with is nobody's plain name.
+        for name in alphabet.plain(id).into_iter().chain([alphabet.marked(id, MARK)]) {
+            *shared.entry(name).or_default() += 1;
+        }
+    }
+    let mut taken: HashMap<String, &ToolId> = HashMap::new();
+    for id in ids {
+        let plain = alphabet.plain(id).filter(|name| shared.get(name) == Some(&1));
+        let longer = [MARK, 2 * MARK, 4 * MARK].map(|digits| alphabet.marked(id, digits));
+        let name = plain.into_iter().chain(longer).find(|name| !taken.contains_key(name));
+        let Some(name) = name else {
+            let other = taken.get(&alphabet.marked(id, 4 * MARK)).copied().unwrap_or(id).clone();
+            return Err(ExportError::NamesCollide { one: other, other: id.clone() });
+        };
+        taken.insert(name, id);
+    }
+    Ok(taken.into_iter().map(|(name, id)| (id.clone(), name)).collect())
 }
 
 /// The part of JSON Schema that OpenAI takes in strict mode, by its guide "Structured Outputs", section "Supported schemas".

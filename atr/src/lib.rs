@@ -59,7 +59,8 @@ pub use registry::{Invocation, Registry};
 pub use role::ArgumentRole;
 pub use scan::{Finding, MAX_FINDINGS, Rule, scan};
 pub use schema::{
-    MAX_ENUM_VALUES, MAX_PATTERNS, MAX_PROPERTIES, MAX_SCHEMA_BYTES, MAX_SCHEMA_DEPTH, ValueSchema,
+    MAX_COMPILED, MAX_ENUM_VALUES, MAX_PATTERNS, MAX_PROPERTIES, MAX_SCHEMA_BYTES, MAX_SCHEMA_DEPTH,
+    ValueSchema,
 };
 /// The version of schemars whose `JsonSchema` a tool's arguments derive.
 pub use schemars;

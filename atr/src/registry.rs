@@ -12,7 +12,8 @@ use crate::builder::RegistryBuilder;
 use crate::error::{RegistryError, ToolError, one_line};
 use crate::executor::{self, BlockingPool, Executors, Job};
 use crate::lifecycle::{Log, MAX_REASON, Status, Transition};
-use crate::snapshot::{Entry, Snapshot, Tool, Tools};
+use crate::schema::Schemas;
+use crate::snapshot::{Entry, LookUp, Snapshot, Tool, Tools};
 use crate::{Arguments, CallContext, Output, ToolContract};
 
 /// Tools that may come, go and change their states while they are used. Cloning is a reference count, and clones are the
@@ -33,6 +34,7 @@ struct Shared {
     executors: Executors,
     blocking: BlockingPool,
     clock: Arc<dyn Clock>,
+    schemas: Schemas,
 }
 
 impl Registry {
@@ -57,8 +59,9 @@ impl Registry {
         &self,
         describe: impl FnOnce(&mut RegistryBuilder) -> Result<(), RegistryError>,
     ) -> Result<(), RegistryError> {
+        let Shared { executors, clock, blocking, schemas, .. } = &*self.0;
         let mut builder =
-            RegistryBuilder::of(self.0.executors.clone(), Arc::clone(&self.0.clock), self.0.blocking.clone());
+            RegistryBuilder::of(executors.clone(), Arc::clone(clock), blocking.clone(), schemas.clone());
         describe(&mut builder)?;
         let described = builder.into_tools();
         let _only_writer = self.lock();
@@ -75,10 +78,11 @@ impl Registry {
         executors: Executors,
         clock: Arc<dyn Clock>,
         blocking: BlockingPool,
+        schemas: Schemas,
     ) -> Self {
         tools.tell_apart(&tools);
         let tools = ArcSwap::from_pointee(tools);
-        Self(Arc::new(Shared { tools, log: Mutex::default(), executors, blocking, clock }))
+        Self(Arc::new(Shared { tools, log: Mutex::default(), executors, blocking, clock, schemas }))
     }
 
     pub(crate) fn downgrade(&self) -> WeakRegistry {
@@ -136,6 +140,10 @@ impl Registry {
     /// As [`Snapshot::find`].
     pub fn find(&self, id: &ToolId, wanted: &VersionReq) -> Result<Tool, ToolError> {
         self.0.tools.load().find(id, wanted).cloned()
+    }
+
+    pub(crate) fn look_up(&self, id: &ToolId, wanted: Option<&VersionReq>) -> LookUp {
+        self.0.tools.load().look_up(id, wanted)
     }
 
     /// The contract of the version that [`Registry::resolve`] finds; none if no version can be called.

@@ -5,6 +5,7 @@ use std::convert::Infallible;
 
 use agent_primitives::Severity;
 use agent_primitives::detect::injection;
+use agent_primitives::json::Value;
 use agent_primitives::text::Limits;
 use serde::Serialize;
 use unicode_security::MixedScript;
@@ -54,6 +55,8 @@ pub enum Rule {
     MixedScript,
     /// Wording that tries to give a model new orders; see [`injection`]. Prose about attacks is flagged too.
     Orders,
+    /// A character that a reader does not see, in a text that is not the tool's own but said of it.
+    Invisible,
 }
 
 impl Rule {
@@ -62,7 +65,7 @@ impl Rule {
     pub const fn severity(self) -> Severity {
         match self {
             Self::Comment | Self::TurnMarker => Severity::Critical,
-            Self::MixedScript | Self::Orders => Severity::High,
+            Self::MixedScript | Self::Orders | Self::Invisible => Severity::High,
             Self::Encoded | Self::Padding => Severity::Medium,
         }
     }
@@ -74,28 +77,59 @@ impl Rule {
 pub struct Finding {
     /// What.
     pub rule: Rule,
-    /// JSON pointer into the contract.
+    /// JSON pointer into the contract; `/title` and `/hints/title` are what a server calls the tool beside it.
     pub pointer: String,
 }
 
-/// Looks at every text of a contract, names of properties included. At most [`MAX_FINDINGS`], in the order of the texts.
+/// Looks at every text of a contract: its name, its description, and both schemas with the names and descriptions of their
+/// properties. At most [`MAX_FINDINGS`], in the order of the texts.
 ///
 /// Invisible characters are not among the rules: a tool with one is not registered at all.
 #[must_use]
 pub fn scan(contract: &ToolContract) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    let mut look = |pointer: &str, text: &str| -> Result<(), Infallible> {
-        let room = MAX_FINDINGS.saturating_sub(findings.len());
-        let pointer: String = pointer.chars().take(256).collect();
-        findings.extend(broken(text).take(room).map(|rule| Finding { rule, pointer: pointer.clone() }));
-        Ok(())
-    };
-    let (Ok(()) | Err(_)) = look("/description", contract.description());
-    let (Ok(()) | Err(_)) = text::each_text("/input_schema".to_owned(), contract.input_schema(), &mut look);
+    scan_all(contract, &[])
+}
+
+/// The same, and at texts that are said of the tool and are not part of its contract, each with a JSON pointer.
+pub(crate) fn scan_all(contract: &ToolContract, said: &[(&'static str, String)]) -> Vec<Finding> {
+    let mut findings = Findings::default();
+    // As a reader takes a name apart.
+    findings.look("/id", &contract.id().as_str().replace(['.', '_', '-', '/'], " "));
+    findings.look("/description", contract.description());
+    findings.look_through("/input_schema", &contract.input_schema());
     if let Some(schema) = contract.output_schema() {
-        let (Ok(()) | Err(_)) = text::each_text("/output_schema".to_owned(), schema, &mut look);
+        findings.look_through("/output_schema", &schema);
     }
-    findings
+    for (pointer, text) in said {
+        findings.look(pointer, text);
+        if text::check_at(pointer, text).is_err() {
+            findings.add(Rule::Invisible, pointer);
+        }
+    }
+    findings.0
+}
+
+#[derive(Default)]
+struct Findings(Vec<Finding>);
+
+impl Findings {
+    fn look(&mut self, pointer: &str, text: &str) {
+        broken(text).for_each(|rule| self.add(rule, pointer));
+    }
+
+    fn look_through(&mut self, pointer: &str, schema: &Value) {
+        let look = &mut |pointer: &str, text: &str| -> Result<(), Infallible> {
+            self.look(pointer, text);
+            Ok(())
+        };
+        let (Ok(()) | Err(_)) = text::each_text(pointer.to_owned(), schema, look);
+    }
+
+    fn add(&mut self, rule: Rule, pointer: &str) {
+        if self.0.len() < MAX_FINDINGS {
+            self.0.push(Finding { rule, pointer: pointer.chars().take(256).collect() });
+        }
+    }
 }
 
 fn broken(text: &str) -> impl Iterator<Item = Rule> + '_ {

@@ -261,7 +261,7 @@ fn found(tool: &Tool) -> Found {
         name: contract.id().to_string(),
         description: contract.description().to_owned(),
         effects: contract.effects().clone(),
-        input_schema: contract.input_schema().clone(),
+        input_schema: contract.input_schema(),
     }
 }
 

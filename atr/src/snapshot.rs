@@ -15,20 +15,24 @@ use crate::lifecycle::Status;
 use crate::path::PathArgument;
 use crate::registry::Invocation;
 use crate::scan::Finding;
-use crate::schema::{InputSchema, ValueSchema};
+use crate::schema::SharedSchema;
 use crate::search::Index;
 use crate::{Arguments, ToolContract, text};
 
 /// How many names are compared with an unknown one.
 const SUGGEST_AMONG: usize = 1024;
+/// How many of them are looked at until one is found that is not hidden.
+const SUGGEST_TRIES: usize = 8;
 /// Most namespaces that the answer to an ambiguous name lists.
-const MAX_CANDIDATES: usize = 16;
+pub(crate) const MAX_CANDIDATES: usize = 16;
+/// Most namespaces in which an ambiguous name is looked for.
+const MAX_NAMESAKES: usize = 256;
 
 /// One registered version of a tool.
 pub(crate) struct Entry {
     pub(crate) contract: Arc<ToolContract>,
-    pub(crate) schema: InputSchema,
-    pub(crate) output_schema: Option<ValueSchema>,
+    pub(crate) schema: Arc<SharedSchema>,
+    pub(crate) output_schema: Option<Arc<SharedSchema>>,
     pub(crate) paths: Vec<PathArgument>,
     pub(crate) prepare: Prepare,
     /// What to look at before it is approved.
@@ -257,20 +261,48 @@ impl Tools {
     }
 
     fn not_found(&self, id: &ToolId) -> ToolError {
-        let elsewhere = self.in_namespaces(id);
-        if let [_, _, ..] = elsewhere.as_slice() {
-            return ToolError::Ambiguous { name: id.clone(), candidates: elsewhere };
+        self.not_found_among(id, &|_| true)
+    }
+
+    /// The answer that there would be if only the tools were there that `seen` holds for.
+    fn not_found_among(&self, id: &ToolId, seen: &dyn Fn(&ToolContract) -> bool) -> ToolError {
+        let mut elsewhere = self.in_namespaces(id).filter(|(_, contract)| seen(contract)).map(|(id, _)| id);
+        let candidates: Vec<ToolId> = elsewhere.by_ref().take(MAX_CANDIDATES).cloned().collect();
+        if let [_, _, ..] = candidates.as_slice() {
+            return ToolError::Ambiguous { name: id.clone(), candidates };
         }
-        let suggestion = elsewhere.into_iter().next().or_else(|| {
-            let callable = |id: &&ToolId| self.of(id).iter().any(Tool::is_callable);
-            let names = self.ordered().iter().filter(callable).take(SUGGEST_AMONG).map(ToolId::as_str);
-            suggest::nearest(id.as_str(), names).and_then(|name| name.parse().ok())
-        });
+        let suggestion = candidates.into_iter().next().or_else(|| self.nearest(id, seen));
         ToolError::NotFound { id: id.clone(), suggestion }
     }
 
+    /// The callable tool that `seen` holds for and whose name is most like this one, if one is.
+    fn nearest(&self, id: &ToolId, seen: &dyn Fn(&ToolContract) -> bool) -> Option<ToolId> {
+        let callable = |id: &&ToolId| self.callable_of(id).is_some();
+        let mut names: Vec<&ToolId> = self.ordered().iter().filter(callable).take(SUGGEST_AMONG).collect();
+        // Only of what is alike is it asked whether it is hidden: that can cost more than all the rest.
+        for _ in 0..SUGGEST_TRIES {
+            let nearest = suggest::nearest(id.as_str(), names.iter().map(|name| name.as_str()))?;
+            let place = names.iter().position(|name| name.as_str() == nearest)?;
+            let nearest = names.remove(place);
+            if self.callable_of(nearest).is_some_and(|tool| seen(tool.contract())) {
+                return Some(nearest.clone());
+            }
+        }
+        None
+    }
+
+    /// The version of a tool that stands for all of them: the one that is called, else the newest that can be, else the newest.
+    fn shown(&self, id: &ToolId) -> Option<&Tool> {
+        self.callable_of(id).or_else(|| self.of(id).first())
+    }
+
+    fn callable_of(&self, id: &ToolId) -> Option<&Tool> {
+        let versions = self.of(id);
+        preferred(versions).or_else(|| versions.iter().find(|tool| tool.is_callable()))
+    }
+
     /// The callable tools that have this name within a namespace, in ascending order.
-    fn in_namespaces(&self, name: &ToolId) -> Vec<ToolId> {
+    fn in_namespaces(&self, name: &ToolId) -> impl Iterator<Item = (&ToolId, &ToolContract)> {
         let index = self.unqualified.get_or_init(|| {
             let mut index: HashMap<Box<str>, Vec<ToolId>> = HashMap::new();
             for id in self.ordered() {
@@ -280,10 +312,35 @@ impl Tools {
             }
             index
         });
-        let named = index.get(name.as_str()).into_iter().flatten();
-        let callable = |id: &&ToolId| self.of(id).iter().any(Tool::is_callable);
-        named.filter(callable).take(MAX_CANDIDATES).cloned().collect()
+        let named = index.get(name.as_str()).into_iter().flatten().take(MAX_NAMESAKES);
+        named.filter_map(|id| Some((id, &**self.callable_of(id)?.contract())))
     }
+
+    /// What a name stands for, without a word on other names.
+    pub(crate) fn look_up(&self, id: &ToolId, wanted: Option<&VersionReq>) -> LookUp {
+        if self.of(id).is_empty() {
+            let namesakes = self.in_namespaces(id);
+            return LookUp::Absent(namesakes.filter_map(|(id, _)| self.callable_of(id)).cloned().collect());
+        }
+        let found = match wanted {
+            Some(wanted) => self.find(id, wanted),
+            None => self.get(id),
+        };
+        match (found, self.shown(id)) {
+            (Ok(tool), _) => LookUp::Found(tool.clone()),
+            (Err(error), shown) => LookUp::Refused(error, shown.cloned()),
+        }
+    }
+}
+
+/// What a name stands for.
+pub(crate) enum LookUp {
+    /// A version that can be called.
+    Found(Tool),
+    /// Nothing that can be called, and why; with the version that stands for all there are.
+    Refused(ToolError, Option<Tool>),
+    /// Nothing. These have the name within their namespaces.
+    Absent(Vec<Tool>),
 }
 
 impl Snapshot {
@@ -326,6 +383,21 @@ impl Snapshot {
     /// As [`Snapshot::get`]; [`ToolError::VersionUnsatisfied`] if there is no such version.
     pub fn find(&self, id: &ToolId, wanted: &VersionReq) -> Result<&Tool, ToolError> {
         self.0.find(id, wanted)
+    }
+
+    /// The refusal of a call of `id` for somebody who may not know of every tool. It is `error`, where `seen` holds for the
+    /// tool; and otherwise what would be answered if neither it nor any other hidden tool were there. A tool that cannot be
+    /// called is asked about by its newest version.
+    #[must_use]
+    pub fn refusal(&self, id: &ToolId, error: ToolError, seen: &dyn Fn(&ToolContract) -> bool) -> ToolError {
+        let is_seen = |id: &ToolId| self.0.shown(id).is_some_and(|tool| seen(tool.contract()));
+        match error {
+            ToolError::NameConfusable { like, .. } if is_seen(id) && !is_seen(&like) => {
+                ToolError::NameConfusable { id: id.clone(), like }.without_other()
+            }
+            error if is_seen(id) => error,
+            _ => self.0.not_found_among(id, seen),
+        }
     }
 
     /// How many versions of all tools there are.

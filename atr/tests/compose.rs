@@ -187,3 +187,30 @@ fn what_has_too_many_steps_runs_none() {
     }
     assert!(called(&seen).is_empty());
 }
+
+#[test]
+fn a_fallback_goes_by_the_tool_that_was_called_and_not_by_one_that_took_its_place() {
+    let seen = Seen::default();
+    let registry = tools(&seen);
+    let run = {
+        let registry = registry.clone();
+        move |_: CallContext, _: Value| {
+            let next = |tools: &mut agent_tool_registry::RegistryBuilder| {
+                let tool = tools.tool("turns").version("2.0.0").description("Test.").idempotent(true);
+                tool.run_raw(json!({"type": "object"}), |_, _: Value| async { Ok(()) })
+            };
+            registry.register(next).unwrap();
+            async { Err::<(), _>(ToolError::failed("after the payment")) }
+        }
+    };
+    let add = |tools: &mut agent_tool_registry::RegistryBuilder| {
+        tools.tool("turns").description("Test.").run_raw(json!({"type": "object"}), run)
+    };
+    registry.register(add).unwrap();
+    let invoker = Invoker::permissive(registry, Arc::new(ManualClock::default()), MemoryAudit::new(8));
+    let caller = invoker.on_behalf_of("a".parse::<AgentId>().unwrap());
+    let steps = Fallback::of([Step::new("turns"), Step::new("echo")]);
+    let error = block_on(steps.run(&caller, &json!({}))).unwrap_err();
+    assert!(matches!(error, ToolError::MaybeApplied { .. }), "{error:?}");
+    assert_eq!(called(&seen), Vec::<String>::new());
+}

@@ -2,9 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may fail loudly")]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
+use agent_primitives::Digest;
 use agent_tool_registry::export::{self, ExportError};
 use agent_tool_registry::{Effect, Registry, ToolContract};
 use proptest::prelude::*;
@@ -82,6 +83,36 @@ fn tools_that_would_share_a_name_are_told_apart() {
     assert!(names.contains(&"alone") && names.iter().all(|name| name.len() <= 64));
     let found: BTreeSet<_> = names.iter().map(|name| export.resolve(name).unwrap()).collect();
     assert_eq!(found.len(), 5);
+}
+
+#[test]
+fn names_that_were_sought_out_to_collide_do_not_keep_the_others_from_being_exported() {
+    // A name that is what another is marked with, because a third has its plain name.
+    let marked = |names: &[&str]| -> Vec<String> {
+        let export = export::openai(&named(names)).unwrap();
+        export.tools().iter().map(|tool| tool["function"]["name"].as_str().unwrap().to_owned()).collect()
+    };
+    let mark = marked(&["e/a.b", "e/a_b"])[0].clone();
+    let hostile = format!("e/{}", mark.strip_prefix("e_").unwrap());
+    let names = marked(&["e/a.b", "e/a_b", &hostile, "good"]);
+    assert_eq!(BTreeSet::from_iter(&names).len(), 4, "{names:?}");
+    assert_eq!((names[0].as_str(), names[3].as_str()), (mark.as_str(), "good"));
+    // Two long names with equal beginnings and equal first digits, of about a hundred thousand.
+    let long = |number: u32| format!("e/{}{number}", "x".repeat(90));
+    let mark = |name: &str| -> String {
+        let digest = Digest::of("agent-os atr exported name v1", name.as_bytes()).to_string();
+        digest.chars().filter(char::is_ascii_hexdigit).take(8).collect()
+    };
+    let mut seen = HashMap::new();
+    let mut pairs = (0..2_000_000)
+        .filter_map(|number| seen.insert(mark(&long(number)), number).map(|other| (other, number)));
+    let pair = pairs.next();
+    let (one, other) = pair.unwrap();
+    let names = marked(&[&long(one), &long(other), "good"]);
+    assert!(names[0].ends_with(&mark(&long(one))) && names[1].len() == 64, "{names:?}");
+    assert_eq!(BTreeSet::from_iter(&names).len(), 3, "{names:?}");
+    assert!(names.iter().all(|name| name.len() <= 64));
+    assert_eq!(names, marked(&[&long(one), &long(other), "good"]));
 }
 
 #[test]

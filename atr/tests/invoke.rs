@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use agent_primitives::backoff::{Backoff, Jitter};
 use agent_primitives::resource::Currency;
 use agent_primitives::ticket::{Principal, TicketError};
 use agent_primitives::{AgentId, Clock, ManualClock, Rate, Resource, TicketId, Timer};
@@ -139,9 +140,8 @@ fn call_with(wrong: &[bool; 14]) -> (Result<Answer, ToolError>, Vec<StageEvent>,
     } else if !on("AK0556") {
         rules = rules.with(AccessRule::allow("t"));
     }
-    if on("AK0556") {
-        rules = rules.with(AccessRule::forbid("t"));
-    }
+    // A name that no tool has is told to be one only to those who could call a tool of that name.
+    rules = rules.with(if on("AK0556") { AccessRule::forbid("*") } else { AccessRule::allow("u") });
     let (watched, timer) = (Watched::default(), Arc::new(ManualClock::default()));
     let mut builder = Invoker::builder(tools.build(), timer, MemoryAudit::new(4)).authorizer(rules);
     if !on("AK0566") {
@@ -206,7 +206,10 @@ proptest! {
         if let Some(failed) = came_to {
             expected.truncate(failed + 1);
             expected.push(Stage::Settle);
-            prop_assert_eq!(events[failed].error, answer.as_ref().err().map(ToolError::code));
+            let told = answer.as_ref().err().map(ToolError::code);
+            // Who may not call it is told so, whatever the trace says of the tool.
+            let hidden = wrong[3] && matches!(events[failed].error, Some("AK0510" | "AK0550"));
+            prop_assert_eq!(told, if hidden { Some("AK0556") } else { events[failed].error });
         }
         prop_assert_eq!(stages(&events), expected);
         let reached_run = events.iter().any(|event| event.stage == Stage::Run);
@@ -844,4 +847,48 @@ fn a_deadline_of_the_caller_says_nothing_of_the_tool() {
         assert!(matches!(poll(&mut call), Poll::Ready(Err(ToolError::Timeout))));
         assert_eq!(runs.load(Ordering::Relaxed), ran);
     }
+}
+
+/// An idempotent tool that fails as it is told, attempt by attempt, and says in between which attempt it was.
+fn failing(errors: impl Fn(usize) -> ToolError + Send + Sync + 'static) -> (Registry, Arc<AtomicUsize>) {
+    let runs = Arc::new(AtomicUsize::new(0));
+    let (mut tools, count) = (Registry::builder(), Arc::clone(&runs));
+    let endpoint = agent_tool_registry::Endpoint::Remote(agent_primitives::Digest::of("x", b"x"));
+    let tool = tools.tool("t").description("Test.").idempotent(true).cost(USD, 5);
+    let run = move |_: CallContext, _: Value| {
+        let error = errors(count.fetch_add(1, Ordering::Relaxed));
+        async move { Err(error) }
+    };
+    tool.remote(any_object(), endpoint, run).unwrap();
+    (tools.build(), runs)
+}
+
+#[test]
+fn a_retry_waits_no_longer_than_the_caller() {
+    let (tools, runs) = failing(|_| ToolError::transient("later"));
+    let wait = Duration::from_secs(10);
+    let retry = Retry::new(3, Backoff::new(wait, 1.0, wait, Jitter::None).unwrap());
+    let clock = ManualClock::default();
+    let invoker = Invoker::builder(tools, Arc::new(clock.clone()), MemoryAudit::new(1)).authorizer(all());
+    let invoker = invoker.retry(retry).build();
+    let call = Call::new("t", b"{}").with_deadline(clock.monotonic().after(Duration::from_micros(1)));
+    let caller = invoker.on_behalf_of(agent("a"));
+    let mut call: Running = Box::pin(async move { caller.send(call).await });
+    assert!(matches!(poll(&mut call), Poll::Ready(Err(ToolError::Failed { .. }))));
+    assert_eq!(runs.load(Ordering::Relaxed), 1);
+}
+
+#[test]
+fn an_attempt_that_did_nothing_does_not_hide_that_the_one_before_may_have() {
+    let (tools, runs) = failing(|attempt| match attempt {
+        0 => ToolError::Timeout,
+        _ => ToolError::Stopped,
+    });
+    let wait = Duration::from_millis(1);
+    let retry = Retry::new(3, Backoff::new(wait, 1.0, wait, Jitter::None).unwrap());
+    let invoker = Invoker::builder(tools, real(), MemoryAudit::new(1)).authorizer(all()).retry(retry);
+    let invoker = invoker.quotas(Quotas::none().budget(agent("a"), USD, 100)).build();
+    let error = block_on(invoker.invoke(agent("a"), "t", b"{}")).unwrap_err();
+    assert!(matches!(error, ToolError::Timeout) && !error.is_without_effect(), "{error:?}");
+    assert_eq!((runs.load(Ordering::Relaxed), invoker.charged(&agent("a"), USD)), (2, 5));
 }

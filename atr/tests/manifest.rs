@@ -186,3 +186,26 @@ fn a_manifest_that_does_not_parse_is_told_where() {
     assert!(json.contains("line 2"), "{json}");
     assert!(toml.starts_with("it is no manifest: line 3: "), "{toml}");
 }
+
+#[test]
+fn a_manifest_that_is_nested_without_end_is_one_error() {
+    let dir = TempDir::new().unwrap();
+    let dots = "a.".repeat(MAX_MANIFEST_BYTES / 2 - 64);
+    let cases = [
+        ("header", format!("[{dots}a]\n")),
+        ("key", format!("{dots}a = 1\n")),
+        ("array", format!("a = {}", "[".repeat(MAX_MANIFEST_BYTES - 64))),
+        ("table", format!("a = {}", "{a=".repeat(MAX_MANIFEST_BYTES / 3 - 64))),
+        ("tables", "[[a]]\n".repeat(MAX_MANIFEST_BYTES / 8)),
+        ("number", "limits = { deadline_ms = nan }\nname = 1979-05-27\n".to_owned()),
+    ];
+    for (name, text) in &cases {
+        fs::write(dir.path().join(format!("{name}.tool.toml")), text).unwrap();
+    }
+    fs::write(dir.path().join("json.tool.json"), "[".repeat(MAX_MANIFEST_BYTES)).unwrap();
+    // In a thread whose stack is as small as that of an executor's worker.
+    let path = dir.path().to_owned();
+    let load = move || load(&path).1.errors.len();
+    let errors = std::thread::Builder::new().stack_size(2 << 20).spawn(load).unwrap().join().unwrap();
+    assert_eq!(errors, cases.len() + 1);
+}

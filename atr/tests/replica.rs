@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use agent_primitives::{Monotonic, Timestamp};
 use agent_tool_registry::replicate::{
-    Exchange, Item, Journal, KEPT_AFTER, MAX_ITEM_BYTES, MUTED, PEER_INVALID, PEER_ITEMS, Publishers,
-    Replica, Report, Revocation, SignedRecord, SigningKey, Standing, TrustError, WINDOW, memory::Network,
+    Exchange, Item, Journal, KEPT_AFTER, MAX_ITEM_BYTES, MUTED, PEER_INVALID, PEER_ITEMS, PEER_QUESTIONS,
+    Publishers, Replica, Report, Revocation, SignedRecord, SigningKey, Standing, TrustError, WINDOW,
+    memory::Network,
 };
 use agent_tool_registry::{Registry, ToolContract};
 use bytes::Bytes;
@@ -528,4 +529,49 @@ fn a_journal_survives_every_cut_and_every_flipped_byte() {
         assert_eq!(recovery.skipped, vec![u64::try_from(ends[0]).unwrap()], "flipped at {at}");
         assert_eq!(shown(&left), [items[0].clone(), items[2].clone()].into());
     }
+}
+
+#[test]
+fn build_metadata_does_not_hide_that_a_version_was_signed_twice() {
+    let (one, two) = (contract("com.example/a", "1.0.0+x", "A."), contract("com.example/a", "1.0.0+y", "B."));
+    let mut replica = replica();
+    replica.publish(record(&one, 1, 1).into(), NOW).unwrap();
+    assert!(replica.require(&one, NOW).is_ok());
+    replica.publish(record(&two, 1, 1).into(), NOW).unwrap();
+    for contract in [&one, &two] {
+        assert!(matches!(replica.require(contract, NOW), Err(TrustError::Equivocation { .. })));
+    }
+}
+
+#[test]
+fn a_record_of_before_a_forgotten_revocation_stays_revoked() {
+    let (old, new) = (contract("com.example/a", "1.0.0", "A."), contract("com.example/a", "2.0.0", "B."));
+    let mut replica = replica();
+    let target = record(&new, 1, 5);
+    replica.publish(Revocation::sign(&target, &key(1), 6).unwrap().into(), NOW).unwrap();
+    let kept = i64::try_from(KEPT_AFTER.as_micros()).unwrap();
+    let then = Timestamp::from_micros(LATER.as_micros() + kept + 1);
+    assert_eq!((replica.prune(then), replica.len()), (1, 0));
+    // Signed long ago for a long time, and held back until the revocation was forgotten.
+    let until = Timestamp::from_micros(then.as_micros() + 1_000_000);
+    replica.publish(SignedRecord::sign(&old, &key(1), 4, until).unwrap().into(), then).unwrap();
+    assert_eq!(replica.standing(&old, then), Standing::Revoked);
+    replica.publish(SignedRecord::sign(&old, &key(1), 7, until).unwrap().into(), then).unwrap();
+    assert!(replica.require(&old, then).is_ok());
+}
+
+#[test]
+fn a_peer_that_only_asks_is_answered_so_often_and_no_more() {
+    let mut replica = replica();
+    replica.publish(record(&contract("com.example/a", "1.0.0", "A."), 1, 1).into(), NOW).unwrap();
+    let empty = Exchange::new().summary(&Replica::default(), 7).unwrap();
+    let mut exchange = Exchange::new();
+    let mut ask = |peer: &str, seconds| exchange.handle(&mut replica, peer, &empty, at(seconds)).unwrap();
+    for _ in 0..PEER_QUESTIONS {
+        assert_eq!(ask("peer", 0).0.len(), 1);
+    }
+    let (answers, report) = ask("peer", 0);
+    assert_eq!((answers.len(), report.deferred), (0, 1));
+    assert_eq!(ask("other", 0).0.len(), 1);
+    assert_eq!(ask("peer", 61).0.len(), 1);
 }

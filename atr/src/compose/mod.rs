@@ -169,25 +169,27 @@ impl Fallback {
             errors: vec![ArgumentError::new("", "steps", "there is no step to run")],
         };
         for (at, step) in self.0.iter().enumerate() {
+            // Before and after: what the tool is may change while it runs, and either may be what was called.
+            let before = idempotent(caller, step);
             match step.run(caller, input, None).await {
                 Ok(answer) => return Ok((at, answer)),
                 Err(error) if error.is_without_effect() => last = error,
-                Err(error) => {
-                    let contract = step
-                        .id()
-                        .and_then(|id| caller.registry().get(&id).map(|found| (id, found.idempotent())));
-                    match contract {
-                        Some((_, true)) => last = error,
-                        Some((id, false)) => {
-                            return Err(ToolError::MaybeApplied { id, source: Box::new(error) });
-                        }
-                        None => return Err(error),
+                Err(error) => match (before, idempotent(caller, step), step.id()) {
+                    (Some(true), Some(true), _) => last = error,
+                    (Some(_), Some(_), Some(id)) => {
+                        return Err(ToolError::MaybeApplied { id, source: Box::new(error) });
                     }
-                }
+                    _ => return Err(error),
+                },
             }
         }
         Err(last)
     }
+}
+
+/// Whether the tool of a step is idempotent now; nothing if there is none.
+fn idempotent(caller: &OnBehalf, step: &Step) -> Option<bool> {
+    Some(caller.registry().get(&step.id()?)?.idempotent())
 }
 
 /// No more than one step too many, so that what is too long is known for it.

@@ -28,7 +28,7 @@ use show::{List, Missing, Names, Ticketed};
 #[non_exhaustive]
 pub enum ToolError {
     /// No tool has this name. The message names the nearest tool there is; a host that hides tools from some callers
-    /// has to replace it.
+    /// asks [`Snapshot::refusal`](crate::Snapshot::refusal) for one that does not.
     #[error("no tool is named `{id}`{}", suggest::hint(suggestion.as_ref().map(ToolId::as_str)))]
     #[non_exhaustive]
     NotFound {
@@ -366,21 +366,14 @@ pub enum ToolError {
 }
 
 impl ToolError {
-    /// The same refusal for somebody who may not know of every tool: of other tools it names those only for which `seen`
-    /// holds.
-    #[must_use]
-    pub fn naming_only(self, seen: impl Fn(&ToolId) -> bool) -> Self {
+    /// The same refusal without the name of the other tool that it speaks of.
+    pub(crate) fn without_other(self) -> Self {
         match self {
-            Self::NotFound { id, suggestion } => {
-                Self::NotFound { id, suggestion: suggestion.filter(|id| seen(id)) }
-            }
-            Self::Ambiguous { name, candidates } => {
-                let candidates: Vec<ToolId> = candidates.into_iter().filter(|id| seen(id)).collect();
-                if candidates.is_empty() {
-                    return Self::NotFound { id: name, suggestion: None };
-                }
-                Self::Ambiguous { name, candidates }
-            }
+            Self::NameConfusable { id, .. } => Self::Quarantined {
+                id,
+                reason: "it can be taken for a tool that is hidden from the caller".to_owned(),
+            },
+            Self::NotFound { id, .. } => Self::NotFound { id, suggestion: None },
             other => other,
         }
     }

@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use agent_primitives::ToolId;
+
 use super::{CallChain, Caller};
 use crate::ToolContract;
 use crate::executor::Pending;
@@ -56,6 +58,16 @@ pub trait Authorizer: fmt::Debug + Send + Sync {
     /// # Cancel safety
     /// The future is dropped with the call.
     fn decide<'a>(&'a self, request: CallRequest<'a>) -> Pending<'a, Decision>;
+
+    /// Decides on a name that no tool has, for one principal of the chain. What is denied is told to be so, and not that
+    /// there is no such tool; so a name that is denied here should be one whose tool would be, and with the same reason.
+    /// Denies unless said: who may call nothing of that name learns nothing of it.
+    ///
+    /// # Cancel safety
+    /// As [`Authorizer::decide`].
+    fn decide_absent<'a>(&'a self, _caller: &'a Caller, _tool: &'a ToolId) -> Pending<'a, Decision> {
+        Box::pin(std::future::ready(Decision::Deny(DenyReason::NotAllowed)))
+    }
 }
 
 /// Denies all.
@@ -70,6 +82,10 @@ impl Authorizer for Nobody {
     fn decide<'a>(&'a self, _request: CallRequest<'a>) -> Pending<'a, Decision> {
         Box::pin(std::future::ready(Decision::Deny(DenyReason::NoAuthorizer)))
     }
+
+    fn decide_absent<'a>(&'a self, _caller: &'a Caller, _tool: &'a ToolId) -> Pending<'a, Decision> {
+        Box::pin(std::future::ready(Decision::Deny(DenyReason::NoAuthorizer)))
+    }
 }
 
 /// Allows all.
@@ -82,6 +98,10 @@ impl Authorizer for Permissive {
     }
 
     fn decide<'a>(&'a self, _request: CallRequest<'a>) -> Pending<'a, Decision> {
+        Box::pin(std::future::ready(Decision::Allow))
+    }
+
+    fn decide_absent<'a>(&'a self, _caller: &'a Caller, _tool: &'a ToolId) -> Pending<'a, Decision> {
         Box::pin(std::future::ready(Decision::Allow))
     }
 }
@@ -132,6 +152,10 @@ impl Authorizer for AccessRules {
     fn decide<'a>(&'a self, request: CallRequest<'a>) -> Pending<'a, Decision> {
         let decision = self.judge(request.caller, request.contract.id().as_str());
         Box::pin(std::future::ready(decision))
+    }
+
+    fn decide_absent<'a>(&'a self, caller: &'a Caller, tool: &'a ToolId) -> Pending<'a, Decision> {
+        Box::pin(std::future::ready(self.judge(caller, tool.as_str())))
     }
 }
 

@@ -20,7 +20,8 @@ use super::{CallChain, Caller};
 use crate::context::Ran;
 use crate::contract::Endpoint;
 use crate::error::{ArgumentError, one_line};
-use crate::snapshot::Tool;
+use crate::executor::Pending;
+use crate::snapshot::{LookUp, MAX_CANDIDATES, Tool};
 use crate::{Arguments, CallContext, Invocation, Meter, Output, ToolContract, ToolError};
 
 /// Longest name of a tool in a record, in characters.
@@ -40,6 +41,8 @@ pub(super) struct Passage {
     record: Option<Box<AuditRecord>>,
     tool: Option<ToolId>,
     warning: Option<String>,
+    /// What is told in place of an error that would tell of a hidden tool.
+    told_instead: Option<DenyReason>,
     /// When the caller wanted it to end, whatever the tool's own limit.
     wanted_by: Option<Monotonic>,
     secrets: Arc<SecretSet>,
@@ -97,6 +100,7 @@ impl Passage {
             record: Some(Box::new(record)),
             tool: None,
             warning: None,
+            told_instead: None,
             wanted_by: None,
             secrets: Arc::default(),
             meter: Meter::default(),
@@ -118,13 +122,7 @@ impl Passage {
         let host = Arc::clone(&self.host);
         let chain = self.on_behalf.chain.clone();
 
-        self.stage = Stage::Resolve;
-        let found = find(&host, call);
-        if found.as_ref().is_err_and(is_of_state) {
-            self.over(Ok(()))?;
-            self.stage = Stage::State;
-        }
-        let tool = self.over(found)?;
+        let tool = self.resolve(&host, call).await?;
         let contract = tool.contract();
         let id = contract.id().clone();
         self.tool = Some(id.clone());
@@ -134,7 +132,12 @@ impl Passage {
         });
 
         self.stage = Stage::State;
-        self.over(host.breakers.check(&id, host.timer.monotonic()))?;
+        let closed = self.over(host.breakers.check(&id, host.timer.monotonic()));
+        if closed.is_err() {
+            let decision = decide(&host, &chain, contract).await;
+            self.hide(decision);
+        }
+        closed?;
 
         self.stage = Stage::Authorize;
         let decision = decide(&host, &chain, contract).await;
@@ -169,7 +172,7 @@ impl Passage {
         }
 
         self.stage = Stage::Inject;
-        let secrets = resolve(&host, &chain, contract).await;
+        let secrets = secrets(&host, &chain, contract).await;
         self.secrets = Arc::new(self.over(secrets)?);
 
         self.stage = Stage::Isolate;
@@ -178,6 +181,62 @@ impl Passage {
         self.wanted_by = call.deadline.into_iter().chain(outer).min();
         let result = self.run(&host, &tool, invocation, ran).await;
         self.ran(result)
+    }
+
+    /// Finds the tool. That there is one is told only to those who could call it; the record says it either way.
+    async fn resolve(&mut self, host: &Host, call: &Call) -> Result<Tool, ToolError> {
+        self.stage = Stage::Resolve;
+        let id = call.tool.parse::<ToolId>().map_err(|source| ToolError::NameInvalid { source });
+        let id = match id {
+            Ok(id) => id,
+            refused => self.over(refused)?,
+        };
+        let chain = self.on_behalf.chain.clone();
+        match host.registry.look_up(&id, call.version.as_ref()) {
+            LookUp::Found(tool) => self.over(Ok(tool)),
+            LookUp::Refused(error, shown) => {
+                if is_of_state(&error) {
+                    self.over(Ok(()))?;
+                    self.stage = Stage::State;
+                }
+                let refused = self.over(Err(error));
+                let decision = match shown {
+                    Some(tool) => decide(host, &chain, tool.contract()).await,
+                    None => absent(host, &chain, &id).await,
+                };
+                self.hide(decision);
+                match refused {
+                    Err(ToolError::NameConfusable { id, like }) if !knows(host, &chain, &like).await => {
+                        Err(ToolError::NameConfusable { id, like }.without_other())
+                    }
+                    refused => refused,
+                }
+            }
+            LookUp::Absent(namesakes) => {
+                let mut candidates = Vec::new();
+                for tool in namesakes {
+                    let denied = matches!(decide(host, &chain, tool.contract()).await, Decision::Deny(_));
+                    if !denied && candidates.len() < MAX_CANDIDATES {
+                        candidates.push(tool.contract().id().clone());
+                    }
+                }
+                if 1 < candidates.len() {
+                    return self.over(Err(ToolError::Ambiguous { name: id, candidates }));
+                }
+                let decision = absent(host, &chain, &id).await;
+                let refused = self.over(Err(ToolError::NotFound { id, suggestion: None }));
+                self.hide(decision);
+                refused
+            }
+        }
+    }
+
+    /// Has a caller that may not call the tool told so, and nothing of the tool, whatever goes on record.
+    fn hide(&mut self, decision: Decision) {
+        self.note(|record| record.decision = Some(word(&decision)));
+        if let Decision::Deny(reason) = decision {
+            self.told_instead = Some(reason);
+        }
     }
 
     /// Takes a place among the calls under way, and what the call may cost.
@@ -208,13 +267,20 @@ impl Passage {
             self.progress.isolated();
         }
         let arguments = invocation.arguments().clone();
-        let ends = host.timer.monotonic().after(contract.limits().deadline);
+        let limit = host.timer.monotonic().after(contract.limits().deadline);
+        let ends = self.wanted_by.map_or(limit, |wanted| wanted.min(limit));
+        let mut before: Option<ToolError> = None;
         for made in 1.. {
             self.note(|record| record.attempts = made);
             let cx = self.context(host, ends)?;
             let result = invocation.run(cx.clone()).await;
             *ran = cx.ran();
             let Err(error) = result else { return result };
+            // What an earlier attempt may have done is not undone by a later one that did nothing.
+            let error = match before.take() {
+                Some(before) if error.is_without_effect() => return Err(before),
+                _ => error,
+            };
             if !contract.idempotent() || !error.retryable() {
                 return Err(error);
             }
@@ -223,6 +289,7 @@ impl Passage {
             let Some(at) = again else { return Err(error) };
             host.timer.sleep_until(at).await;
             let Ok(next) = fit(tool, &arguments) else { return Err(error) };
+            before = Some(error);
             invocation = next;
         }
         Err(ToolError::Cancelled)
@@ -322,6 +389,9 @@ impl Passage {
         };
         self.stage = Stage::Settle;
         self.over(withheld)?;
+        if let Some(reason) = self.told_instead.take() {
+            return Err(ToolError::AccessDenied { reason });
+        }
         let warning = self.warning.take();
         result.map(|output| Answer { call, output, attempts, ran, warning })
     }
@@ -370,19 +440,6 @@ impl Drop for Passage {
     }
 }
 
-fn find(host: &Host, call: &Call) -> Result<Tool, ToolError> {
-    let id: ToolId = call.tool.parse().map_err(|source| ToolError::NameInvalid { source })?;
-    let found = match &call.version {
-        Some(wanted) => host.registry.find(&id, wanted),
-        None => host.registry.resolve(&id),
-    };
-    found.map_err(|error| match error {
-        // No name is suggested: it could be one of a tool that the caller is not to know of.
-        ToolError::NotFound { id, .. } => ToolError::NotFound { id, suggestion: None },
-        other => other,
-    })
-}
-
 /// Whether the tool was found, and is in no state to be called.
 fn is_of_state(error: &ToolError) -> bool {
     matches!(
@@ -397,15 +454,35 @@ fn is_of_state(error: &ToolError) -> bool {
 
 /// The strictest decision on any principal of the chain.
 async fn decide(host: &Host, chain: &CallChain, contract: &ToolContract) -> Decision {
+    strictest(chain, |caller| host.authorizer.decide(CallRequest { caller, chain, contract })).await
+}
+
+/// The same on a name that no tool has.
+async fn absent(host: &Host, chain: &CallChain, id: &ToolId) -> Decision {
+    strictest(chain, |caller| host.authorizer.decide_absent(caller, id)).await
+}
+
+async fn strictest<'a>(
+    chain: &'a CallChain,
+    decide: impl Fn(&'a Caller) -> Pending<'a, Decision>,
+) -> Decision {
     let mut strictest = None;
     for caller in chain.callers() {
-        let decision = host.authorizer.decide(CallRequest { caller, chain, contract }).await;
-        strictest = strictest.max(Some(decision));
+        strictest = strictest.max(Some(decide(caller).await));
         if matches!(strictest, Some(Decision::Deny(_))) {
             break;
         }
     }
     strictest.unwrap_or(Decision::Deny(DenyReason::NotAllowed))
+}
+
+/// Whether everybody in the chain may know of a tool.
+async fn knows(host: &Host, chain: &CallChain, id: &ToolId) -> bool {
+    let decision = match host.registry.look_up(id, None) {
+        LookUp::Found(tool) | LookUp::Refused(_, Some(tool)) => decide(host, chain, tool.contract()).await,
+        LookUp::Refused(_, None) | LookUp::Absent(_) => absent(host, chain, id).await,
+    };
+    !matches!(decision, Decision::Deny(_))
 }
 
 /// Checks the arguments against the tool that was decided on.
@@ -419,7 +496,7 @@ fn fit(tool: &Tool, arguments: &Arguments) -> Result<Invocation, ToolError> {
     tool.prepare(arguments.clone())
 }
 
-async fn resolve(host: &Host, chain: &CallChain, contract: &ToolContract) -> Result<SecretSet, ToolError> {
+async fn secrets(host: &Host, chain: &CallChain, contract: &ToolContract) -> Result<SecretSet, ToolError> {
     let mut secrets = BTreeMap::new();
     for name in contract.secrets() {
         let secret = match &host.secrets {

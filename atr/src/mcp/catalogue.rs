@@ -11,7 +11,7 @@ use super::definition::{Definition, Difference, Part, differences};
 use super::error::McpError;
 use super::listing::MAX_SERVER_TOOLS;
 use super::pins::{Pin, Pins};
-use super::policy::{Changed, ImportPolicy, Refusal, Report};
+use super::policy::{Changed, Flagged, ImportPolicy, Refusal, Report};
 use super::server::Inner;
 use crate::builder::RegistryBuilder;
 use crate::contract::{Endpoint, Provenance};
@@ -169,10 +169,10 @@ impl Catalogue {
         if endpoint != self.endpoint {
             self.move_to(endpoint, &mut report);
         }
-        let listing = self.sort(listing, &mut report);
+        let mut suspended = Vec::new();
+        let listing = self.sort(listing, &mut report, &mut suspended);
         self.forget_vanished(&listing, &mut report);
         let mut drafts = Vec::new();
-        let mut suspended = Vec::new();
         for (name, listed) in &listing {
             self.draft(name, listed, &mut drafts, &mut suspended);
         }
@@ -207,8 +207,14 @@ impl Catalogue {
         self.endpoint = endpoint;
     }
 
-    /// The definitions by name, without those that can be no tool.
-    fn sort(&self, listing: Vec<Definition>, report: &mut Report) -> BTreeMap<String, Listed> {
+    /// The definitions by name, without those that can be no tool. What was approved under the name of one of these is no
+    /// longer what the server shows, also when it changes back.
+    fn sort(
+        &self,
+        listing: Vec<Definition>,
+        report: &mut Report,
+        suspended: &mut Vec<ToolId>,
+    ) -> BTreeMap<String, Listed> {
         let mut counts: BTreeMap<String, usize> = BTreeMap::new();
         listing.iter().for_each(|definition| *counts.entry(definition.name.clone()).or_default() += 1);
         let mut sorted = BTreeMap::new();
@@ -221,15 +227,22 @@ impl Catalogue {
             };
             match listed {
                 Ok(listed) => drop(sorted.insert(name, listed)),
-                Err(reason) => report.refuse(&name, &reason),
+                Err(reason) => {
+                    suspended.extend(self.id_of(&name).ok());
+                    report.refuse(&name, &reason);
+                }
             }
         }
         sorted
     }
 
+    fn id_of(&self, name: &str) -> Result<ToolId, String> {
+        let id = format!("{}/{name}", self.namespace);
+        id.parse().map_err(|error| format!("the name is no tool's: {error}"))
+    }
+
     fn listed(&self, definition: Definition) -> Result<Listed, String> {
-        let id = format!("{}/{}", self.namespace, definition.name);
-        let id = id.parse().map_err(|error| format!("the name is no tool's: {error}"))?;
+        let id = self.id_of(&definition.name)?;
         let fingerprint = definition.digest(self.endpoint)?;
         Ok(Listed { id, definition: Arc::new(definition), fingerprint })
     }
@@ -336,6 +349,9 @@ impl Catalogue {
         if let Some(schema) = &definition.output_schema {
             tool = tool.output_schema(schema.clone());
         }
+        for (pointer, title) in [("/title", &definition.title), ("/hints/title", &definition.hints.title)] {
+            tool = title.iter().fold(tool, |tool, title| tool.said(pointer, title));
+        }
         let callee = call::Callee {
             server: Weak::clone(&self.server),
             id: draft.id.clone(),
@@ -377,6 +393,7 @@ impl Catalogue {
             }
         }
         let observed = known.offered().map(|offer| offer.contract);
+        report.flagged.extend(observed.and_then(|digest| flagged(&self.registry, &known.id, digest)));
         for offer in known.offers.iter().filter(|offer| offer.fingerprint != listed.fingerprint) {
             // It fails for what has been revoked, which cannot be called anyway.
             let now = observed.unwrap_or(listed.fingerprint);
@@ -416,6 +433,14 @@ fn offer(registry: &Registry, draft: Draft) -> Result<Offer, String> {
     let ours = contract.filter(|contract| contract.provenance() == Provenance::Mcp(fingerprint));
     let contract = ours.ok_or("it was taken out of the registry")?.digest();
     Ok(Offer { version, definition, fingerprint, contract })
+}
+
+/// What was found in the texts of a contract, if anything was.
+fn flagged(registry: &Registry, id: &ToolId, digest: Digest) -> Option<Flagged> {
+    let snapshot = registry.snapshot();
+    let tool = snapshot.versions(id).iter().find(|tool| tool.contract().digest() == digest)?;
+    let findings = tool.findings().to_vec();
+    (!findings.is_empty()).then(|| Flagged { id: id.clone(), digest, findings })
 }
 
 /// Approves again what was approved before: the same contract of the same server, of which nothing else was seen since.

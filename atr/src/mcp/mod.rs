@@ -23,7 +23,7 @@ pub use error::{Lost, McpError};
 pub use launch::Program;
 pub use listing::{MAX_LISTING, MAX_PAGES, MAX_SERVER_TOOLS};
 pub use pins::{MAX_PINS, MAX_PINS_BYTES, Pin, Pins};
-pub use policy::{Changed, ImportPolicy, Refusal, Report, ToolTerms};
+pub use policy::{Changed, Flagged, ImportPolicy, Refusal, Report, ToolTerms};
 pub use server::Server;
 pub use settings::{Recheck, Settings};
 pub use wire::MAX_LINE;

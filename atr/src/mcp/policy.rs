@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::definition::{Difference, Hints};
 use crate::contract::Effect;
 use crate::isolation::Limits;
+use crate::scan::Finding;
 
 /// What the host makes of the tools of one server, whatever that server claims. All of it is under the digest of each
 /// contract, so a tool is approved together with it.
@@ -93,6 +94,8 @@ pub struct Report {
     pub vanished: Vec<ToolId>,
     /// What cannot be registered.
     pub refused: Vec<Refusal>,
+    /// What to look at before those that are new or changed are approved.
+    pub flagged: Vec<Flagged>,
     /// Why the approvals that were suspended could not be written to their file. They are suspended until the host ends.
     pub unwritten: Option<String>,
 }
@@ -109,6 +112,19 @@ pub struct Changed {
     pub observed: Option<Digest>,
     /// Where the two definitions differ.
     pub differences: Vec<Difference>,
+}
+
+/// A tool with texts that whoever approves it should look at. The findings are also with the
+/// [tool](crate::Tool::findings).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Flagged {
+    /// The tool.
+    pub id: ToolId,
+    /// Digest of its contract.
+    pub digest: Digest,
+    /// What was found.
+    pub findings: Vec<Finding>,
 }
 
 /// A tool that cannot be registered as the server describes it.

@@ -27,6 +27,9 @@ const MAX_SENDING: usize = 512;
 const MAX_ASKED: usize = 1024;
 /// Most lines of one connection that are no message. Servers print things they should not.
 const MAX_JUNK: usize = 1024;
+/// Most notifications and empty lines in a row, without an answer or a question between them. They cost nothing but the time
+/// to read them, and a server that never stops would take a whole processor.
+const MAX_IDLE: usize = 1 << 20;
 
 pub(super) type Reader = Pin<Box<dyn AsyncRead + Send>>;
 pub(super) type Writer = Pin<Box<dyn AsyncWrite + Send>>;
@@ -102,12 +105,13 @@ pub(super) struct Lines {
     write: Arc<Mutex<Option<Writer>>>,
     wire: Arc<Wire>,
     junk: usize,
+    idle: usize,
 }
 
 impl Lines {
     pub(super) fn new(read: Reader, write: Writer, wire: Arc<Wire>) -> Self {
         let (read, write) = (BufReader::new(read), Arc::new(Mutex::new(Some(write))));
-        Self { read, line: Vec::new(), write, wire, junk: 0 }
+        Self { read, line: Vec::new(), write, wire, junk: 0, idle: 0 }
     }
 
     /// The next message that is the library's to handle.
@@ -117,14 +121,21 @@ impl Lines {
             let line = std::mem::take(&mut self.line);
             match parse(&line) {
                 Parsed::Message(message) => {
+                    self.idle = 0;
                     let asks = matches!(*message, JsonRpcMessage::Request(_));
                     if asks && MAX_ASKED <= self.wire.asked.fetch_add(1, Ordering::AcqRel) {
                         return Err(Lost::new("it asks too much"));
                     }
                     return Ok(*message);
                 }
-                Parsed::ListChanged => self.wire.set_list_changed(),
-                Parsed::Dropped => {}
+                Parsed::ListChanged | Parsed::Dropped if MAX_IDLE <= self.idle => {
+                    return Err(Lost::new("it sends notifications without end"));
+                }
+                Parsed::ListChanged => {
+                    self.idle += 1;
+                    self.wire.set_list_changed();
+                }
+                Parsed::Dropped => self.idle += 1,
                 Parsed::Junk if self.junk < MAX_JUNK => self.junk += 1,
                 Parsed::Junk => return Err(Lost::new("it sends too much that is no message")),
                 Parsed::TooManyValues => return Err(Lost::new("it sent a message of too many values")),
@@ -259,6 +270,22 @@ mod tests {
         ];
         for (text, expected) in cases {
             assert_eq!(nodes_at_most(text.as_bytes()), expected, "{text}");
+        }
+    }
+
+    #[tokio::test]
+    async fn notifications_without_end_end_the_connection_and_answers_between_them_do_not() {
+        let note = r#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}"#.to_owned() + "\n\n";
+        let answer = r#"{"jsonrpc":"2.0","id":7,"result":{}}"#.to_owned() + "\n";
+        for (text, ends_with) in [(note.clone() + &answer, None), (note.repeat(2), Some("without end"))] {
+            let (read, write) = (io::Cursor::new(text.into_bytes()), tokio::io::sink());
+            let mut lines = Lines::new(Box::pin(read), Box::pin(write), Arc::default());
+            lines.idle = MAX_IDLE - 2;
+            match (lines.next().await, ends_with) {
+                (Ok(_), None) => assert_eq!(lines.idle, 0),
+                (Err(lost), Some(reason)) => assert!(lost.to_string().contains(reason), "{lost}"),
+                (other, _) => panic!("{other:?}"),
+            }
         }
     }
 

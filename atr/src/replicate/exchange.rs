@@ -80,6 +80,10 @@ impl Exchange {
             }
         };
         let mut report = Report::default();
+        if !matches!(message, Message::Items(_)) && !heard.may_ask() {
+            report.deferred = 1;
+            return Ok((Vec::new(), report));
+        }
         let answers = match message {
             Message::Summary { salt, ranges: theirs } => {
                 let ours = ranges(replica);

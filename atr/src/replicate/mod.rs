@@ -51,7 +51,7 @@ pub use emk::{PublicKey, SigningKey};
 pub use exchange::{Exchange, MAX_MESSAGE_BYTES};
 pub use item::{Item, MAX_ITEM_BYTES};
 pub use journal::{Journal, JournalError, Recovery};
-pub use peer::{MAX_PEERS, MUTED, PEER_BYTES, PEER_INVALID, PEER_ITEMS, WINDOW};
+pub use peer::{MAX_PEERS, MUTED, PEER_BYTES, PEER_INVALID, PEER_ITEMS, PEER_QUESTIONS, WINDOW};
 pub use record::SignedRecord;
 pub use replica::{Evidence, MAX_ITEMS, MAX_PER_PUBLISHER, Replica, Report, Standing};
 pub use revocation::{KEPT_AFTER, Revocation};

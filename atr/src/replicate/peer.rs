@@ -9,6 +9,8 @@ use agent_primitives::Monotonic;
 pub const PEER_ITEMS: usize = 10_000;
 /// Most bytes of items of one peer that are looked at in one [`WINDOW`].
 pub const PEER_BYTES: usize = 64 << 20;
+/// Most questions of one peer that are answered in one [`WINDOW`]: each makes this node look at all of its items.
+pub const PEER_QUESTIONS: usize = 1_000;
 /// How many invalid items in one [`WINDOW`] make a peer muted.
 pub const PEER_INVALID: usize = 100;
 /// How long what a peer has sent counts.
@@ -29,6 +31,7 @@ pub(super) struct Peer {
     items: usize,
     bytes: usize,
     invalid: usize,
+    questions: usize,
     muted_until: Option<Monotonic>,
 }
 
@@ -69,6 +72,13 @@ impl Peer {
         self.items += 1;
         self.bytes += bytes;
         true
+    }
+
+    /// Whether another question is answered.
+    pub(super) fn may_ask(&mut self) -> bool {
+        let may = self.questions < PEER_QUESTIONS;
+        self.questions += usize::from(may);
+        may
     }
 
     /// Counts what is not valid; `true` when that makes the peer muted.

@@ -12,10 +12,12 @@ use super::revocation::Revocation;
 use super::trust::{Publishers, TrustError};
 use crate::ToolContract;
 
-/// Most items of one replica.
+/// Most records of one replica, and most revocations with what else testifies against a record.
 pub const MAX_ITEMS: usize = 1 << 20;
-/// Most items of one publisher.
+/// The same for one publisher. Records leave the room of revocations alone: whoever has signed too much can still take it back.
 pub const MAX_PER_PUBLISHER: usize = 1 << 17;
+/// Most publishers of tools of which the latest revocation was forgotten and its epoch is remembered.
+const MAX_FLOORS: usize = 1 << 17;
 
 type Key = [u8; 32];
 
@@ -30,13 +32,31 @@ pub struct Replica {
     /// The record of a contract by a publisher.
     records: BTreeMap<(ToolId, Key, Digest), Digest>,
     revocations: BTreeMap<ToolId, BTreeSet<Digest>>,
-    per_publisher: BTreeMap<Key, usize>,
+    per_publisher: BTreeMap<Key, Count>,
+    count: Count,
+    /// The highest epoch of the revocations that were forgotten, of a tool by a publisher.
+    floors: BTreeMap<(ToolId, Key), u64>,
 }
 
 #[derive(Debug)]
 pub(super) struct Held {
     item: Item,
     pub(super) bytes: Bytes,
+    /// Whether it takes the room of what testifies against a record.
+    testifies: bool,
+}
+
+/// How many items take which room.
+#[derive(Clone, Copy, Debug, Default)]
+struct Count {
+    records: usize,
+    testimony: usize,
+}
+
+impl Count {
+    fn of(&mut self, testifies: bool) -> &mut usize {
+        if testifies { &mut self.testimony } else { &mut self.records }
+    }
 }
 
 /// What became of a batch.
@@ -180,12 +200,18 @@ impl Replica {
             Item::Revocation(_) if self.items.contains_key(&name) => return Ok(false),
             Item::Revocation(_) => {}
         }
-        if replaced.is_none() {
-            self.room(&key)?;
-            *self.per_publisher.entry(key).or_default() += 1;
-        }
+        let testifies = match &item {
+            Item::Record(record) => self.contradicted(record).is_some(),
+            Item::Revocation(_) => true,
+        };
+        let before = replaced.and_then(|older| self.items.get(&older)).map(|held| held.testifies);
+        let testifies = before.unwrap_or(testifies);
         if let Some(older) = replaced {
             self.items.remove(&older);
+        } else {
+            self.room(&key, testifies)?;
+            *self.per_publisher.entry(key).or_default().of(testifies) += 1;
+            *self.count.of(testifies) += 1;
         }
         match &item {
             Item::Record(record) => {
@@ -195,15 +221,15 @@ impl Replica {
                 self.revocations.entry(tool).or_default().insert(name);
             }
         }
-        self.items.insert(name, Held { item, bytes });
+        self.items.insert(name, Held { item, bytes, testifies });
         Ok(true)
     }
 
-    fn room(&self, key: &Key) -> Result<(), TrustError> {
-        if MAX_ITEMS <= self.items.len() {
+    fn room(&self, key: &Key, testifies: bool) -> Result<(), TrustError> {
+        if MAX_ITEMS <= *self.count.clone().of(testifies) {
             return Err(TrustError::Full { limit: MAX_ITEMS });
         }
-        if MAX_PER_PUBLISHER <= self.per_publisher.get(key).copied().unwrap_or(0) {
+        if MAX_PER_PUBLISHER <= *self.per_publisher.get(key).copied().unwrap_or_default().of(testifies) {
             return Err(TrustError::Full { limit: MAX_PER_PUBLISHER });
         }
         Ok(())
@@ -231,11 +257,12 @@ impl Replica {
         })
     }
 
-    /// Another contract that the same publisher signed as the same version.
+    /// Another contract that the same publisher signed as the same version. Build metadata does not tell versions apart, as it
+    /// does not in a registry.
     fn contradicted(&self, record: &SignedRecord) -> Option<Evidence> {
         let other = self.records_of(record.id()).find(|other| {
             other.publisher() == record.publisher()
-                && other.version() == record.version()
+                && other.version().cmp_precedence(record.version()).is_eq()
                 && other.digest() != record.digest()
         })?;
         Some(Evidence { first: other.clone(), second: record.clone() })
@@ -265,8 +292,11 @@ impl Replica {
         if revocations.iter().any(|revocation| revocation.target() == digest) {
             return Standing::Revoked;
         }
-        let taken_back =
-            |record: &&SignedRecord| revocations.iter().any(|revocation| revocation.covers(record));
+        let taken_back = |record: &&SignedRecord| {
+            let place = (record.id().clone(), record.publisher().to_bytes());
+            let below = self.floors.get(&place).is_some_and(|floor| record.epoch() < *floor);
+            below || revocations.iter().any(|revocation| revocation.covers(record))
+        };
         let (revoked, standing): (Vec<_>, Vec<_>) = records.iter().copied().partition(taken_back);
         let valid: BTreeSet<Key> = standing
             .iter()
@@ -302,7 +332,8 @@ impl Replica {
     }
 
     /// Forgets what is over: records that have expired and are no evidence against their publisher, and revocations that
-    /// are past their time and cover no record that is still here. Answers how many.
+    /// are past their time and cover no record that is still here. Of these the epoch is remembered while the replica lives,
+    /// so that a record of before does not come back. Answers how many.
     pub fn prune(&mut self, now: Timestamp) -> usize {
         let over: Vec<Digest> = self
             .items
@@ -316,12 +347,25 @@ impl Replica {
             })
             .map(|(name, _)| *name)
             .collect();
-        over.iter().for_each(|name| self.forget(name));
-        over.len()
+        let mut forgotten = 0;
+        for name in over {
+            if self.may_forget(&name) {
+                self.forget(&name);
+                forgotten += 1;
+            }
+        }
+        forgotten
+    }
+
+    /// Not a revocation whose epoch there is no room to remember.
+    fn may_forget(&self, name: &Digest) -> bool {
+        let Some(Held { item: Item::Revocation(revocation), .. }) = self.items.get(name) else { return true };
+        let place = (revocation.id().clone(), revocation.publisher().to_bytes());
+        self.floors.len() < MAX_FLOORS || self.floors.contains_key(&place)
     }
 
     fn forget(&mut self, name: &Digest) {
-        let Some(Held { item, .. }) = self.items.remove(name) else { return };
+        let Some(Held { item, testifies, .. }) = self.items.remove(name) else { return };
         let key = item.publisher().to_bytes();
         match &item {
             Item::Record(record) => {
@@ -331,9 +375,12 @@ impl Replica {
                 if let Some(names) = self.revocations.get_mut(revocation.id()) {
                     names.remove(name);
                 }
+                let floor = self.floors.entry((revocation.id().clone(), key)).or_default();
+                *floor = revocation.epoch().max(*floor);
             }
         }
-        if let Some(count) = self.per_publisher.get_mut(&key) {
+        for count in self.per_publisher.get_mut(&key).into_iter().chain([&mut self.count]) {
+            let count = count.of(testifies);
             *count = count.saturating_sub(1);
         }
     }

@@ -273,6 +273,18 @@ fn s16_a_program_has_no_more_rights_than_any_other_whatever_its_file_says() {
     assert_eq!(tool.run(&["identity"]).value(), expected);
 }
 
+/// The names of its groups hold the number of the host's process.
+#[test]
+fn its_groups_are_the_topmost_that_it_sees() {
+    let tool = Tool::new().with_proc();
+    let groups = tool.run(&["cat", "/proc/self/cgroup"]).value();
+    let groups = groups.as_str().unwrap();
+    assert!(!groups.is_empty());
+    for group in groups.lines() {
+        assert!(group.ends_with(":/"), "{groups}");
+    }
+}
+
 #[test]
 fn its_processes_are_numbered_as_if_there_were_no_others() {
     let found =

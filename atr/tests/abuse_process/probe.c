@@ -262,6 +262,28 @@ static int files(void) {
     return 0;
 }
 
+/* `timers` and `pending`: as many as the kernel lets it have, of timers and of signals that wait. */
+static int timers(void) {
+    long made = 0;
+    timer_t timer;
+    while (made < 1000000 && timer_create(CLOCK_MONOTONIC, NULL, &timer) == 0)
+        made++;
+    printf("{\"made\":%ld,\"error\":%d}\n", made, errno);
+    return 0;
+}
+
+static int pending(void) {
+    long made = 0;
+    sigset_t all;
+    sigfillset(&all);
+    sigprocmask(SIG_BLOCK, &all, NULL);
+    union sigval nothing = {0};
+    while (made < 1000000 && sigqueue(getpid(), SIGRTMIN, nothing) == 0)
+        made++;
+    printf("{\"made\":%ld,\"error\":%d}\n", made, errno);
+    return 0;
+}
+
 static void spin(void) {
     for (volatile long i = 0;; i++)
         ;
@@ -443,6 +465,8 @@ int main(int argc, char **argv) {
     else if (is(mode, "fill")) return fill(one);
     else if (is(mode, "entries")) return entries(one);
     else if (is(mode, "files")) return files();
+    else if (is(mode, "timers")) return timers();
+    else if (is(mode, "pending")) return pending();
     else if (is(mode, "spin")) spin();
     else if (is(mode, "spins")) {
         for (int i = 1; i < atoi(one) && fork(); i++)

@@ -113,6 +113,17 @@ fn s06_open_files_end_at_the_limit() {
     assert_eq!(tool.run(&["files"]).value(), json!({"opened": 17, "error": libc::EMFILE}));
 }
 
+/// The kernel counts them against the user of the host as well, who could set no timer any more.
+#[test]
+fn signals_that_wait_and_timers_end_at_a_limit() {
+    let tool = Tool::new();
+    for mode in ["timers", "pending"] {
+        let made = tool.run(&[mode]).value();
+        assert_eq!(made["error"], libc::EAGAIN, "{mode}");
+        assert!((200..=256).contains(&made["made"].as_u64().unwrap()), "{mode}: {made}");
+    }
+}
+
 #[test]
 fn s27_the_scratch_folder_is_as_large_as_it_may_be() {
     let tool = Tool::new().limits(|limits| limits.scratch_bytes = 2 * MIB);

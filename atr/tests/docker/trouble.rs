@@ -1,9 +1,10 @@
 //! Daemons and images that are not as they should be.
 
 use std::collections::HashMap;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use agent_tool_registry::executor::{Cause, Docker, Held, Order};
@@ -116,14 +117,16 @@ fn what_a_host_that_died_has_left_is_removed_by_the_next_and_nothing_else_is() {
         let space = std::fs::read_link("/proc/self/ns/pid").unwrap().display().to_string();
         // This process has never had the number 1.
         let gone = format!("{boot} {space} 1 1");
+        let before = format!("another-boot {space} 1 1");
         let own = {
             let stat = here("/proc/self/stat");
             let start = stat.rsplit_once(')').unwrap().1.split_whitespace().nth(19).unwrap().to_owned();
             format!("{boot} {space} {} {start}", std::process::id())
         };
         let cases = [
-            ("atr-reaper-gone", gone.as_str(), "1000", false),
-            ("atr-reaper-early", gone.as_str(), "99999999999", true),
+            ("atr-reaper-gone", gone.as_str(), "99999999999", false),
+            ("atr-reaper-before", before.as_str(), "1000", false),
+            ("atr-reaper-elsewhere", before.as_str(), "99999999999", true),
             ("atr-reaper-alive", own.as_str(), "1000", true),
             ("reaper-foreign", gone.as_str(), "1000", true),
         ];
@@ -146,7 +149,7 @@ fn what_a_host_that_died_has_left_is_removed_by_the_next_and_nothing_else_is() {
         let next = Docker::connect(crate::daemon::shared()).await.unwrap();
         let there = async |name: &str| world.raw.inspect_container(name, None).await.is_ok();
         for _ in 0..500 {
-            if !there("atr-reaper-gone").await {
+            if !there("atr-reaper-gone").await && !there("atr-reaper-before").await {
                 break;
             }
             pause_for(Duration::from_millis(20)).await;
@@ -162,6 +165,38 @@ fn what_a_host_that_died_has_left_is_removed_by_the_next_and_nothing_else_is() {
         for (name, _, _, stays) in cases {
             assert_eq!(found[name], stays, "{name}");
         }
+    });
+}
+
+/// What this suite's own program is told when it is run as a host that dies.
+const HOST: &str = "ATR_DOCKER_HOST";
+
+#[test]
+fn a_host_that_is_killed_leaves_its_containers_to_the_next_stopped_or_not() {
+    block_on(async {
+        if std::env::var_os(HOST).is_some() {
+            let world = World::new("dead-host").await;
+            let [runs, stopped] =
+                [world.start(&["/bin/probe", "family"]), world.start(&["/bin/sleep", "1000"])];
+            let (_runs, stopped) = tokio::join!(runs, stopped);
+            stopped.control.order(Order::Stop);
+            assert_eq!(stopped.control.held().await, Held::Hard);
+            std::io::stdout().write_all(format!("{HOST}\n").as_bytes()).unwrap();
+            std::future::pending::<()>().await;
+        }
+        let world = World::new("dead-host").await;
+        let mut host = Command::new(std::env::current_exe().unwrap());
+        let test = "trouble::a_host_that_is_killed_leaves_its_containers_to_the_next_stopped_or_not";
+        host.args(["--exact", "--nocapture", test]).env(HOST, "1").stdout(Stdio::piped());
+        let mut host = host.spawn().unwrap();
+        let mut lines = BufReader::new(host.stdout.take().unwrap()).lines().map_while(Result::ok);
+        assert!(lines.any(|line| line == HOST), "it did not come to run anything");
+        let left = world.containers().await;
+        assert_eq!(left.len(), 2);
+        host.kill().unwrap();
+        host.wait().unwrap();
+        let _next = Docker::connect(crate::daemon::shared()).await.unwrap();
+        world.gone_within(Duration::from_secs(20), &left).await;
     });
 }
 

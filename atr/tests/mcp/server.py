@@ -86,6 +86,12 @@ def call(says, number, params):
             send({"method": "notifications/progress", "params": {"progressToken": 1, "progress": step}})
             send({"method": "notifications/message", "params": {"level": "info", "data": "x"}})
         send({"id": number, "result": text("done")})
+    elif does == "stray":
+        for other in (number + 1, number + 2, -1, "x", None, 10**30, 1.5):
+            send({"id": other, "result": text("stray")})
+        sys.stdout.buffer.write(b'\xff\xfe\n{"jsonrpc": "2.0", "id": \n[]\n"id"\n{"result": 1e400}\n\0\n')
+        send({"id": number, "result": text("meant")})
+        send({"id": number, "result": text("again")})
     elif does == "ask":
         asked = (number, ["sampling/createMessage", "roots/list", "elicitation/create", "no/such"], [])
         ask()

@@ -4,7 +4,7 @@ use std::net::TcpListener;
 use std::time::Duration;
 
 use agent_primitives::Clock;
-use agent_tool_registry::{Limits, TokioTimer, ToolError};
+use agent_tool_registry::{Executor, Limits, TokioTimer, ToolError};
 use serde_json::json;
 
 use crate::{answer, block_on, call, context, guests, register, tool};
@@ -181,4 +181,57 @@ fn a_guest_that_computes_leaves_the_runtime_to_others() {
         spinning.abort();
         assert!(spinning.await.unwrap_err().is_cancelled());
     });
+}
+
+#[test]
+fn the_guests_of_an_agent_have_so_much_memory_together() {
+    const STACK: u64 = (3 << 20) / 2;
+    const MIB: u64 = 1 << 20;
+    let limits = Limits { memory_bytes: 4 * MIB, ..Limits::DEFAULT };
+    // Room for two stacks and 6 MiB.
+    let wasm = agent_tool_registry::Wasm::new().unwrap().agent_memory(2 * STACK + 6 * MIB);
+    let by = |agent: &str, module: bytes::Bytes| {
+        let executions = crate::executions();
+        let launch = agent_tool_registry::executor::Launch {
+            agent: agent.parse().unwrap(),
+            ..crate::launch(module, limits, &executions)
+        };
+        let wasm = wasm.clone();
+        let call = async move { wasm.call(launch, bytes::Bytes::from_static(b"{}")).await };
+        (executions, call)
+    };
+    // 3 MiB and a page; what it had before, or -1.
+    let more = || guests::digit("", "(memory.grow (i32.const 48))");
+    let code = |finished: agent_tool_registry::executor::Finished| match finished.result {
+        Ok(answer) => answer.into_value(),
+        Err(error) => json!(error.code()),
+    };
+    block_on(async {
+        let holding =
+            guests::running("(drop (memory.grow (i32.const 63))) (loop $again (br $again)) (unreachable)");
+        let mut held = Vec::new();
+        let (executions, call) = by("greedy", holding.clone());
+        held.push(tokio::spawn(call));
+        let has = || executions.under_way().first().and_then(|control| control.usage().peak_memory);
+        crate::until(|| has() == Some(4 * MIB)).await;
+        // A stack and 2 MiB are left, and that is for this agent alone.
+        assert_eq!(code(by("greedy", more()).1.await), -1);
+        assert_eq!(code(by("modest", more()).1.await), 1);
+        for _ in 0..2 {
+            let (executions, call) = by("greedy", guests::spinner());
+            held.push(tokio::spawn(call));
+            crate::until(|| !executions.is_empty()).await;
+        }
+        // Their two stacks leave half a mebibyte, which is room for none.
+        assert_eq!(code(by("greedy", guests::echo()).1.await), "AK0534");
+        assert_eq!(code(by("modest", guests::echo()).1.await), json!({}));
+        for call in held {
+            call.abort();
+            assert!(call.await.unwrap_err().is_cancelled());
+        }
+        assert_eq!(code(by("greedy", more()).1.await), 1, "it is given back");
+    });
+    let beyond = Limits { memory_bytes: 2 * STACK + 6 * MIB + 1, ..limits };
+    let refused = wasm.guarantees(&agent_tool_registry::Permissions::none(), &beyond);
+    assert_eq!(refused.unwrap_err().code(), "AK0534");
 }

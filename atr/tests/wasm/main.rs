@@ -6,6 +6,7 @@
 #![expect(clippy::panic, reason = "a test may fail loudly")]
 
 mod answers;
+mod bombs;
 mod guests;
 mod hostile;
 mod limits;

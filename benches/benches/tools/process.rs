@@ -19,6 +19,8 @@ use crate::{Scale, print};
 
 /// Statically linked, so that it needs nothing in the sandbox, and starts as fast as a program can.
 const PROGRAM: &str = "/usr/bin/busybox";
+/// What a large host holds, in GiB.
+const HELD: usize = 4;
 /// How many run at once.
 const AT_ONCE: usize = 32;
 
@@ -42,6 +44,9 @@ pub(crate) fn run(watch: &Stopwatch, scale: Scale) -> anyhow::Result<()> {
             let figure = at_once(watch, scale.of(100), level).await?;
             table.figure(&format!("{level}, {AT_ONCE} at once, each"), &figure);
         }
+        let held = hold()?;
+        table.figure(&format!("process, its host holds {HELD} GiB"), &in_turn(watch, scale.of(200)).await?);
+        drop(held);
         print(table)?;
         print(many(watch, scale.of(10_000)).await?)
     })
@@ -93,6 +98,23 @@ async fn one_by_one(watch: &Stopwatch, count: usize) -> anyhow::Result<[(&'stati
     // The first of each pays for what is made once.
     let [a, b, c] = laps.map(|laps| figure(laps.into_iter().skip(1).collect()));
     Ok([("std::process::Command", a), ("child", b), ("process", c)])
+}
+
+/// Memory that has been written to, page by page.
+fn hold() -> anyhow::Result<Vec<u8>> {
+    let mut held = Vec::new();
+    held.try_reserve_exact(HELD << 30)?;
+    held.resize(HELD << 30, 1);
+    Ok(held)
+}
+
+async fn in_turn(watch: &Stopwatch, count: usize) -> anyhow::Result<Figure> {
+    let process = executor(Level::Process);
+    let mut laps = Vec::with_capacity(count);
+    for _ in 0..count.max(2) {
+        laps.push(once(watch, &*process).await?);
+    }
+    Ok(figure(laps))
 }
 
 async fn at_once(watch: &Stopwatch, rounds: usize, level: Level) -> anyhow::Result<Figure> {

@@ -51,19 +51,31 @@ const NOUNS: [&str; 20] = [
 ];
 
 pub(crate) fn run(watch: &Stopwatch, scale: Scale) -> anyhow::Result<()> {
-    let mut filling = Table::new(["tools", "registering all", "memory of each", "first search"]);
+    let mut filling = Table::new([
+        "tools",
+        "registering all",
+        "memory of each",
+        "memory of each, no two schemas equal",
+        "first search",
+    ]);
     let mut asking = Table::of_figures("tools, operation");
     for size in SIZES {
         progress(&format!("  {size} tools"));
         let before = resident()?;
+        // The harder case first: what it frees must not make room for the other.
+        let different = filled(size, true)?;
+        let of_different = resident()?.saturating_sub(before) / size as u64;
+        let before = resident()?;
         let start = watch.read();
-        let registry = filled(size)?;
+        let registry = filled(size, false)?;
         let registering = watch.lap(start);
         let each = resident()?.saturating_sub(before) / size as u64;
+        drop(different);
         let start = watch.read();
         registry.search("invoice", 5, &all);
         let first = watch.lap(start);
-        filling.row([size.to_string(), time(registering as f64), format!("{each} B"), time(first as f64)]);
+        let (each, of_different) = (format!("{each} B"), format!("{of_different} B"));
+        filling.row([size.to_string(), time(registering as f64), each, of_different, time(first as f64)]);
         ask(watch, scale, &registry, size, &mut asking)?;
     }
     print(format!("\n## Search\n\n{filling}\n{asking}"))
@@ -143,9 +155,9 @@ fn words(number: usize) -> (&'static str, &'static str) {
     (of(&VERBS, number), of(&NOUNS, number / VERBS.len()))
 }
 
-/// A registry with a schema of ten fields for each tool.
-fn filled(size: usize) -> Result<Registry, RegistryError> {
-    let schema = schema();
+/// A registry with a schema of ten fields for each tool: the same for all, or another for each.
+fn filled(size: usize, different: bool) -> Result<Registry, RegistryError> {
+    let mut schema = schema();
     let registry = Registry::builder().build();
     registry.register(|tools| {
         for number in 0..size {
@@ -155,6 +167,9 @@ fn filled(size: usize) -> Result<Registry, RegistryError> {
                 "Lets the caller {verb} one {noun} of the suite, by its number {number}. Where there is a {last}, it is told \
                  to {other} it too, and the answer says what was done."
             );
+            if different && let Some(root) = schema.as_object_mut() {
+                root.insert("title".to_owned(), name(number).into());
+            }
             let tool = tools.tool(&name(number)).description(&description).tags([verb, noun]);
             tool.effects([Effect::Read]).run_raw(schema.clone(), |_, _| async { Ok(()) })?;
         }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use agent_primitives::json::Value;
 use agent_primitives::{AgentId, BadId, Signal, SignalSet, ToolId};
-use agent_tool_registry::Arguments;
+use agent_tool_registry::{Arguments, ToolContract};
 use bytes::Bytes;
 
 use super::Inner;
@@ -152,10 +152,10 @@ fn exec(
         RawArguments::Sourced(..) => return Err(InvalidCall::SourcedTwice),
     };
     let arguments = arguments.map_err(InvalidCall::Tool)?;
-    // What is hidden from an agent is not told to it as a likely name either.
-    let seen = |id: &ToolId| kernel.tools.get(id).is_some_and(|contract| kernel.shows(agent.id, &contract));
-    let run = RunTool::prepare(&kernel.tools, id, arguments, deadline)
-        .map_err(|error| InvalidCall::Tool(error.naming_only(seen)))?;
+    // Of a tool that is hidden from an agent nothing is told to it: no state, no argument, no likely name.
+    let seen = |contract: &ToolContract| kernel.shows(agent.id, contract);
+    let run = RunTool::prepare(&kernel.tools, id.clone(), arguments, deadline)
+        .map_err(|error| InvalidCall::Tool(kernel.tools.refusal(&id, error, &seen)))?;
     Ok(Request::Exec(run.made_from(sources)))
 }
 

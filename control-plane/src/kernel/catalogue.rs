@@ -25,6 +25,17 @@ impl Catalogue {
         if own::is_reserved(id) { self.own.resolve(id) } else { self.host.resolve(id) }
     }
 
+    /// The refusal of a call for an agent that only these tools are shown to.
+    pub(crate) fn refusal(
+        &self,
+        id: &ToolId,
+        error: ToolError,
+        seen: &dyn Fn(&ToolContract) -> bool,
+    ) -> ToolError {
+        let registry = if own::is_reserved(id) { &self.own } else { &self.host };
+        registry.snapshot().refusal(id, error, seen)
+    }
+
     /// The contract of what is called when the tool is asked for; none if it cannot be called now.
     pub(crate) fn get(&self, id: &ToolId) -> Option<Arc<ToolContract>> {
         self.resolve(id).ok().map(|tool| Arc::clone(tool.contract()))

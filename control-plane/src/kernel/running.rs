@@ -14,7 +14,7 @@ use std::task::Poll;
 
 use agent_primitives::Monotonic;
 use agent_primitives::clock::Sleep;
-use agent_tool_registry::Canceller;
+use agent_tool_registry::{Canceller, ToolError};
 
 use super::Inner;
 use super::syscall::Passage;
@@ -176,6 +176,10 @@ impl Inner {
             // What the call ran is to be gone when it answers that its agent is.
             discard(listed.slot.service.lock().unwrap_or_else(PoisonError::into_inner).take());
             self.see_out(agent).await;
+            // The order that ended a program may reach it while the call is looked at: that is no failure of the tool.
+            if matches!(result, Err(CallError::Tool(ToolError::Killed))) {
+                return Err(self.dead(agent));
+            }
         }
         result
     }

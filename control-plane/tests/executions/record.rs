@@ -3,7 +3,8 @@
 use agent_control_plane::primitives::Signal;
 use serde_json::{Value, json};
 
-use crate::place::{COUNTED, World, everywhere, id, until};
+use crate::place::{COUNTED, everywhere};
+use crate::world::{World, id, until};
 
 fn kinds(events: &[Value]) -> Vec<&str> {
     events.iter().map(|event| event["kind"].as_str().unwrap()).collect()
@@ -24,7 +25,7 @@ fn the_record_says_where_a_tool_ran_and_how_orders_took_hold() {
         world.settled("a").await;
         assert_eq!(call.await.unwrap(), json!(COUNTED));
         let call = world.call(&agent, "spin");
-        until(|| !world.processes().is_empty()).await;
+        until(|| 0 < world.alive()).await;
         world.kernel.kill(&id("a"), "enough").unwrap();
         world.kernel.wait(&id("a")).await.unwrap();
         call.await.unwrap();
@@ -38,7 +39,8 @@ fn the_record_says_where_a_tool_ran_and_how_orders_took_hold() {
         // the order came was given none.
         let mut last = kinds(after);
         last.sort_unstable();
-        last.retain(|kind| *kind != "ordered");
+        // Nor does one that notices for itself that it was killed always come to say what it used.
+        last.retain(|kind| !["ordered", "ran"].contains(kind));
         assert_eq!(last, ["exit", "outcome", "signal"]);
         let ordered: Vec<&Value> = events.iter().filter(|event| event["kind"] == "ordered").collect();
         let held = |word: &str| json!([{"level": place.level.as_str(), "held": word, "programs": 1}]);
@@ -49,7 +51,7 @@ fn the_record_says_where_a_tool_ran_and_how_orders_took_hold() {
         let ran = events.iter().find(|event| event["kind"] == "ran").unwrap();
         assert_eq!((&ran["level"], &ran["call"]), (&json!(place.level.as_str()), &json!(1)));
         assert!(ran["guarantees"].as_array().unwrap().contains(&json!("no_host_env")));
-        assert_eq!(ran["cpu_micros"].is_u64(), place.holds_all(), "what is not measured is not said");
+        assert_eq!(ran["cpu_micros"].is_u64(), place.measures, "what is not measured is not said");
     });
 }
 

@@ -8,7 +8,8 @@ use agent_control_plane::primitives::{Signal, SignalSet};
 use agent_control_plane::{AgentHandle, AgentSpec, AgentState};
 use serde_json::{Value, json};
 
-use crate::place::{COUNTED, World, everywhere, id, programs, real, ticks, until};
+use crate::place::{COUNTED, everywhere, in_shells};
+use crate::world::{World, id, programs, real, until};
 
 #[test]
 fn s30_a_spinner_is_stopped_where_it_computes_and_comes_to_the_right_result() {
@@ -31,7 +32,7 @@ fn s31_a_kill_reaches_a_tree_that_has_lost_its_parents_running_or_stopped() {
         for stopped in [false, true] {
             let world = World::new(&place);
             let (_agent, call) = world.running("a", "family").await;
-            until(|| 3 <= world.processes().len()).await;
+            until(|| place.family() <= world.alive()).await;
             if stopped {
                 world.kernel.signal(&id("a"), Signal::Stop, "look").unwrap();
                 world.settled("a").await;
@@ -51,10 +52,11 @@ fn s32_what_ignores_sigterm_is_dead_when_its_grace_is_over() {
         let world = World::new(&place);
         let (_agent, call) = world.running("a", "deaf").await;
         world.kernel.signal(&id("a"), Signal::Term, "please").unwrap();
-        world.settled("a").await;
+        // The clock stands still, for what is left of the grace is to be known.
+        world.kernel.settled(&id("a")).await.unwrap();
         world.clock.advance(DEFAULT_GRACE - Duration::from_millis(1));
-        let before = ticks(&world.mark);
-        until(|| before < ticks(&world.mark)).await;
+        let before = world.ticks();
+        until(|| before < world.ticks()).await;
         world.clock.advance(Duration::from_millis(1));
         assert_eq!(call.await.unwrap(), "AK0902", "the call itself notices, nobody else looks");
         world.nothing_is_left(&place).await;
@@ -63,7 +65,7 @@ fn s32_what_ignores_sigterm_is_dead_when_its_grace_is_over() {
 
 #[test]
 fn a_program_that_is_asked_to_end_may_still_answer() {
-    everywhere(|place| async move {
+    in_shells(|place| async move {
         let world = World::new(&place);
         let (_agent, call) = world.running("a", "polite").await;
         world.kernel.signal(&id("a"), Signal::Term, "please").unwrap();
@@ -74,7 +76,7 @@ fn a_program_that_is_asked_to_end_may_still_answer() {
 /// Only what takes the default action reaches programs; a handler that takes it over keeps it from them.
 #[test]
 fn what_is_masked_or_handled_reaches_no_program_until_its_default_action_is_taken() {
-    everywhere(|place| async move {
+    in_shells(|place| async move {
         let world = World::new(&place);
         let (agent, call) = world.running("a", "polite").await;
         let both = SignalSet::EMPTY.with(Signal::Term).with(Signal::Stop);
@@ -83,8 +85,8 @@ fn what_is_masked_or_handled_reaches_no_program_until_its_default_action_is_take
             assert_eq!(world.kernel.signal(&id("a"), signal, "held back"), Ok(Raise::Pending));
         }
         world.comes_to("a", &[Held::Running]).await;
-        let before = ticks(&world.mark);
-        until(|| before + 5 < ticks(&world.mark)).await;
+        let before = world.ticks();
+        until(|| before + 5 < world.ticks()).await;
         assert!(!call.is_finished());
         world.kernel.signal(&id("a"), Signal::Cont, "takes the stop back").unwrap();
         agent.mask(SignalSet::EMPTY, both).await.unwrap();
@@ -122,7 +124,7 @@ fn sixteen_programs_of_one_agent_stop_and_end_together() {
         let world = World::new(&place);
         let agent = world.kernel.spawn(AgentSpec::new("a")).unwrap();
         let calls: Vec<_> = (0..16).map(|_| world.call(&agent, "spin")).collect();
-        until(|| world.processes().len() == 16).await;
+        until(|| world.alive() == 16).await;
         world.kernel.signal(&id("a"), Signal::Stop, "look").unwrap();
         world.comes_to("a", &[place.stopped; 16]).await;
         world.nothing_runs(&place).await;
@@ -142,13 +144,13 @@ fn a_stopped_agent_starts_nothing_and_a_dead_one_never_will() {
         world.kernel.signal(&id("a"), Signal::Stop, "look").unwrap();
         let call = world.call(&agent, "count");
         real(Duration::from_millis(100)).await;
-        assert_eq!(world.processes(), [0; 0]);
+        assert_eq!(world.alive(), 0);
         world.kernel.signal(&id("a"), Signal::Cont, "go on").unwrap();
         assert_eq!(call.await.unwrap(), json!(COUNTED));
         world.kernel.signal(&id("a"), Signal::Stop, "look").unwrap();
         let call = world.call(&agent, "count");
         world.kernel.kill(&id("a"), "enough").unwrap();
-        assert_eq!((call.await.unwrap(), world.processes()), (json!("AK0902"), Vec::new()));
+        assert_eq!((call.await.unwrap(), world.alive()), (json!("AK0902"), 0));
     });
 }
 
@@ -192,7 +194,7 @@ fn the_end_of_a_parent_ends_the_tools_of_its_children() {
         let world = World::with(&place, |builder, _| builder.programs(programs().program("spin", spin)));
         let parent = world.kernel.spawn(AgentSpec::new("p")).unwrap();
         parent.spawn("child", "spin", json!(null)).await.unwrap();
-        until(|| 3 <= world.processes().len()).await;
+        until(|| place.family() <= world.alive()).await;
         world.kernel.signal(&id("p"), Signal::Stop, "look").unwrap();
         world.comes_to("p::child", &[place.stopped]).await;
         world.nothing_runs(&place).await;
@@ -220,7 +222,7 @@ fn a_call_that_is_given_up_ends_its_program() {
         let world = World::new(&place);
         let (_agent, call) = world.running("a", "family").await;
         call.abort();
-        until(|| world.processes().is_empty()).await;
+        until(|| world.alive() == 0).await;
         assert_eq!(world.kernel.agent(&id("a")), Some(AgentState::Ready));
     });
 }

@@ -8,7 +8,8 @@ use agent_control_plane::call::{RawArguments, Syscall};
 use agent_control_plane::primitives::{Resource, Signal};
 use serde_json::json;
 
-use crate::place::{World, everywhere, id, real, until};
+use crate::place::{everywhere, in_shells};
+use crate::world::{World, id, real, until};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -21,7 +22,7 @@ fn the_limit_of_a_tool_stands_still_while_its_agent_is_stopped() {
             let agent = world.kernel.spawn(AgentSpec::new("a")).unwrap();
             let call = world.call(&agent, tool);
             if tool == "spin" {
-                until(|| !world.processes().is_empty()).await;
+                until(|| 0 < world.alive()).await;
             } else {
                 until(|| 0 < world.clock.sleepers()).await;
             }
@@ -52,7 +53,7 @@ fn the_deadline_of_a_caller_stands_still_once_the_tool_has_begun() {
             deadline: Some(10 * SECOND),
         };
         let call = tokio::spawn(async move { agent.syscall(exec).await.unwrap_err().code() });
-        until(|| !world.processes().is_empty()).await;
+        until(|| 0 < world.alive()).await;
         world.kernel.signal(&id("a"), Signal::Stop, "look").unwrap();
         world.clock.advance(3600 * SECOND);
         world.kernel.signal(&id("a"), Signal::Cont, "go on").unwrap();
@@ -67,13 +68,12 @@ fn the_deadline_of_a_caller_stands_still_once_the_tool_has_begun() {
 
 #[test]
 fn a_budget_of_time_is_not_used_by_standing_still() {
-    everywhere(|place| async move {
+    in_shells(|place| async move {
         let world = World::new(&place);
         let budget = Budget::new().limit(Resource::WallTime, 5_000_000);
         let agent = world.kernel.spawn(AgentSpec::new("a").budget(budget)).unwrap();
         let call = world.call(&agent, "polite");
-        until(|| !world.processes().is_empty()).await;
-        until(|| 0 < crate::place::ticks(&world.mark)).await;
+        world.computes().await;
         world.clock.advance(SECOND);
         world.kernel.signal(&id("a"), Signal::Stop, "look").unwrap();
         world.clock.advance(3600 * SECOND);

@@ -7,7 +7,7 @@ use agent_control_plane::kernel::Widening;
 use agent_control_plane::primitives::{Digest, ManualClock, ToolId};
 use agent_control_plane::recorder::Body;
 use agent_control_plane::{AgentSpec, Kernel, Policy};
-use serde_json::json;
+use serde_json::{Value, json};
 
 const POLICY: &str = r#"
 version: 1
@@ -152,4 +152,37 @@ async fn a_refusal_names_no_tool_that_is_hidden_from_the_agent() {
         let told = told(name).await;
         assert!(!told.contains("vault/open") && !told.contains("safe/open"), "{told}");
     }
+}
+
+#[tokio::test]
+async fn a_refusal_tells_nothing_of_a_tool_that_is_hidden_from_the_agent() {
+    let tools = Registry::builder().build();
+    let kernel = kernel(&tools);
+    for name in ["mail/list", "vault/open", "vault/shut", "vault/gone", "vault/new"] {
+        tools.register(|tools| describe(tools, name, "Does something.")).unwrap();
+        let name: ToolId = name.parse().unwrap();
+        let digest = digest(&tools, &name);
+        match name.as_str() {
+            "vault/new" => {}
+            "vault/shut" => tools.quarantine(&name, digest, "odd", "ada").unwrap(),
+            "vault/gone" => tools.revoke(&name, digest, "ada").unwrap(),
+            _ => tools.approve(&name, digest, "ada").unwrap(),
+        }
+    }
+    let agent = kernel.spawn(AgentSpec::new("a")).unwrap();
+    let told = async |name: &str, arguments: Value| {
+        let error = agent.exec(name, arguments).await.unwrap_err();
+        (error.code(), error.to_string().replace(name, "NAME"))
+    };
+
+    let odd = json!({"no such": "argument"});
+    let absent = told("vault/none", odd.clone()).await;
+    for name in ["vault/open", "vault/shut", "vault/gone", "vault/new"] {
+        assert_eq!(told(name, odd.clone()).await, absent, "{name}");
+    }
+    for name in ["vault/shut", "vault/gone", "vault/new"] {
+        assert_eq!(told(name, json!({})).await, absent, "{name}");
+    }
+    // Of one that it sees, it is told what is wrong.
+    assert_ne!(told("mail/list", odd).await, absent);
 }

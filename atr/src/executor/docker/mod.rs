@@ -60,9 +60,12 @@ const LEAST_MEMORY: u64 = 6 << 20;
 ///
 /// # What is left when something goes wrong
 /// Containers are removed on a thread of the connection's own, so it needs no runtime of the caller's to go on. A host that is
-/// about to exit awaits [`Docker::idle`] first. What a host that died has left is removed by whoever connects next, from
-/// a minute after its deadline on, if that host ran on the same machine. If the daemon dies, the program is killed without it
-/// where the host may do so: on the daemon's machine, in its process namespace, with its rights.
+/// about to exit awaits [`Docker::idle`] first. What a host that died has left is removed by whoever connects next on
+/// the same machine; what is left of another boot, from a minute after its deadline on. If the daemon dies, the program is
+/// killed without it where the host may do so: on the daemon's machine, in its process namespace, with its rights.
+///
+/// # Streams
+/// docker-init holds the streams as well: one that the program closes is seen to end when the container does, not before.
 ///
 /// The daemon is trusted: whoever can answer on its socket has the rights of root anyway.
 #[derive(Clone)]

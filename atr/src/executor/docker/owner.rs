@@ -5,6 +5,8 @@ use std::fs;
 use std::time::Duration;
 
 use agent_primitives::{Clock, IdSource, SystemIds};
+use rustix::io::Errno;
+use rustix::process::{Pid, test_kill_process};
 
 use crate::error::ToolError;
 use crate::executor::Launch;
@@ -16,7 +18,7 @@ const PREFIX: &str = "atr-";
 pub(super) const OWNER: &str = "atr.owner";
 const AGENT: &str = "atr.agent";
 const DEADLINE: &str = "atr.deadline";
-/// For how long after its deadline a container is left alone.
+/// For how long after its deadline a container is left alone that may be another machine's.
 const GRACE: Duration = Duration::from_secs(60);
 
 /// A name that nobody has given before.
@@ -72,7 +74,12 @@ impl Owner {
         }
         // A number in another namespace says nothing here.
         self.boot != here.boot
-            || (self.namespace == here.namespace && started(self.process).as_ref() != Some(&self.started))
+            || (self.namespace == here.namespace
+                && match started(self.process) {
+                    Some(started) => started != self.started,
+                    // It may be there, and not to be looked at.
+                    None => is_nobody(self.process),
+                })
     }
 
     /// Whether a container with this name and these labels is one of ours that nobody waits for any more.
@@ -82,8 +89,9 @@ impl Owner {
         let (Some(owner), Some(deadline)) = (owner, deadline) else { return false };
         let now = clock.now().as_micros() / 1_000_000;
         name.strip_prefix('/').unwrap_or(name).starts_with(PREFIX)
-            && deadline.saturating_add(seconds(GRACE)) < now
             && owner.is_gone(self)
+            // Another boot may be one of another machine that uses this daemon, and not over.
+            && (owner.boot == self.boot || deadline.saturating_add(seconds(GRACE)) < now)
     }
 }
 
@@ -96,6 +104,12 @@ impl std::fmt::Display for Owner {
 
 fn seconds(time: Duration) -> i64 {
     i64::try_from(time.as_secs()).unwrap_or(i64::MAX)
+}
+
+/// Whether no process has this number.
+fn is_nobody(process: u32) -> bool {
+    let number = i32::try_from(process).ok().and_then(Pid::from_raw);
+    number.is_none_or(|number| test_kill_process(number) == Err(Errno::SRCH))
 }
 
 /// When the process with this number was started, in the kernel's ticks since boot.
@@ -113,7 +127,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_a_host_that_is_gone_has_left_long_ago_is_removed() {
+    fn only_what_a_host_that_is_gone_has_left_is_removed() {
         let here = Owner::this();
         let (before, foreign) = (
             Owner { boot: "another".to_owned(), ..here.clone() },
@@ -121,11 +135,13 @@ mod tests {
         );
         // Process 1 is there, and was not started when this one was.
         let successor = Owner { process: 1, ..here.clone() };
+        let nobody = Owner { process: u32::MAX, ..here.clone() };
         let unknown = Owner { started: String::new(), ..successor.clone() };
         let cases = [
             ("/atr-1", before.to_string(), "1000", true),
-            ("/atr-1", successor.to_string(), "1000", true),
-            ("/atr-1", successor.to_string(), "1001", false),
+            ("/atr-1", before.to_string(), "1001", false),
+            ("/atr-1", successor.to_string(), "1001", true),
+            ("/atr-1", nobody.to_string(), "1001", true),
             ("/other", successor.to_string(), "1000", false),
             ("/atr-1", here.to_string(), "1000", false),
             ("/atr-1", foreign.to_string(), "1000", false),

@@ -128,6 +128,10 @@ impl Cgroups {
                     let path = parent.path.join(name);
                     // What cannot be killed or removed now is tried again with the next group.
                     let _ = kill(&path, parent.version);
+                    if parent.version == Version::V1 && path.join("freezer.state").exists() {
+                        // What the host had stopped dies only once it goes on.
+                        let _ = fs::write(path.join("freezer.state"), "THAWED");
+                    }
                     let folders = vec![path];
                     if remove(&folders).is_err() {
                         self.leave(folders);
@@ -646,12 +650,24 @@ mod tests {
             let orphan = Command::new("/bin/sh").args(["-c", "while :; do :; done"]).spawn();
             let mut orphan = orphan.unwrap();
             fs::write(parent.join(&left).join("cgroup.procs"), orphan.id().to_string()).unwrap();
+            // A host that is killed may have stopped its program before.
+            let mut folders = vec![parent.join(&left)];
+            let freezer = groups.parents.iter().find(|parent| parent.controllers.contains(&"freeze"));
+            if let Some(freezer) = freezer.filter(|freezer| freezer.version == Version::V1) {
+                let path = freezer.path.join(&left);
+                fs::create_dir(&path).unwrap();
+                fs::write(path.join("cgroup.procs"), orphan.id().to_string()).unwrap();
+                fs::write(path.join("freezer.state"), "FROZEN").unwrap();
+                let frozen = || fs::read_to_string(path.join("freezer.state")).unwrap();
+                until("it is frozen", || frozen().trim_end() == "FROZEN");
+                folders.push(path);
+            }
 
             groups.sweep();
             assert!(!orphan.wait().unwrap().success());
             until("it is removed", || {
                 groups.lock().retain(|folders| remove(folders).is_err());
-                !parent.join(&left).exists()
+                folders.iter().all(|folder| !folder.exists())
             });
             assert!(parent.join(&foreign).exists(), "{way}: whoever made it cannot be seen from here");
             assert!(child.try_wait().unwrap().is_none(), "{way}: what is ours goes on");

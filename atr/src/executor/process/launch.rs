@@ -1,7 +1,7 @@
 //! A program from its start to its end, as the host sees it.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::process as std_process;
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use super::cgroup::Cgroup;
 use super::control::{Alive, Overrun, Sandbox};
 use super::plan::{Ends, Plan, unavailable};
 use super::report::{self, Report, Stage};
-use super::{Host, child, sys, users};
+use super::{Host, sys, users};
 use crate::error::ToolError;
 use crate::executor::{Artefact, Cause, Command, Control, Exit, Launch, Order, Session};
 use crate::isolation::Limits;
@@ -28,7 +28,7 @@ pub(super) async fn start(host: &Host, launch: Launch) -> Result<Session, ToolEr
     };
     launch.executions.admitted().await?;
     let (mut running, pipes) = split(host, command, &launch)?;
-    // Until then it holds copies of the host's descriptors, and must not be stopped with them.
+    // Until then it holds the program's ends of pipes twice, and must not be stopped with them.
     running.expect(Report::Ready).await?;
     let control = Arc::clone(&running.alive.sandbox) as Arc<dyn Control>;
     running.alive.registered = Some(launch.executions.register(Arc::clone(&control))?);
@@ -85,9 +85,11 @@ fn split(host: &Host, command: &Command, launch: &Launch) -> Result<(Running, Pi
     let ends = Ends { streams: [stdin.0, stdout.1, stderr.1], status: reports.1, orders: orders.0, groups };
     let plan = Plan::new(command, &launch.permissions, &launch.limits, host, ends)?;
 
-    let split = sys::split(sys::ALL_NAMESPACES, birth.as_ref().map(AsFd::as_fd), child::init, &plan);
-    let (number, process) = split.map_err(|error| unavailable(format!("namespaces: {error}")))?;
-    plan.close();
+    let split = host.zygote.sandbox(&plan, birth.as_ref());
+    let (number, process) =
+        split.map_err(|error| unavailable(format!("it could not be split off: {error}")))?;
+    // What the sandbox was given is its own now.
+    drop(plan);
     let pid = Pid::from_raw(number).ok_or_else(|| unavailable("a process without a number"))?;
     let process = Arc::new(process);
     let sandbox = Sandbox::new(pid, Arc::clone(&process), orders.1, group, Arc::clone(&launch.timer));

@@ -1,9 +1,10 @@
 //! Programs as child processes that the kernel confines: in namespaces of their own, behind Landlock and seccomp.
 //!
-//! The host makes everything ready ([`plan`]) and splits off a process in new namespaces ([`sys`]). That one becomes a
-//! user without rights, builds a root out of what is granted and nothing else, and starts the program ([`child`]); it
-//! stays as the first process of the namespace, reaps orphans and reports the end ([`report`]). It dies with the host,
-//! and the kernel kills whatever is left in a namespace whose first process dies: that is what makes a kill final.
+//! The host makes everything ready ([`plan`]) and has a process in new namespaces split off by one that it keeps for that
+//! ([`zygote`]), which hands over the plan ([`handover`]). The new process becomes a user without rights, builds a root
+//! out of what is granted and nothing else, and starts the program ([`child`]); it stays as the first process of the
+//! namespace, reaps orphans and reports the end ([`report`]). It dies with the host, and the kernel kills whatever is left
+//! in a namespace whose first process dies: that is what makes a kill final.
 //!
 //! | What | By |
 //! |---|---|
@@ -12,6 +13,7 @@
 //! | system calls | seccomp |
 //! | processes | control group if there is one, and `RLIMIT_NPROC` |
 //! | memory | control group; without one, address space of each process, and no guarantee |
+//! | signals that wait, timers | `RLIMIT_SIGPENDING` |
 //! | processor time | control group if there is one, and `RLIMIT_CPU` for each process |
 //! | stop | freezer if there is one, else `SIGSTOP` until nothing runs |
 
@@ -19,6 +21,8 @@ pub(crate) mod cgroup;
 mod child;
 mod control;
 mod environment;
+mod handover;
+mod kept;
 pub(crate) mod landlock;
 mod launch;
 mod plan;
@@ -27,9 +31,10 @@ pub(crate) mod seccomp;
 mod sys;
 mod tree;
 mod users;
+mod zygote;
 
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::{Arc, LazyLock, OnceLock};
 
@@ -41,6 +46,7 @@ use crate::error::ToolError;
 use crate::isolation::{Guarantee, GuaranteeSet, Level, Limits, Permissions};
 use cgroup::Cgroups;
 use plan::unavailable;
+use zygote::Zygote;
 
 /// Runs programs in a sandbox made of what the Linux kernel offers. It works for root and for ordinary users, and
 /// refuses to run anything where the kernel lacks namespaces of users, Landlock (ABI 4) or seccomp.
@@ -53,6 +59,9 @@ use plan::unavailable;
 /// Its environment is `PATH`, `LANG=C.UTF-8`, `HOME` and `TMPDIR` in `/scratch`, and that of its command. Variables whose
 /// name is not of the form `[A-Z][A-Z0-9_]{0,63}`, or begins like one that steers a loader or an interpreter (`LD_`,
 /// `PYTHON`, `GIT_` and so on), are refused.
+///
+/// Programs are split off by a child of the host that is made with the first of them and stays as long as the host, or as
+/// the executor that [`Process::in_group`] made. It is made anew when the host has changed what a child inherits.
 ///
 /// Memory in total is capped only where a control group can be made. [`Process::in_group`] names a folder of the unified
 /// hierarchy that was delegated to the host.
@@ -68,7 +77,10 @@ struct Probed {
 /// What this host can do.
 #[derive(Debug)]
 struct Host {
+    zygote: Zygote,
     groups: Option<Cgroups>,
+    /// By whom files of a host that is root are shown as the program's; see [`users::of_host`].
+    users: Option<OwnedFd>,
     filters: &'static [Vec<sock_filter>],
 }
 
@@ -111,8 +123,10 @@ impl Host {
         if !seccomp::is_there() {
             return Err("seccomp: the kernel does not filter system calls".to_owned());
         }
-        makes_namespaces(sys::ALL_NAMESPACES).map_err(|error| format!("namespaces: {error}"))?;
-        Ok(Self { groups: Cgroups::find(probed.beneath.as_deref()), filters })
+        let zygote = Zygote::default();
+        zygote.probe(sys::ALL_NAMESPACES).map_err(|error| format!("namespaces: {error}"))?;
+        let users = users::of_host(&zygote);
+        Ok(Self { zygote, groups: Cgroups::find(probed.beneath.as_deref()), users, filters })
     }
 
     fn caps_memory(&self) -> bool {
@@ -140,12 +154,8 @@ pub(crate) fn makes_network_namespaces() -> bool {
 }
 
 fn makes_namespaces(namespaces: u64) -> io::Result<()> {
-    let (_, process) = sys::split(namespaces, None, leave, &())?;
+    let (_, process) = sys::split(namespaces, |(): &()| sys::exit(0), &())?;
     sys::reap(process.as_fd())
-}
-
-fn leave((): &()) -> ! {
-    sys::exit(0)
 }
 
 impl Executor for Process {

@@ -3,78 +3,66 @@
 use std::collections::BTreeSet;
 use std::ffi::CString;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use libc::sock_filter;
-
 use super::super::Command;
 use super::child::USER;
-use super::sys::{self, Inode, Vector};
-use super::{Host, environment, landlock, users};
+use super::handover::{self, Writer};
+use super::sys::{self, Inode};
+use super::{Host, environment, landlock};
 use crate::error::ToolError;
 use crate::isolation::{Access, Level, Limits, Permissions, check_folder, is_system};
 
 /// The only folder that every program can write to.
 const SCRATCH: &str = "/scratch";
+/// Most signals that wait and timers that are set, of all processes of a program together.
+const SIGNALS: u64 = 256;
 /// The devices that every program has.
 const DEVICES: [&str; 3] = ["/dev/null", "/dev/zero", "/dev/urandom"];
 
-/// What a sandbox is made by. It is read by the sandbox, so it is plain data.
+/// What a sandbox is made by, as it is handed over to it: see [`Handed`](super::handover::Handed).
 #[derive(Debug)]
 pub(super) struct Plan {
-    /// The program's ends of its standard streams.
-    pub(super) streams: [RawFd; 3],
-    /// Where the sandbox reports.
-    pub(super) status: RawFd,
-    /// Where it is given orders.
-    pub(super) orders: RawFd,
-    /// Files of control groups to which it writes `0` to join.
-    pub(super) groups: Vec<RawFd>,
-    /// What stays open in it besides the standard streams, in ascending order.
-    pub(super) keep: Vec<RawFd>,
-    /// Whether the host may drop its groups.
-    pub(super) drop_groups: bool,
-    pub(super) root_options: CString,
-    pub(super) scratch_options: CString,
-    /// Folders and files to be made in the new root, as relative paths.
-    pub(super) folders: Vec<CString>,
-    pub(super) files: Vec<CString>,
-    pub(super) devices: Vec<Bind>,
-    pub(super) grants: Vec<Bind>,
-    pub(super) proc: bool,
-    /// Resource, soft and hard limit.
-    pub(super) limits: Vec<(u32, u64, u64)>,
-    /// Landlock rules, and what only the sandbox can add to them.
-    pub(super) rules: RawFd,
-    pub(super) own_rules: Vec<(CString, u64)>,
-    /// Programs of the system call filter, in the order in which they are loaded.
-    pub(super) filters: &'static [Vec<sock_filter>],
-    pub(super) current_dir: CString,
-    pub(super) program: CString,
-    pub(super) arguments: Vector,
-    pub(super) environment: Vector,
-    /// Keeps open what is named by number above.
-    owned: Vec<OwnedFd>,
+    pub(super) bytes: Vec<u8>,
+    /// What the bytes name by its place.
+    pub(super) files: Vec<OwnedFd>,
 }
 
 /// A file or folder of the host at a place in the new root.
 #[derive(Debug)]
-pub(super) struct Bind {
-    pub(super) source: Source,
+struct Bind {
+    source: Source,
     /// Relative to the new root.
-    pub(super) target: CString,
-    /// Attributes of the mount.
-    pub(super) attributes: u64,
+    target: CString,
+    attributes: u64,
 }
 
 #[derive(Debug)]
-pub(super) enum Source {
-    /// A copy of its mount, which a host with the right to mount makes beforehand.
-    Tree(RawFd),
+enum Source {
+    /// A copy of its mount, which a host with the right to mount makes beforehand; by its place.
+    Tree(usize),
     /// Its canonical path, and what has to be found there.
     Path { path: CString, inode: Inode },
+}
+
+impl Bind {
+    fn write(&self, to: &mut Writer, first: usize) {
+        to.text(&self.target);
+        to.number(self.attributes);
+        match &self.source {
+            Source::Tree(place) => {
+                to.number(0);
+                to.number((first + place) as u64);
+            }
+            Source::Path { path, inode } => {
+                to.number(1);
+                to.text(path);
+                to.inode(*inode);
+            }
+        }
+    }
 }
 
 /// The sandbox's ends of the pipes, and its ways into its control groups.
@@ -96,67 +84,53 @@ impl Plan {
     ) -> Result<Self, ToolError> {
         let environment = environment::of(command).map_err(unavailable)?;
         let grants = grants(command, permissions)?;
-        let mut binds = Binds::new()?;
+        let mut binds = Binds::new(host.users.as_ref())?;
         for grant in &grants {
             binds.grant(grant)?;
         }
         let rules = binds.rules()?;
-        let Binds { folders, files, devices, bound, granted, trees: mut owned } = binds;
-        owned.extend(granted.into_iter().map(|(file, _)| file));
-        let streams = ends.streams.each_ref().map(AsRawFd::as_raw_fd);
-        let (status, orders, rules_fd) =
-            (ends.status.as_raw_fd(), ends.orders.as_raw_fd(), rules.as_raw_fd());
-        let groups = ends.groups.iter().map(AsRawFd::as_raw_fd).collect();
-        owned.extend(ends.streams);
-        owned.extend(ends.groups);
-        owned.extend([ends.status, ends.orders, rules]);
-        let trees = devices.iter().chain(&bound).filter_map(|bind| match bind.source {
-            Source::Tree(tree) => Some(tree),
-            Source::Path { .. } => None,
-        });
-        let mut keep: Vec<RawFd> = trees.chain([status, orders, rules_fd]).collect();
-        keep.sort_unstable();
-        if keep.iter().chain(&streams).any(|fd| *fd < 3) {
-            return Err(unavailable("a standard stream of the host is closed"));
-        }
+        let arguments = [command.program.as_os_str().as_bytes()].into_iter();
+        let arguments = arguments.chain(command.args.iter().map(String::as_bytes)).map(text);
+        let arguments: Vec<_> = arguments.collect::<Result<_, _>>()?;
+        let environment: Vec<_> = environment.into_iter().map(text).collect::<Result<_, _>>()?;
         let mut own_rules = vec![(text(SCRATCH)?, landlock::folder_rights(Access::Write))];
         if permissions.proc {
             own_rules.push((text("/proc")?, landlock::folder_rights(Access::Read)));
         }
-        let arguments = [command.program.as_os_str().as_bytes()].into_iter();
-        let arguments = arguments.chain(command.args.iter().map(String::as_bytes)).map(text);
-        Ok(Self {
-            streams,
-            status,
-            orders,
-            groups,
-            keep,
-            drop_groups: rustix::process::geteuid().is_root(),
-            root_options: text(format!("size=1m,nr_inodes=8k,mode=755,uid={USER},gid={USER}"))?,
-            scratch_options: text(format!(
-                "size={},nr_inodes=16k,mode=700,uid={USER},gid={USER}",
-                limits.scratch_bytes
-            ))?,
-            folders: folders.iter().map(|path| relative(path)).collect::<Result<_, _>>()?,
-            files: files.iter().map(|path| relative(path)).collect::<Result<_, _>>()?,
-            devices,
-            grants: bound,
-            proc: permissions.proc,
-            limits: resources(limits, host.caps_memory()),
-            rules: rules_fd,
-            own_rules,
-            filters: host.filters(),
-            current_dir: text(command.current_dir.as_os_str().as_bytes())?,
-            program: text(command.program.as_os_str().as_bytes())?,
-            arguments: Vector::new(arguments.collect::<Result<_, _>>()?),
-            environment: Vector::new(environment.into_iter().map(text).collect::<Result<_, _>>()?),
-            owned,
-        })
-    }
-
-    /// Closes the host's copies of what the sandbox has.
-    pub(super) fn close(self) {
-        drop(self.owned);
+        let paths = |paths: &BTreeSet<PathBuf>| -> Result<Vec<CString>, ToolError> {
+            paths.iter().map(|path| relative(path)).collect()
+        };
+        let first = handover::OTHERS + ends.groups.len();
+        let mut to = Writer::default();
+        to.number(ends.groups.len() as u64);
+        to.number(rustix::process::geteuid().is_root().into());
+        to.number(permissions.proc.into());
+        to.text(&text(format!("size=1m,nr_inodes=8k,mode=755,uid={USER},gid={USER}"))?);
+        to.text(&text(format!(
+            "size={},nr_inodes=16k,mode=700,uid={USER},gid={USER}",
+            limits.scratch_bytes
+        ))?);
+        to.list(paths(&binds.folders)?.iter(), |to, path| to.text(path));
+        to.list(paths(&binds.files)?.iter(), |to, path| to.text(path));
+        to.list(binds.devices.iter(), |to, bind| bind.write(to, first));
+        to.list(binds.bound.iter(), |to, bind| bind.write(to, first));
+        to.list(resources(limits, host.caps_memory()).into_iter(), |to, (resource, soft, hard)| {
+            [resource.into(), soft, hard].into_iter().for_each(|number| to.number(number));
+        });
+        to.list(own_rules.iter(), |to, (path, rights)| {
+            to.text(path);
+            to.number(*rights);
+        });
+        to.list(host.filters().iter(), |to, filter| to.filter(filter));
+        to.text(&text(command.current_dir.as_os_str().as_bytes())?);
+        to.text(&text(command.program.as_os_str().as_bytes())?);
+        to.list(arguments.iter(), |to, text| to.text(text));
+        to.list(environment.iter(), |to, text| to.text(text));
+        let mut files: Vec<OwnedFd> = ends.streams.into_iter().collect();
+        files.extend([ends.status, ends.orders, rules]);
+        files.extend(ends.groups);
+        files.extend(binds.shown);
+        Ok(Self { bytes: to.into_bytes(), files })
     }
 }
 
@@ -237,26 +211,31 @@ fn canonical(path: &Path) -> io::Result<PathBuf> {
 }
 
 /// The new root under construction.
-struct Binds {
+struct Binds<'a> {
     folders: BTreeSet<PathBuf>,
     files: BTreeSet<PathBuf>,
     devices: Vec<Bind>,
     bound: Vec<Bind>,
-    /// INVARIANT: open until the sandbox has bound them, so that no other file can be taken for one of them.
     granted: Vec<(OwnedFd, Access)>,
-    trees: Vec<OwnedFd>,
+    /// What the sandbox binds: trees of mounts, or files that it binds by path.
+    ///
+    /// INVARIANT: the latter are open until it has bound them, so that no other file can be taken for one of them.
+    shown: Vec<OwnedFd>,
+    /// By whom what belongs to the host is shown as belonging to the program.
+    users: Option<&'a OwnedFd>,
 }
 
-impl Binds {
+impl<'a> Binds<'a> {
     /// With the devices.
-    fn new() -> Result<Self, ToolError> {
+    fn new(users: Option<&'a OwnedFd>) -> Result<Self, ToolError> {
         let mut binds = Self {
             folders: ["/dev", "/proc", SCRATCH].map(PathBuf::from).into(),
             files: DEVICES.map(PathBuf::from).into(),
             devices: Vec::new(),
             bound: Vec::new(),
             granted: Vec::new(),
-            trees: Vec::new(),
+            shown: Vec::new(),
+            users,
         };
         for device in DEVICES {
             let path = Path::new(device);
@@ -318,17 +297,17 @@ impl Binds {
         let found = match sys::copy_host_tree(file) {
             Ok(tree) => {
                 sys::restrict_tree(tree.as_raw_fd(), attributes).map_err(failed)?;
-                if let Some(users) = users::of_host().filter(|_| mapped) {
+                if let Some(users) = self.users.filter(|_| mapped) {
                     // Where the file system has no such mapping, the program is a stranger there: it may less.
-                    let _ = sys::map_tree(tree.as_fd(), users);
+                    let _ = sys::map_tree(tree.as_fd(), users.as_fd());
                 }
-                let found = Source::Tree(tree.as_raw_fd());
-                self.trees.push(tree);
-                found
+                self.shown.push(tree);
+                Source::Tree(self.shown.len() - 1)
             }
             // An ordinary user mounts nothing here; the sandbox can.
             Err(libc::EPERM) => {
                 let inode = sys::inode(file.as_raw_fd()).map_err(failed)?;
+                self.shown.push(file.try_clone_to_owned().map_err(|error| cannot_grant(target, error))?);
                 Source::Path { path: text(source.as_os_str().as_bytes())?, inode }
             }
             Err(errno) => return Err(failed(errno)),
@@ -351,6 +330,8 @@ fn resources(limits: &Limits, caps_memory: bool) -> Vec<(u32, u64, u64)> {
         same(libc::RLIMIT_CORE, 1),
         same(libc::RLIMIT_MEMLOCK, 0),
         same(libc::RLIMIT_MSGQUEUE, 0),
+        // Signals that wait and timers: the kernel also counts them against the host's user, who needs some itself.
+        same(libc::RLIMIT_SIGPENDING, SIGNALS),
         same(libc::RLIMIT_RTPRIO, 0),
         same(libc::RLIMIT_NICE, 0),
         same(libc::RLIMIT_STACK, 8 << 20),

@@ -10,8 +10,10 @@ pub(super) const SIZE: usize = 32;
 /// How far a sandbox had come when it failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
+    Plan,
     Group,
     Streams,
+    Namespaces,
     Orders,
     User,
     Host,
@@ -31,9 +33,11 @@ pub(super) enum Stage {
 }
 
 impl Stage {
-    const ALL: [(Self, &'static str); 18] = [
+    const ALL: [(Self, &'static str); 20] = [
+        (Self::Plan, "read its plan"),
         (Self::Group, "join its control group"),
         (Self::Streams, "take its streams"),
+        (Self::Namespaces, "make namespaces"),
         (Self::Orders, "wait for orders"),
         (Self::User, "become an unprivileged user"),
         (Self::Host, "forget the host's name"),

@@ -1,7 +1,8 @@
 //! The system calls of the sandbox, and nothing else that is unsafe.
 //!
 //! A new process is split off a host with many threads, so it may do nothing that could wait for one of them: no
-//! allocation, no lock, no libc but its bare `syscall`. Everything here that takes no ownership keeps to that.
+//! allocation, no lock, no libc but its bare `syscall`. Everything here that takes no ownership keeps to that. Neither
+//! may it touch what the host has on its heap: in a zygote that is not there any more.
 //!
 //! Failures are the kernel's numbers.
 #![expect(
@@ -9,16 +10,21 @@
     reason = "the kernel is asked for what no safe interface offers between clone and execve"
 )]
 
-use std::ffi::{CStr, CString, c_char, c_int, c_long};
+mod memory;
+mod message;
+
+use std::ffi::{CStr, c_int, c_long};
 use std::io;
 use std::mem::{size_of, zeroed};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
-use std::ptr::null;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+
+pub(super) use memory::{Vector, map, split_small};
+pub(super) use message::{MAX_FILES, pair, receive, send};
 
 /// A number of the kernel's for what went wrong.
 pub(super) type Errno = i32;
@@ -60,15 +66,19 @@ fn at(text: &CStr) -> usize {
 // --- splitting off -------------------------------------------------------------------------------------------------
 
 /// Namespaces of its own for everything.
-pub(super) const ALL_NAMESPACES: u64 = (libc::CLONE_NEWUSER
-    | libc::CLONE_NEWPID
-    | libc::CLONE_NEWNS
+pub(super) const ALL_NAMESPACES: u64 = FIRST_NAMESPACES | OTHER_NAMESPACES;
+/// Those that only a new process can be given.
+pub(super) const FIRST_NAMESPACES: u64 = (libc::CLONE_NEWUSER | libc::CLONE_NEWPID) as u64;
+/// Those that a process can give itself.
+pub(super) const OTHER_NAMESPACES: u64 = (libc::CLONE_NEWNS
     | libc::CLONE_NEWNET
     | libc::CLONE_NEWIPC
     | libc::CLONE_NEWUTS
     | libc::CLONE_NEWCGROUP) as u64;
 pub(super) const NEW_USER: u64 = libc::CLONE_NEWUSER as u64;
 pub(super) const NEW_NETWORK: u64 = libc::CLONE_NEWNET as u64;
+/// Beside the process that splits it off, as a child of that one's parent.
+pub(super) const BESIDE: u64 = libc::CLONE_PARENT as u64;
 
 /// Ends the process if what runs in it should ever unwind into the host's frames.
 struct Last;
@@ -79,27 +89,33 @@ impl Drop for Last {
     }
 }
 
-/// Splits off a process in new namespaces that runs `code` and sends no signal to the host when it ends. All its
-/// signals are blocked, and no handler of the host's is left.
+/// Splits off a process that runs `code`, for the host. See [`split_raw`].
+pub(super) fn split<T>(flags: u64, code: fn(&T) -> !, with: &T) -> io::Result<(i32, OwnedFd)> {
+    let (pid, process) = split_raw(flags, None, code, with).map_err(io::Error::from_raw_os_error)?;
+    // SAFETY: the kernel has just made it, for this process alone.
+    Ok((pid, unsafe { OwnedFd::from_raw_fd(process) }))
+}
+
+/// Splits off a process that runs `code` and sends no signal to its parent when it ends, in the new namespaces that
+/// `flags` name. All its signals are blocked, and no handler of this process is left.
 ///
 /// `group` is the folder of a control group of the unified hierarchy in which it is made.
-pub(super) fn split<T>(
-    namespaces: u64,
-    group: Option<BorrowedFd<'_>>,
+pub(super) fn split_raw<T>(
+    flags: u64,
+    group: Option<RawFd>,
     code: fn(&T) -> !,
     with: &T,
-) -> io::Result<(i32, OwnedFd)> {
+) -> Result<(i32, RawFd), Errno> {
     let mut pidfd: c_int = -1;
     let (all, mut before) = (u64::MAX, 0u64);
     // SAFETY: both sets are as large as said. A handler of the host's must not run in the new process before it is gone.
-    let blocked = unsafe {
+    unsafe {
         let how = [libc::SIG_SETMASK as usize, &raw const all as usize, &raw mut before as usize, SIGSET];
         call(libc::SYS_rt_sigprocmask, how)
-    };
-    blocked.map_err(io::Error::from_raw_os_error)?;
+    }?;
     let arguments = libc::clone_args {
-        flags: namespaces | libc::CLONE_PIDFD as u64 | CLEAR_SIGHAND | group.map_or(0, |_| INTO_GROUP),
-        cgroup: group.map_or(0, |group| group.as_raw_fd() as u64),
+        flags: flags | libc::CLONE_PIDFD as u64 | CLEAR_SIGHAND | group.map_or(0, |_| INTO_GROUP),
+        cgroup: group.map_or(0, |group| group as u64),
         pidfd: &raw mut pidfd as u64,
         ..clone_nothing()
     };
@@ -110,9 +126,13 @@ pub(super) fn split<T>(
         let how = [libc::SIG_SETMASK as usize, &raw const before as usize, 0, SIGSET];
         call(libc::SYS_rt_sigprocmask, how)
     };
-    let pid = split.map_err(io::Error::from_raw_os_error)?;
-    // SAFETY: the kernel has just made it, for this process alone.
-    Ok((pid, unsafe { OwnedFd::from_raw_fd(pidfd) }))
+    split.map(|pid| (pid, pidfd))
+}
+
+/// Moves this process into new namespaces.
+pub(super) fn enter_new(namespaces: u64) -> Result<(), Errno> {
+    // SAFETY: no pointers. No namespace of this process is one that something here relies on.
+    unsafe { call(libc::SYS_unshare, [namespaces as usize]) }.map(drop)
 }
 
 /// Splits off a process that runs `code`, and comes back when that has called `execve` or ended.
@@ -152,27 +172,12 @@ pub(super) fn exit(code: i32) -> ! {
     }
 }
 
-/// Arguments or environment in the form of `execve`.
-#[derive(Debug)]
-pub(super) struct Vector {
-    /// INVARIANT: what `pointers` point to; a `CString` does not move its bytes.
-    _texts: Vec<CString>,
-    /// INVARIANT: ends with null.
-    pointers: Vec<*const c_char>,
-}
-
-impl Vector {
-    pub(super) fn new(texts: Vec<CString>) -> Self {
-        let pointers = texts.iter().map(|text| text.as_ptr()).chain([null()]).collect();
-        Self { _texts: texts, pointers }
-    }
-}
-
 /// Becomes another program; comes back only with what went wrong.
-pub(super) fn execute(program: &CStr, arguments: &Vector, environment: &Vector) -> Errno {
-    let (argv, envp) = (arguments.pointers.as_ptr() as usize, environment.pointers.as_ptr() as usize);
+pub(super) fn execute(program: &CStr, arguments: &Vector<'_>, environment: &Vector<'_>) -> Errno {
     // SAFETY: both vectors end with null and outlive the call.
-    unsafe { call(libc::SYS_execve, [at(program), argv, envp]) }.err().unwrap_or(0)
+    unsafe { call(libc::SYS_execve, [at(program), arguments.address(), environment.address()]) }
+        .err()
+        .unwrap_or(0)
 }
 
 // --- descriptors ---------------------------------------------------------------------------------------------------
@@ -187,6 +192,24 @@ pub(super) fn read(fd: RawFd, into: &mut [u8]) -> Result<usize, Errno> {
 pub(super) fn write(fd: RawFd, bytes: &[u8]) -> Result<usize, Errno> {
     // SAFETY: the kernel reads from the slice, no further.
     unsafe { call(libc::SYS_write, [fd as usize, bytes.as_ptr() as usize, bytes.len()]) }
+}
+
+/// Takes a descriptor that has just been received.
+pub(super) fn own(received: Option<RawFd>) -> Option<OwnedFd> {
+    // SAFETY: who receives one is the only one to have it.
+    received.map(|file| unsafe { OwnedFd::from_raw_fd(file) })
+}
+
+/// Closes a descriptor of a process that owns nothing by its descriptors.
+pub(super) fn close(fd: RawFd) {
+    // SAFETY: no pointers. It is gone in any case.
+    let _ = unsafe { call(libc::SYS_close, [fd as usize]) };
+}
+
+/// Another descriptor of the same, none of the standard three, which `execve` closes.
+pub(super) fn duplicate_above(fd: RawFd) -> Result<RawFd, Errno> {
+    // SAFETY: no pointers.
+    unsafe { call(libc::SYS_fcntl, [fd as usize, libc::F_DUPFD_CLOEXEC as usize, 3]) }.map(|fd| fd as RawFd)
 }
 
 /// Makes `to` the same as `from`, and left open by `execve`.
@@ -241,6 +264,19 @@ pub(super) struct Inode {
     number: u64,
     pub(super) is_folder: bool,
     pub(super) is_file: bool,
+}
+
+impl Inode {
+    pub(super) fn to_words(self) -> [u64; 3] {
+        let (major, minor) = self.device;
+        let kind = u64::from(self.is_folder) | u64::from(self.is_file) << 1;
+        [u64::from(major) << 32 | u64::from(minor), self.number, kind]
+    }
+
+    pub(super) fn from_words([device, number, kind]: [u64; 3]) -> Self {
+        let device = ((device >> 32) as u32, device as u32);
+        Self { device, number, is_folder: kind & 1 != 0, is_file: kind & 2 != 0 }
+    }
 }
 
 /// Which file it is.
@@ -458,12 +494,12 @@ pub(super) fn landlock_restrict(rules: RawFd) -> Result<(), Errno> {
     unsafe { call(libc::SYS_landlock_restrict_self, [rules as usize, 0]) }.map(drop)
 }
 
-/// Filters the system calls of this process.
-pub(super) fn filter(program: &[libc::sock_filter]) -> Result<(), Errno> {
+/// Filters the system calls of this process by a program as the kernel has it, 8 bytes for each instruction.
+pub(super) fn filter(program: &[u8]) -> Result<(), Errno> {
     const SET_MODE_FILTER: usize = 1;
-    let len = u16::try_from(program.len()).map_err(|_| libc::E2BIG)?;
-    let program = libc::sock_fprog { len, filter: program.as_ptr().cast_mut() };
-    // SAFETY: the kernel reads `len`.
+    let len = u16::try_from(program.len() / size_of::<libc::sock_filter>()).map_err(|_| libc::E2BIG)?;
+    let program = libc::sock_fprog { len, filter: program.as_ptr().cast_mut().cast() };
+    // SAFETY: the kernel reads `len` instructions, wherever they begin.
     unsafe { call(libc::SYS_seccomp, [SET_MODE_FILTER, 0, &raw const program as usize]) }.map(drop)
 }
 
@@ -507,10 +543,20 @@ pub(super) fn watch_children() -> Result<RawFd, Errno> {
 
 /// Waits until one of two can be read, or has ended, and says which.
 pub(super) fn wait_for(a: RawFd, b: RawFd) -> Result<(bool, bool), Errno> {
+    wait_at_most(None, a, b)
+}
+
+/// As [`wait_for`], and neither after some time.
+pub(super) fn wait_at_most(time: Option<Duration>, a: RawFd, b: RawFd) -> Result<(bool, bool), Errno> {
+    let time = time.map(|time| libc::timespec {
+        tv_sec: time.as_secs() as libc::time_t,
+        tv_nsec: time.subsec_nanos() as c_long,
+    });
     let poll = |fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
     let mut both = [poll(a), poll(b)];
-    // SAFETY: two entries, as said; no time, no set of signals.
-    unsafe { call(libc::SYS_ppoll, [both.as_mut_ptr() as usize, 2, 0, 0, SIGSET]) }?;
+    let time = time.as_ref().map_or(0, |time| &raw const *time as usize);
+    // SAFETY: two entries, as said; seconds and nanoseconds, or no time; no set of signals.
+    unsafe { call(libc::SYS_ppoll, [both.as_mut_ptr() as usize, 2, time, 0, SIGSET]) }?;
     let [a, b] = both;
     Ok((a.revents != 0, b.revents != 0))
 }

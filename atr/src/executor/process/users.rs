@@ -2,13 +2,13 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::OnceLock;
+use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::process::{Signal, getegid, geteuid, pidfd_send_signal};
 
 use super::child::USER;
 use super::sys;
+use super::zygote::Zygote;
 
 /// Says who the only user and group of a sandbox are outside: nobody if the host is root, else the host itself, which
 /// has no right to name anybody else.
@@ -28,32 +28,21 @@ fn write(pid: i32, users: &str, groups: &str) -> io::Result<()> {
     fs::write(format!("/proc/{pid}/gid_map"), groups)
 }
 
-/// A user namespace by which mounts show what belongs to the host as belonging to the sandbox's user.
+/// A user namespace by which mounts show what belongs to the host as belonging to the sandbox's user; `None`: the host
+/// is not root.
 ///
 /// A host that is root runs programs as nobody. With this they may do in a granted folder what the host may do with
 /// its own files there, which is what an ordinary host's programs may; without it they are strangers.
-pub(super) fn of_host() -> Option<BorrowedFd<'static>> {
-    static USERS: OnceLock<Option<OwnedFd>> = OnceLock::new();
-    if !geteuid().is_root() {
-        return None;
-    }
-    USERS.get_or_init(|| namespace().ok()).as_ref().map(AsFd::as_fd)
+pub(super) fn of_host(zygote: &Zygote) -> Option<OwnedFd> {
+    geteuid().is_root().then(|| namespace(zygote).ok()).flatten()
 }
 
-fn namespace() -> io::Result<OwnedFd> {
-    let (pid, process) = sys::split(sys::NEW_USER, None, wait, &())?;
+fn namespace(zygote: &Zygote) -> io::Result<OwnedFd> {
+    let (pid, process) = zygote.idle(sys::NEW_USER)?;
     let (users, groups) = (geteuid().as_raw(), getegid().as_raw());
     let namespace = write(pid, &format!("{users} {USER} 1"), &format!("{groups} {USER} 1"))
         .and_then(|()| File::open(format!("/proc/{pid}/ns/user")));
     pidfd_send_signal(&process, Signal::KILL)?;
     sys::reap(process.as_fd())?;
     namespace.map(OwnedFd::from)
-}
-
-fn wait((): &()) -> ! {
-    let _ = sys::close_all_but(0, &[]);
-    loop {
-        // Neither is a descriptor, so it waits until it is killed.
-        let _ = sys::wait_for(-1, -1);
-    }
 }

@@ -8,7 +8,7 @@ use super::world::{self, World};
 /// How deep a guest's own stack may be. It is not the host's: each guest has one to itself.
 const GUEST_STACK: usize = 512 << 10;
 /// The guest's stack and what the host needs beneath it when it is called from there.
-const WHOLE_STACK: usize = GUEST_STACK + (1 << 20);
+pub(super) const WHOLE_STACK: usize = GUEST_STACK + (1 << 20);
 
 /// Two engines and what components may import.
 pub(super) struct Engine {

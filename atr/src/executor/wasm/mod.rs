@@ -24,10 +24,12 @@
 //! All [guarantees](crate::Guarantee), by construction: a guest has instructions for computing in its own memory and for
 //! calling what it imports, and nothing else. It makes no system call, so none has to be filtered; what it imports touches
 //! memory of the host and the clock of the call. It has no thread and no process. Linear memory and tables together stay
-//! below `memory_bytes`; each instance has up to 1.5 MiB of stack besides, each stream 64 KiB. The guarantee is as good as
+//! below `memory_bytes`; each instance has up to 1.5 MiB of stack besides, each stream 64 KiB. All guests of an agent together
+//! stay below [`Wasm::agent_memory`]. The guarantee is as good as
 //! the compiler: where that is not enough, run the host itself in a sandbox.
 //!
-//! A guest that computes comes back to the host every 5 ms, whatever it does; a thread beside the runtime sees to that. It is
+//! A guest that computes comes back to the host every 5 ms, whatever it does, but for a single instruction that fills or copies
+//! memory, which comes to its end first; a thread beside the runtime sees to that. It is
 //! there that it is stopped, killed, or dropped with the call, and that its processor time is compared with `cpu`. Orders
 //! take hold within two ticks, and at once where it waits. [`Order::Terminate`](super::Order) closes the standard input of a
 //! command; a function or a module hears nothing of it. Fuel is counted only where it is limited: the count costs about a
@@ -35,6 +37,13 @@
 //!
 //! wasmtime turns faults of the processor into traps, so it installs handlers for SIGSEGV, SIGBUS, SIGILL and SIGFPE, which
 //! hand on what is not its own.
+//!
+//! # Compiling
+//!
+//! Two programs are compiled at once, on threads of their own. A program that would take long is refused for its shape before
+//! that begins: loops more than 64 deep in each other, or too much of functions, or of branches times locals. The compiler
+//! cannot be interrupted, so what takes more than ten seconds all the same is given up by who waits for it, keeps its thread until
+//! it is done, and another takes its place, four times at most.
 //!
 //! # Example
 //!
@@ -82,6 +91,7 @@ mod pipe;
 mod program;
 mod run;
 mod ticker;
+mod work;
 mod world;
 
 use std::fmt;
@@ -92,10 +102,12 @@ use std::str;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use agent_primitives::AgentId;
 use bytes::Bytes;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
+use self::budget::{Accounts, Share};
 use self::engine::Engine;
 use self::gate::{Ended, Gate, Gated};
 use self::load::Loader;
@@ -122,7 +134,13 @@ const GUARANTEES: GuaranteeSet = GuaranteeSet::NONE
 /// Runs WebAssembly. See the [module](self) for what it runs and what holds. Clones share one engine; its threads end with
 /// the last of them and the last program.
 #[derive(Clone)]
-pub struct Wasm(Arc<Host>);
+pub struct Wasm {
+    host: Arc<Host>,
+    accounts: Arc<Accounts>,
+}
+
+/// What the guests of one agent may have together by default, in bytes: 2 GiB.
+const AGENT_MEMORY: u64 = 2 << 30;
 
 struct Host {
     loader: Loader,
@@ -147,7 +165,23 @@ impl Wasm {
         let engine = Arc::new(Engine::new().map_err(|error| unavailable(format_args!("{error:#}")))?);
         let loader = Loader::start(&engine).map_err(unavailable)?;
         let ticker = Ticker::start(engine.tick()).map_err(unavailable)?;
-        Ok(Self(Arc::new(Host { loader, ticker, seed })))
+        let accounts = Arc::new(Accounts::new(AGENT_MEMORY));
+        Ok(Self { host: Arc::new(Host { loader, ticker, seed }), accounts })
+    }
+
+    /// The same, where the guests of one agent have this many bytes together instead of 2 GiB: linear memory, tables, and
+    /// 1.5 MiB of stack each. What goes beyond is refused: growth as if it were beyond the guest's own limit, a further guest
+    /// with [`ToolError::ExecutorUnavailable`], and so is each program whose own limit is beyond.
+    ///
+    /// Guests of clones made before are counted for themselves.
+    #[must_use]
+    pub fn agent_memory(self, bytes: u64) -> Self {
+        Self { accounts: Arc::new(Accounts::new(bytes)), ..self }
+    }
+
+    fn share(&self, agent: &AgentId) -> Result<Share, ToolError> {
+        let share = self.accounts.admit(agent);
+        share.ok_or_else(|| unavailable("the programs of this agent have all the memory that they may have"))
     }
 
     /// Waits until it may run, and finds or compiles what is run.
@@ -157,7 +191,7 @@ impl Wasm {
             return Err(unavailable("it runs WebAssembly only"));
         };
         launch.executions.admitted().await?;
-        let program = self.0.loader.load(bytes, launch.limits.fuel.is_some(), &launch.timer).await?;
+        let program = self.host.loader.load(bytes, launch.limits.fuel.is_some(), &launch.timer).await?;
         let limit = launch.limits.memory_bytes;
         program.fits(limit).map_err(|_| ToolError::MemoryExceeded { limit })?;
         Ok(program)
@@ -172,23 +206,25 @@ impl Wasm {
     ) -> Result<(Result<Output, ToolError>, Usage), ToolError> {
         let limits = launch.limits;
         let gate = Gate::new(None);
+        let share = self.share(&launch.agent)?;
         let _registered = launch.executions.register(Arc::clone(&gate) as Arc<dyn Control>)?;
         let terms = Terms { limits, gate: Arc::clone(&gate) };
         let guest = async {
             match &program.form {
-                Form::Module(module) => terms.module(module, arguments).await,
+                Form::Module(module) => terms.module(module, terms.budget(share), arguments).await,
                 Form::Function(component, export) => {
                     let text = str::from_utf8(arguments).map_err(|error| {
                         let errors = vec![ArgumentError::new("", "utf-8", error)];
                         Fault::Answered(ToolError::ArgsInvalid { errors })
                     })?;
-                    let world = World::new(terms.budget(), Arc::clone(&launch.timer), self.0.seed, None);
+                    let world =
+                        World::new(terms.budget(share), Arc::clone(&launch.timer), self.host.seed, None);
                     terms.function(component, export, world, text).await.map(String::into_bytes)
                 }
                 Form::Command(_) => Err(Fault::Ended(Cause::Lost("a command has streams".to_owned()))),
             }
         };
-        let ended = Gated::new(guest, Arc::clone(&gate), &self.0.ticker, limits.cpu).await;
+        let ended = Gated::new(guest, Arc::clone(&gate), &self.host.ticker, limits.cpu).await;
         let result = match ended {
             Ended::Itself(Ok(answer)) => Output::parse(&answer, limits.output_bytes),
             Ended::Itself(Err(Fault::Answered(error))) => Err(error),
@@ -209,14 +245,15 @@ impl Wasm {
             Handle::try_current().map_err(|error| ToolError::Spawn { source: io::Error::other(error) })?;
         let ((stdin, read), (wrote, stdout), (complained, stderr)) = (pipe(), pipe(), pipe());
         let limits = launch.limits;
+        let share = self.share(&launch.agent)?;
         let gate = Gate::new(Some(stdin.closer()));
         let control = Arc::clone(&gate) as Arc<dyn Control>;
         let registered = launch.executions.register(Arc::clone(&control))?;
         let terms = Terms { limits, gate: Arc::clone(&gate) };
         let streams = Streams { stdin: read, stdout: wrote, stderr: complained };
         let timer = Arc::clone(&launch.timer);
-        let world = World::new(terms.budget(), timer, self.0.seed, Some(streams));
-        let (host, program) = (Arc::clone(&self.0), Arc::clone(program));
+        let world = World::new(terms.budget(share), timer, self.host.seed, Some(streams));
+        let (host, program) = (Arc::clone(&self.host), Arc::clone(program));
         let task = runtime.spawn(async move {
             let gate = Arc::clone(&terms.gate);
             let guest = async {
@@ -253,7 +290,10 @@ impl Executor for Wasm {
         matches!(artefact, Artefact::Module(_))
     }
 
-    fn guarantees(&self, permissions: &Permissions, _: &Limits) -> Result<GuaranteeSet, ToolError> {
+    fn guarantees(&self, permissions: &Permissions, limits: &Limits) -> Result<GuaranteeSet, ToolError> {
+        if self.accounts.limit < limits.memory_bytes {
+            return Err(unavailable(format_args!("an agent has {} bytes of memory", self.accounts.limit)));
+        }
         if *permissions != Permissions::none() {
             return Err(unavailable("nothing of the host can be granted to WebAssembly"));
         }
@@ -262,7 +302,7 @@ impl Executor for Wasm {
 
     fn check(&self, artefact: &Artefact, limits: &Limits) -> Result<(), String> {
         let Artefact::Module(bytes) = artefact else { return Err("it runs WebAssembly only".to_owned()) };
-        self.0.loader.load_blocking(bytes, limits.fuel.is_some())?.fits(limits.memory_bytes)
+        self.host.loader.load_blocking(bytes, limits.fuel.is_some())?.fits(limits.memory_bytes)
     }
 
     fn start(&self, launch: Launch) -> Pending<'_, Result<Session, ToolError>> {
@@ -292,7 +332,7 @@ impl Executor for Wasm {
 
 impl fmt::Debug for Wasm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Wasm").field("loader", &self.0.loader).finish_non_exhaustive()
+        f.debug_struct("Wasm").field("loader", &self.host.loader).finish_non_exhaustive()
     }
 }
 

@@ -43,6 +43,7 @@ impl Program {
         if MAX_MODULE < bytes.len() {
             return Err(format!("it is larger than {MAX_MODULE} bytes"));
         }
+        super::work::bounded(bytes)?;
         let linked = engine.of(metered);
         if bytes.starts_with(MODULE) {
             Self::module(linked, bytes)

@@ -7,7 +7,7 @@ use wasmtime::{Engine, InstancePre, Result, Store, Trap, UpdateDeadline};
 use wasmtime_wasi::I32Exit;
 use wasmtime_wasi::p2::bindings::CommandPre;
 
-use super::budget::Budget;
+use super::budget::{Budget, Share};
 use super::gate::Gate;
 use super::world::{Forbidden, RESOURCES, World};
 use crate::error::ToolError;
@@ -34,8 +34,8 @@ pub(super) struct Terms {
 }
 
 impl Terms {
-    pub(super) fn budget(&self) -> Budget {
-        Budget::new(self.limits.memory_bytes, Arc::clone(&self.gate))
+    pub(super) fn budget(&self, share: Share) -> Budget {
+        Budget::new(self.limits.memory_bytes, Arc::clone(&self.gate), share)
     }
 
     /// A store that holds a guest to all of it before anything of the guest runs, its start functions included.
@@ -70,9 +70,10 @@ impl Terms {
     pub(super) async fn module(
         &self,
         module: &InstancePre<Budget>,
+        budget: Budget,
         arguments: &[u8],
     ) -> Result<Vec<u8>, Fault> {
-        let mut store = self.store(module.module().engine(), self.budget(), |budget| budget)?;
+        let mut store = self.store(module.module().engine(), budget, |budget| budget)?;
         let answer = self.exchange(&mut store, module, arguments).await;
         self.count(store.get_fuel());
         answer

@@ -5,10 +5,11 @@
 use std::fmt::Write as _;
 
 use agent_primitives::Resource;
-use agent_tool_registry::Effect;
+use agent_tool_registry::{Effect, EffectSet};
 
 use super::*;
 use crate::budget::Level;
+use crate::vfs::OpenFlags;
 
 fn labels(names: &[&str]) -> LabelSet {
     LabelSet::new(names.iter().map(|name| name.parse().unwrap())).unwrap()

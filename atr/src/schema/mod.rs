@@ -1,5 +1,7 @@
 //! The schema of a tool's arguments: bounded, closed, without anything that could be fetched or could backtrack.
 
+mod shared;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -7,6 +9,9 @@ use agent_primitives::json::{self, JsonError, Value};
 use jsonschema::{Draft, PatternOptions, Validator};
 use schemars::JsonSchema;
 use schemars::transform::RecursiveTransform;
+
+pub use shared::MAX_COMPILED;
+pub(crate) use shared::{SchemaText, Schemas, SharedSchema};
 
 use crate::error::{ArgumentError, one_line};
 use crate::number;
@@ -36,15 +41,11 @@ const MAX_ERRORS: usize = 8;
 const MAX_FINDINGS: usize = 1 << 17;
 const DRAFT_2020_12: &str = "https://json-schema.org/draft/2020-12/schema";
 
+/// A schema of arguments within its bounds, closed, and not compiled yet.
 pub(crate) struct InputSchema {
     schema: Value,
-    validator: Validator,
     /// The arguments that the schema names.
     names: BTreeSet<String>,
-    /// Subschemas met when every reference is followed once.
-    expansion: usize,
-    /// Whether a subschema refers to itself, and so is met once more on each level of the arguments.
-    recursive: bool,
 }
 
 impl InputSchema {
@@ -57,14 +58,13 @@ impl InputSchema {
             .to_value()
     }
 
-    /// Checks the bounds, closes the root and compiles.
-    pub(crate) fn compile(mut schema: Value) -> Result<Self, String> {
+    /// Checks the bounds and closes the root.
+    pub(crate) fn check(mut schema: Value) -> Result<Self, String> {
         // Before anything else walks it.
         check_size(&schema)?;
         close(&mut schema)?;
         let names = Survey::of(&schema)?.names_in(&schema)?;
-        let (validator, expansion, recursive) = validator(&schema, MAX_PATTERN_BYTES)?;
-        Ok(Self { schema, validator, names, expansion, recursive })
+        Ok(Self { schema, names })
     }
 
     pub(crate) fn schema(&self) -> &Value {
@@ -75,10 +75,51 @@ impl InputSchema {
     pub(crate) fn names(&self, argument: &str) -> bool {
         self.names.contains(argument)
     }
+}
+
+/// A schema that values can be held against.
+#[derive(Debug)]
+pub(crate) struct Compiled {
+    validator: Validator,
+    /// Subschemas met when every reference is followed once.
+    expansion: usize,
+    /// Whether a subschema refers to itself, and so is met once more on each level of the value.
+    recursive: bool,
+    /// One, and one more for each pattern.
+    weight: usize,
+}
+
+impl Compiled {
+    /// Compiles a schema that has been checked.
+    fn of_arguments(schema: &Value) -> Result<Self, String> {
+        Self::of(schema, MAX_PATTERN_BYTES)
+    }
+
+    /// Surveys and compiles a schema whose size is in bounds.
+    fn of(schema: &Value, pattern_bytes: usize) -> Result<Self, String> {
+        let survey = Survey::of(schema)?;
+        let weight = survey.patterns + 1;
+        let mut expansion = Expansion { survey: &survey, met: 0, recursive: false, open: Vec::new() };
+        expansion.follow(schema)?;
+        let (expansion, recursive) = (expansion.met, expansion.recursive);
+        let validator = jsonschema::options()
+            .with_draft(Draft::Draft202012)
+            .offline()
+            .with_pattern_options(
+                PatternOptions::regex().size_limit(pattern_bytes).dfa_size_limit(pattern_bytes),
+            )
+            .build(schema)
+            .map_err(|error| one_line(format_args!("`{}`: {error}", error.instance_path()), 512))?;
+        Ok(Self { validator, expansion, recursive, weight })
+    }
+
+    fn fits(&self, value: &Value) -> bool {
+        self.validator.is_valid(value)
+    }
 
     /// The first errors of `arguments`. Values are never coerced.
-    pub(crate) fn validate(&self, arguments: &Value) -> Result<(), Vec<ArgumentError>> {
-        if self.validator.is_valid(arguments) {
+    fn validate(&self, arguments: &Value) -> Result<(), Vec<ArgumentError>> {
+        if self.fits(arguments) {
             return Ok(());
         }
         if MAX_FINDINGS < self.findings_at_most(arguments) {
@@ -117,27 +158,10 @@ fn check_size(schema: &Value) -> Result<(), String> {
     Ok(())
 }
 
-/// Surveys and compiles a schema whose size is in bounds: the validator, its expansion and whether it is recursive.
-fn validator(schema: &Value, pattern_bytes: usize) -> Result<(Validator, usize, bool), String> {
-    let survey = Survey::of(schema)?;
-    let mut expansion = Expansion { survey: &survey, met: 0, recursive: false, open: Vec::new() };
-    expansion.follow(schema)?;
-    let (expansion, recursive) = (expansion.met, expansion.recursive);
-    let validator = jsonschema::options()
-        .with_draft(Draft::Draft202012)
-        .offline()
-        .with_pattern_options(PatternOptions::regex().size_limit(pattern_bytes).dfa_size_limit(pattern_bytes))
-        .build(schema)
-        .map_err(|error| one_line(format_args!("`{}`: {error}", error.instance_path()), 512))?;
-    Ok((validator, expansion, recursive))
-}
-
 /// A JSON Schema (2020-12) for any value, within the bounds of a tool's schema but taken as it is written: the root is
 /// neither closed nor an object. It does not refer to itself, so judging costs at most its size times the value's.
 #[derive(Debug)]
-pub struct ValueSchema {
-    validator: Validator,
-}
+pub struct ValueSchema(Compiled);
 
 impl ValueSchema {
     /// Checks the bounds and compiles.
@@ -150,16 +174,16 @@ impl ValueSchema {
         if schema.get("$schema").is_some_and(|dialect| dialect.as_str() != Some(DRAFT_2020_12)) {
             return Err(format!("`$schema` is not `{DRAFT_2020_12}`"));
         }
-        match validator(schema, MAX_VALUE_PATTERN_BYTES)? {
-            (_, _, true) => Err("it refers to itself".to_owned()),
-            (validator, _, false) => Ok(Self { validator }),
+        match Compiled::of(schema, MAX_VALUE_PATTERN_BYTES)? {
+            Compiled { recursive: true, .. } => Err("it refers to itself".to_owned()),
+            compiled => Ok(Self(compiled)),
         }
     }
 
     /// Whether `value` fits. Values are never coerced.
     #[must_use]
     pub fn fits(&self, value: &Value) -> bool {
-        self.validator.is_valid(value)
+        self.0.fits(value)
     }
 }
 
@@ -342,6 +366,10 @@ mod tests {
 
     use super::*;
 
+    fn compile(schema: Value) -> Result<Compiled, String> {
+        Compiled::of_arguments(InputSchema::check(schema)?.schema())
+    }
+
     /// References that each lead twice to the next one.
     fn bomb(length: usize) -> Value {
         let twice = |next: usize| json!({"$ref": format!("#/$defs/a{next}")});
@@ -405,7 +433,7 @@ mod tests {
         ];
         for (schema, expected) in cases {
             let shown: String = schema.to_string().chars().take(80).collect();
-            let reason = InputSchema::compile(schema).map(|_| shown.clone()).unwrap_err();
+            let reason = compile(schema).map(|_| shown.clone()).unwrap_err();
             assert!(reason.contains(expected), "{shown}: {reason}");
         }
     }
@@ -423,7 +451,7 @@ mod tests {
         ];
         for schema in fits {
             let shown: String = schema.to_string().chars().take(80).collect();
-            assert_eq!(InputSchema::compile(schema).err(), None, "{shown}");
+            assert_eq!(compile(schema).err(), None, "{shown}");
         }
     }
 
@@ -436,11 +464,11 @@ mod tests {
             (json!({"type": "object", "allOf": [{"properties": {"other": true}}]}), false),
         ];
         for (schema, open) in cases {
-            let compiled = InputSchema::compile(schema.clone()).unwrap();
+            let compiled = compile(schema.clone()).unwrap();
             assert_eq!(compiled.validate(&json!({"x": 1})).is_ok(), open, "{schema}");
         }
         let combined = json!({"type": "object", "oneOf": [{"properties": {"a": {}}, "required": ["a"]}]});
-        assert_eq!(InputSchema::compile(combined).unwrap().validate(&json!({"a": 1})), Ok(()));
+        assert_eq!(compile(combined).unwrap().validate(&json!({"a": 1})), Ok(()));
     }
 
     #[test]
@@ -449,7 +477,7 @@ mod tests {
         let tree = json!({"allOf": [twice, twice], "type": "array"});
         let schema =
             json!({"type": "object", "$defs": {"t": tree}, "properties": {"x": {"$ref": "#/$defs/t"}}});
-        let schema = InputSchema::compile(schema).unwrap();
+        let schema = compile(schema).unwrap();
         let deep = (0..60).fold(json!(1), |inner, _| json!([inner]));
         let errors = schema.validate(&json!({ "x": deep })).unwrap_err();
         assert_eq!(errors.iter().map(|error| error.keyword.as_str()).collect::<Vec<_>>(), ["schema"]);
@@ -460,7 +488,7 @@ mod tests {
     #[test]
     fn no_pattern_takes_more_than_linear_time() {
         let schema = json!({"type": "object", "properties": {"a": {"type": "string", "pattern": "^(a+)+$"}}});
-        let schema = InputSchema::compile(schema).unwrap();
+        let schema = compile(schema).unwrap();
         // A backtracking engine would need 2^51200 steps, so that this ends is the assertion.
         let errors = schema.validate(&json!({"a": format!("{}!", "a".repeat(50 << 10))})).unwrap_err();
         assert_eq!(errors.iter().map(|error| error.keyword.as_str()).collect::<Vec<_>>(), ["pattern"]);
