@@ -68,7 +68,8 @@ impl Semantic {
                         Kind::File => {
                             gone.remove(path.as_str());
                             // What is in the index as it is costs nothing.
-                            if indexed.0.get(path.as_str()) != Some(&entry.stat.version) {
+                            let known = indexed.0.get(path.as_str()).copied();
+                            if known.is_none() || known != entry.stat.version {
                                 self.read_one(&path, indexed, batch).await?;
                             }
                         }

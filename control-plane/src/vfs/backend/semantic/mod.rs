@@ -83,7 +83,8 @@ impl Semantic {
     /// # Errors
     /// As [`Semantic::new`].
     pub fn with_index(store: Arc<dyn MemoryBackend>, index: Index) -> Result<Self, SemanticError> {
-        let limits = Limits { raw: MAX_DOCUMENT_BYTES, ..Limits::DEFAULT };
+        let mut limits = Limits::DEFAULT;
+        limits.raw = MAX_DOCUMENT_BYTES;
         let parser = Parser::new(limits).map_err(|error: IngestError| SemanticError(error.into()))?;
         Ok(Self { store, marks: Marks::default(), index, parser, indexed: tokio::sync::Mutex::default() })
     }
@@ -114,7 +115,7 @@ impl Semantic {
                 Err(error) => return Err(error),
             };
             // Changed since the index was brought up to date; the next search knows it.
-            if indexed.version(&hit.document) != Some(stat.version) {
+            if stat.version.is_none() || indexed.version(&hit.document) != stat.version {
                 continue;
             }
             let below = hit.document.as_str().get(path.as_str().len()..).unwrap_or_default();
