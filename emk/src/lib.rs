@@ -5,6 +5,7 @@ pub mod anchor;
 pub mod chain;
 mod checkpoint;
 mod entry;
+pub mod episode;
 mod error;
 #[cfg(test)]
 mod golden;
