@@ -77,7 +77,7 @@ fn verify(input: &Value) -> Result<VerifyReport, VerifyError> {
             Value::Null => verifier.check_redacted(seq, kind, &content_id, hash)?,
             episode => {
                 let body = &canonical(episode);
-                verifier.check(&Record { seq, kind, content_id, hash, body })?;
+                verifier.check(&Record { seq, kind, content_id, hash, body, erased: false })?;
             }
         }
     }
