@@ -13,6 +13,7 @@ mod hex;
 #[cfg(feature = "sign")]
 mod key;
 mod ledger;
+pub mod memory;
 pub mod merkle;
 mod proof;
 pub mod store;
