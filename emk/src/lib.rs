@@ -15,6 +15,7 @@ mod key;
 mod ledger;
 pub mod merkle;
 mod proof;
+pub mod recall;
 pub mod store;
 mod trust;
 mod verify;
