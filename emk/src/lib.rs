@@ -16,6 +16,7 @@ mod ledger;
 pub mod memory;
 pub mod merkle;
 mod proof;
+pub mod recall;
 pub mod store;
 mod trust;
 mod verify;

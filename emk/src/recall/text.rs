@@ -1,0 +1,69 @@
+//! What of an episode is searched.
+
+use agent_primitives::Timestamp;
+use agent_primitives::search::tokenise;
+
+use crate::episode::Episode;
+
+const MONTHS: [&str; 12] = [
+    "January", "February", "March", "April", "May", "June", "July", "August", "September", "October",
+    "November", "December",
+];
+
+/// The tokens of goal, action, result, reflection, reason of failure, tags, agent and date.
+pub(super) fn tokens(episode: &Episode) -> Vec<String> {
+    let mut tokens = Vec::new();
+    let reason = episode.failure().map(|failure| failure.reason.as_str());
+    let tags = episode.tags().iter().map(String::as_str);
+    for text in episode.texts().into_iter().chain(reason).chain(tags).chain([episode.agent().as_str()]) {
+        tokens.append(&mut tokenise(text));
+    }
+    tokens.append(&mut tokenise(&date(episode.timestamp())));
+    tokens
+}
+
+/// The tokens of goal and action: what an attempt is recognised by.
+pub(super) fn attempt(goal: &str, action: &str) -> Vec<String> {
+    let mut tokens = tokenise(goal);
+    tokens.append(&mut tokenise(action));
+    tokens
+}
+
+/// A day as people ask for it, `8 May 2023`; in UTC.
+fn date(time: Timestamp) -> String {
+    let text = time.to_string();
+    let mut parts = text.split(['-', 'T']);
+    let (Some(year), Some(month), Some(day)) = (parts.next(), parts.next(), parts.next()) else {
+        return String::new();
+    };
+    let month = month.parse::<usize>().ok().and_then(|month| MONTHS.get(month.checked_sub(1)?));
+    month.map_or_else(String::new, |month| format!("{} {month} {year}", day.trim_start_matches('0')))
+}
+
+/// The texts as one, for a model: those that say something, one a line.
+pub(super) fn passage(episode: &Episode) -> String {
+    let texts = episode.texts().into_iter().chain(episode.failure().map(|failure| failure.reason.as_str()));
+    texts.map(str::trim).filter(|text| !text.is_empty()).collect::<Vec<_>>().join("\n")
+}
+
+/// How much text that is, in bytes.
+pub(super) fn bytes(episode: &Episode) -> u64 {
+    let texts = episode.texts().into_iter().chain(episode.failure().map(|failure| failure.reason.as_str()));
+    let names = episode.tags().iter().map(String::as_str).chain([episode.agent().as_str()]);
+    texts.chain(names).map(|text| text.len() as u64).sum()
+}
+
+/// The words, sorted, each once.
+pub(super) fn distinct(mut words: Vec<String>) -> Vec<String> {
+    words.sort_unstable();
+    words.dedup();
+    words
+}
+
+/// The share of words that two texts have in common (Jaccard), from [`distinct`] words: 1 for the same words, 0 if either
+/// has none.
+pub(super) fn likeness(a: &[String], b: &[String]) -> f64 {
+    let common = a.iter().filter(|word| b.binary_search(word).is_ok()).count();
+    let all = a.len() + b.len() - common;
+    if a.is_empty() || b.is_empty() { 0.0 } else { common as f64 / all as f64 }
+}
