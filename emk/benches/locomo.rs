@@ -101,8 +101,12 @@ fn conversation(sample: Sample) -> Result<Conversation, Failure> {
         }
     }
     let asked = |question: Question| {
-        let gold: BTreeSet<usize> =
-            question.evidence.iter().flat_map(|text| ids(text)).filter_map(|id| places.get(&id).copied()).collect();
+        let gold: BTreeSet<usize> = question
+            .evidence
+            .iter()
+            .flat_map(|text| ids(text))
+            .filter_map(|id| places.get(&id).copied())
+            .collect();
         (!gold.is_empty()).then_some(Asked { text: question.question, category: question.category, gold })
     };
     let questions = sample.qa.into_iter().filter_map(asked).collect();
@@ -148,7 +152,8 @@ struct Outcome {
 
 impl Outcome {
     fn of(asked: &Asked, offset: usize, ranked: &[usize]) -> Self {
-        let is_gold = |place: &usize| place.checked_sub(offset).is_some_and(|place| asked.gold.contains(&place));
+        let is_gold =
+            |place: &usize| place.checked_sub(offset).is_some_and(|place| asked.gold.contains(&place));
         let in_five = ranked.iter().take(5).filter(|place| is_gold(place)).count();
         Self {
             category: asked.category,
@@ -220,12 +225,15 @@ impl Figures {
         let outcomes: Vec<&Outcome> = outcomes.collect();
         let n = outcomes.len();
         let mean = |sum: f64| sum / n.max(1) as f64;
-        let within = |k| outcomes.iter().filter(|outcome| outcome.first.is_some_and(|first| first <= k)).count();
+        let within =
+            |k| outcomes.iter().filter(|outcome| outcome.first.is_some_and(|first| first <= k)).count();
         Self {
             n,
             any: [1, 5, 10, 20].map(|k| 100.0 * mean(within(k) as f64)),
             share_of_five: 100.0 * mean(outcomes.iter().map(|outcome| outcome.share_of_five).sum()),
-            mrr: mean(outcomes.iter().filter_map(|outcome| outcome.first).map(|first| 1.0 / first as f64).sum()),
+            mrr: mean(
+                outcomes.iter().filter_map(|outcome| outcome.first).map(|first| 1.0 / first as f64).sum(),
+            ),
         }
     }
 
@@ -259,7 +267,8 @@ fn report(conversations: &[Conversation]) -> Result<bool, Failure> {
         for (outcomes, place) in [(alone, "index for each"), (together, "one ledger")] {
             let no_adversary = |outcome: &&Outcome| outcome.category != 5;
             Figures::of(outcomes.iter()).print(&format!("{name}, {place}"));
-            Figures::of(outcomes.iter().filter(no_adversary)).print(&format!("{name}, {place}, without category 5"));
+            Figures::of(outcomes.iter().filter(no_adversary))
+                .print(&format!("{name}, {place}, without category 5"));
         }
     }
     println!();

@@ -116,9 +116,8 @@ impl Index {
     ) -> Result<(BTreeSet<u32>, usize), RecallError> {
         let asked = situation(goal, action);
         let passing = |document: &u32| mask.passes(*document as usize);
-        let mut same: BTreeSet<u32> = asked
-            .map(|asked| self.attempts.of(asked).filter(passing).collect())
-            .unwrap_or_default();
+        let mut same: BTreeSet<u32> =
+            asked.map(|asked| self.attempts.of(asked).filter(passing).collect()).unwrap_or_default();
         let words = text::distinct(text::attempt(goal, action));
         // Of two sets with a Jaccard index of s, the smaller has s of the words of the larger at least.
         let enough = SAME_ATTEMPT * words.len() as f64;
@@ -168,7 +167,8 @@ impl Index {
         newest_first(&mut evidence);
         // What was erased since it was indexed still counts; its words are gone.
         let newest = evidence.first().map(|seq| fetch(*seq)).transpose()?.flatten();
-        let Some((newest, failure)) = newest.as_ref().and_then(|newest| Some((newest, newest.failure()?))) else {
+        let Some((newest, failure)) = newest.as_ref().and_then(|newest| Some((newest, newest.failure()?)))
+        else {
             return Ok(None);
         };
         Ok(Some(AntiPattern {

@@ -19,8 +19,8 @@ mod vectors;
 
 pub use advice::{Advice, AntiPattern, MAX_COMPARED, MAX_EVIDENCE, MAX_PATTERNS, SAME_ATTEMPT};
 pub use decay::{
-    BASE_STABILITY_DAYS, MAX_STABILITY_DAYS, RECENCY_PER_HOUR, Retention, STABILITY_GROWTH, composite, recency,
-    retention,
+    BASE_STABILITY_DAYS, MAX_STABILITY_DAYS, RECENCY_PER_HOUR, Retention, STABILITY_GROWTH, composite,
+    recency, retention,
 };
 pub use error::RecallError;
 pub use fusion::{MMR_LAMBDA, RRF_K, mmr, rrf};

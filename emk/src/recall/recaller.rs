@@ -249,7 +249,8 @@ impl Recall {
     /// Dropping the future changes nothing.
     pub async fn recall(&self, query: &Query, episodes: &dyn EpisodeSource) -> Result<Vec<Hit>, RecallError> {
         query.check()?;
-        let embedder = self.embedder.as_ref().filter(|_| query.vector.is_none() && !query.text.trim().is_empty());
+        let embedder =
+            self.embedder.as_ref().filter(|_| query.vector.is_none() && !query.text.trim().is_empty());
         let Some(embedder) = embedder else { return self.search(query, episodes) };
         let vectors = embed(&**embedder, TextKind::Query, &[&query.text]).await?;
         let vector = vectors.into_iter().next().unwrap_or_default();
@@ -316,7 +317,8 @@ impl Recall {
     /// Every count of recalls, by place; for who wants to keep them over a restart.
     #[must_use]
     pub fn all_accesses(&self) -> Vec<(u64, Access)> {
-        let mut all: Vec<(u64, Access)> = self.accesses().iter().map(|(seq, access)| (*seq, *access)).collect();
+        let mut all: Vec<(u64, Access)> =
+            self.accesses().iter().map(|(seq, access)| (*seq, *access)).collect();
         all.sort_unstable_by_key(|(seq, _)| *seq);
         all
     }

@@ -127,7 +127,13 @@ impl Table {
     }
 
     /// Up to `k` of the episodes with one outcome that pass, newest first.
-    pub(super) fn newest(&self, outcome: Outcome, k: usize, filter: &Filter, trust: &SourceTrust) -> Vec<u64> {
+    pub(super) fn newest(
+        &self,
+        outcome: Outcome,
+        k: usize,
+        filter: &Filter,
+        trust: &SourceTrust,
+    ) -> Vec<u64> {
         let sieve = self.sieve(filter, trust);
         let list = self.by_outcome.get(slot(outcome)).map_or(&[][..], Vec::as_slice);
         let rows = list.iter().rev().filter_map(|document| Some((*document, self.row(*document)?)));
@@ -157,7 +163,8 @@ impl Table {
     }
 
     fn passes(&self, document: u32, row: &Row, filter: &Filter, sieve: &Sieve) -> bool {
-        let named = |asked: bool, numbers: &[u32], number: u32| !asked || numbers.binary_search(&number).is_ok();
+        let named =
+            |asked: bool, numbers: &[u32], number: u32| !asked || numbers.binary_search(&number).is_ok();
         row.shown == Shown::Yes
             && !sieve.impossible
             && (filter.outcomes.is_empty() || filter.outcomes.contains(&row.outcome))
@@ -202,7 +209,11 @@ struct Sieve {
 }
 
 /// The number of a name, a new one if it has none.
-fn number<K: Borrow<str> + Hash + Eq>(numbers: &mut HashMap<K, u32>, name: &str, own: impl FnOnce() -> K) -> u32 {
+fn number<K: Borrow<str> + Hash + Eq>(
+    numbers: &mut HashMap<K, u32>,
+    name: &str,
+    own: impl FnOnce() -> K,
+) -> u32 {
     if let Some(number) = numbers.get(name) {
         return *number;
     }

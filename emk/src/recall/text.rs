@@ -6,8 +6,18 @@ use agent_primitives::search::tokenise;
 use crate::episode::Episode;
 
 const MONTHS: [&str; 12] = [
-    "January", "February", "March", "April", "May", "June", "July", "August", "September", "October",
-    "November", "December",
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
 ];
 
 /// The tokens of goal, action, result, reflection, reason of failure, tags, agent and date.
