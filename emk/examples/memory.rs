@@ -12,7 +12,6 @@ use agent_primitives::{Clock, FailureType, SystemClock, Timestamp};
 use emk::episode::{Episode, Failure, Outcome, Revision};
 use emk::memory::sleep::{Medoid, SleepPolicy};
 use emk::memory::{Direction, EpisodicMemory, MemoryOptions};
-use emk::recall::{Query, Recall};
 use emk::{Ledger, LedgerId, LedgerOptions, SegmentOptions, SegmentStore};
 
 fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
@@ -57,13 +56,6 @@ fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     memory.append(&corrected)?;
     for link in memory.chain(failure.seq, Direction::Forward, 8)? {
         println!("record {} is {} steps from the failure", link.seq, link.depth);
-    }
-    for hit in recall.search(&Query::new("ledger export"), &memory)? {
-        println!(
-            "recalled {}: {}",
-            hit.seq,
-            memory.get(hit.seq)?.map_or_else(String::new, |it| it.action().to_owned())
-        );
     }
     println!("record {} was corrected by {:?}", success.seq, memory.revised_by(success.seq));
 

@@ -30,7 +30,7 @@ impl EpisodicMemory {
     ///
     /// # Errors
     /// Nothing was written: `Duplicate`, `UnknownCause`, `SelfCause`, `Recalled`, `NearDuplicate` if such are refused,
-    /// `Full`, or `Ledger`. After `Index` it is remembered, and not found.
+    /// `Full`, or `Ledger`.
     pub fn append(&self, episode: &Episode) -> Result<Stored, MemoryError> {
         let options = &self.0.options;
         if episode.source() == Source::Recalled && !options.accept_recalled {
@@ -52,10 +52,6 @@ impl EpisodicMemory {
         }
         let appended = self.0.ledger.append(EntryKind::Episode, &body)?;
         state.take_episode(appended.seq, body.len(), episode, pointers, Some(tokens));
-        if let Some(recall) = &self.0.recall {
-            recall.add(appended.seq, episode)?;
-        }
-        self.reflect(state, appended.seq);
         Ok(Stored {
             seq: appended.seq,
             content_id: appended.content_id,

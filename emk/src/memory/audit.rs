@@ -61,10 +61,8 @@ impl EpisodicMemory {
             audit.secrets += u64::from(has_secret(&episode));
             let state = self.state();
             let slot = state.slot(seq);
-            let told = slot.is_some_and(|slot| State::accesses(slot) != 0);
+            audit.never_retrieved += u64::from(slot.is_some_and(|slot| State::accesses(slot) == 0));
             drop(state);
-            let recalled = self.recall().is_some_and(|recall| recall.access(seq).is_some());
-            audit.never_retrieved += u64::from(!told && !recalled);
             let agent = self.state_mut().number_of(episode.agent());
             let tokens = Tokens::of_episode(&episode);
             audit.near_duplicates += u64::from(windows.nearest(agent, &tokens, threshold).is_some());

@@ -132,10 +132,7 @@ impl EpisodicMemory {
     /// Puts a mark on record and does what it says. Answers where it stands.
     pub(super) fn put(&self, state: &mut State, mark: &Mark) -> Result<u64, MemoryError> {
         let appended = self.append_patiently(EntryKind::Tombstone, &mark.encode()?)?;
-        // What was made from it is known only before it is forgotten.
-        let touched: BTreeSet<u64> = mark.seqs.iter().flat_map(|&seq| state.touched_by(seq)).collect();
         state.apply(mark);
-        touched.into_iter().for_each(|seq| self.reflect(state, seq));
         Ok(appended.seq)
     }
 

@@ -4,10 +4,9 @@ use agent_primitives::{Digest, TooManyLabels};
 
 use crate::LedgerError;
 use crate::episode::EpisodeError;
-use crate::recall::RecallError;
 
 /// Why an operation on a memory was refused. Unless said otherwise nothing was written.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum MemoryError {
     /// The very same episode is there already, erased or not.
@@ -69,9 +68,6 @@ pub enum MemoryError {
     /// What was to be written is no episode, or no rule.
     #[error(transparent)]
     Episode(#[from] EpisodeError),
-    /// The index refused.
-    #[error(transparent)]
-    Index(#[from] RecallError),
     /// The ledger refused or failed.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
@@ -95,7 +91,6 @@ impl MemoryError {
             Self::Unusable { .. } => UNUSABLE,
             Self::BudgetUnmet { .. } => "AK0728",
             Self::Episode(error) => error.code(),
-            Self::Index(error) => error.code(),
             Self::Ledger(error) => error.code(),
         }
     }

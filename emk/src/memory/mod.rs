@@ -37,7 +37,6 @@ pub use rule::{MAX_RULE_SOURCES, Rule};
 pub use state::Status;
 
 use crate::episode::Episode;
-use crate::recall::{EpisodeSource, MAX_EPISODES, Recall, RecallError};
 use crate::{Entry, EntryKind, Ledger};
 use state::State;
 
@@ -140,8 +139,6 @@ struct Inner {
     ledger: Ledger,
     options: MemoryOptions,
     clock: Arc<dyn Clock>,
-    /// Follows everything that is decided here.
-    recall: Option<Arc<Recall>>,
     state: RwLock<State>,
 }
 
@@ -163,97 +160,27 @@ impl EpisodicMemory {
         ledger: Ledger,
         options: MemoryOptions,
         clock: Arc<dyn Clock>,
-        see: impl FnMut(Opening<'_>),
-    ) -> Result<Self, MemoryError> {
-        Self::open_and_follow(ledger, options, clock, None, see)
-    }
-
-    /// As [`EpisodicMemory::open_with`], with an index that is filled from the ledger and follows the memory from then on: it
-    /// finds what [stands](Status::is_current) now. What is hidden, corrected or summed up is found no longer, and what is
-    /// erased is forgotten, at once.
-    ///
-    /// # Errors
-    /// As [`EpisodicMemory::open`]; `Index` if `recall` is not empty.
-    pub fn open_indexed(
-        ledger: Ledger,
-        options: MemoryOptions,
-        clock: Arc<dyn Clock>,
-        recall: Arc<Recall>,
-        see: impl FnMut(Opening<'_>),
-    ) -> Result<Self, MemoryError> {
-        if let Some(last) = recall.last() {
-            return Err(RecallError::OutOfOrder { seq: 0, last }.into());
-        }
-        let max_records = options.max_records.min(MAX_EPISODES);
-        Self::open_and_follow(ledger, options.max_records(max_records), clock, Some(recall), see)
-    }
-
-    fn open_and_follow(
-        ledger: Ledger,
-        options: MemoryOptions,
-        clock: Arc<dyn Clock>,
-        recall: Option<Arc<Recall>>,
         mut see: impl FnMut(Opening<'_>),
     ) -> Result<Self, MemoryError> {
         let mut state = State::default();
         let (base, total) = (ledger.base().count, ledger.head().count);
         for entry in ledger.read(base) {
             let entry = entry?;
-            replay(&mut state, &options, &entry, base != 0, &mut |opening: Opening<'_>| {
-                if let (Some(recall), Opening::Episode { seq, episode }) = (&recall, &opening) {
-                    recall.add(*seq, episode)?;
-                }
-                see(opening);
-                Ok(())
-            })?;
+            replay(&mut state, &options, &entry, base != 0, &mut see)?;
             if (entry.seq + 1).is_multiple_of(PROGRESS_EVERY) {
                 see(Opening::Progress { done: entry.seq + 1 - base, total: total - base });
             }
         }
         see(Opening::Progress { done: total - base, total: total - base });
-        let memory = Self(Arc::new(Inner { ledger, options, clock, recall, state: RwLock::new(state) }));
-        memory.reflect_all();
+        let memory = Self(Arc::new(Inner { ledger, options, clock, state: RwLock::new(state) }));
         memory.finish_erasures()?;
         Ok(memory)
-    }
-
-    /// The index that follows this memory, if there is one.
-    #[must_use]
-    pub fn recall(&self) -> Option<&Arc<Recall>> {
-        self.0.recall.as_ref()
     }
 
     /// The ledger: its head, its verification, its seals, and waiting for what is durable.
     #[must_use]
     pub fn ledger(&self) -> &Ledger {
         &self.0.ledger
-    }
-
-    /// Has the index show what stands now, and only that.
-    fn reflect(&self, state: &State, seq: u64) {
-        let Some(recall) = &self.0.recall else { return };
-        for seq in state.touched_by(seq) {
-            let Some(status) = state.status(seq) else { continue };
-            // Rules, and what was erased before it was read, are in no index.
-            let _ = match status {
-                Status { erased: true, .. } => recall.forget(seq),
-                status if status.is_current() => recall.show(seq),
-                _ => recall.hide(seq),
-            };
-        }
-    }
-
-    /// As [`EpisodicMemory::reflect`], after all was shown.
-    fn reflect_all(&self) {
-        let Some(recall) = &self.0.recall else { return };
-        let state = self.state();
-        for status in state.slots.iter().filter_map(|slot| state.status(slot.seq)) {
-            if status.erased {
-                let _ = recall.forget(status.seq);
-            } else if !status.is_current() {
-                let _ = recall.hide(status.seq);
-            }
-        }
     }
 
     fn state(&self) -> RwLockReadGuard<'_, State> {
@@ -263,12 +190,6 @@ impl EpisodicMemory {
     fn state_mut(&self) -> RwLockWriteGuard<'_, State> {
         // INVARIANT: no code of a host runs under this lock, and nothing under it panics half-way.
         self.0.state.write().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl EpisodeSource for EpisodicMemory {
-    fn episode(&self, seq: u64) -> Result<Option<Episode>, Box<dyn std::error::Error + Send + Sync>> {
-        Ok(self.get(seq)?)
     }
 }
 
@@ -287,7 +208,7 @@ fn replay(
     options: &MemoryOptions,
     entry: &Entry,
     shortened: bool,
-    see: &mut impl FnMut(Opening<'_>) -> Result<(), MemoryError>,
+    see: &mut impl FnMut(Opening<'_>),
 ) -> Result<(), MemoryError> {
     let seq = entry.seq;
     if entry.kind.is_erasable() {
@@ -305,12 +226,12 @@ fn replay(
                 found => found.map_err(|error| MemoryError::unusable(seq, error))?,
             };
             state.take_episode(seq, entry.body.len(), &episode, pointers, None);
-            see(Opening::Episode { seq, episode: &episode })?;
+            see(Opening::Episode { seq, episode: &episode });
         }
         EntryKind::Rule => {
             let rule = Rule::decode(seq, &entry.body)?;
             state.take_rule(seq, entry.body.len(), entry.content_id, &rule);
-            see(Opening::Rule { seq, rule: &rule })?;
+            see(Opening::Rule { seq, rule: &rule });
         }
         EntryKind::Tombstone => state.apply(&Mark::decode(seq, &entry.body)?),
         EntryKind::Checkpoint | EntryKind::Event => {}

@@ -121,6 +121,8 @@ pub(super) struct State {
     /// What a rule was made from, and which rules an episode went into.
     pub(super) rules: HashMap<u64, MadeFrom>,
     rules_of: HashMap<u64, Vec<u64>>,
+    /// What erased rules were made from, as long as that is known.
+    erased_rules: HashMap<u64, Box<[u64]>>,
     pub(super) windows: Windows,
     /// Records that a mark says are erased, and whose bodies were there when they were read.
     pub(super) unfinished: Vec<u64>,
@@ -329,7 +331,9 @@ impl State {
         }
         self.windows.remove(agent, seq);
         self.graph.forget_causes(seq);
-        self.rules.remove(&seq);
+        if let Some(made) = self.rules.remove(&seq) {
+            self.erased_rules.insert(seq, made.sources);
+        }
         if let Some(slot) = self.slot_mut(seq) {
             *slot = Slot {
                 seq,
@@ -386,14 +390,16 @@ impl State {
     /// The records whose standing may change with that of the one at `seq`: itself, what it revises, and what went into it
     /// or was made from it.
     pub(super) fn touched_by(&self, seq: u64) -> Vec<u64> {
-        let made_from = self.rules.get(&seq).map_or(&[][..], |made| &made.sources);
+        let made_from =
+            self.rules.get(&seq).map(|made| &made.sources).or_else(|| self.erased_rules.get(&seq));
+        let made_from = made_from.map_or(&[][..], |sources| sources);
         let made_into = self.rules_of.get(&seq).map_or(&[][..], Vec::as_slice);
         // A rule that is hidden stands for nothing, so what went into it with this one comes back.
         let siblings =
             made_into.iter().filter_map(|rule| self.rules.get(rule)).flat_map(|made| made.sources.iter());
         let mut touched = vec![seq];
         touched.extend(self.revises.get(&seq));
-        touched.extend(made_from.iter().chain(siblings).copied());
+        touched.extend(made_from.iter().chain(made_into).chain(siblings).copied());
         touched.sort_unstable();
         touched.dedup();
         touched

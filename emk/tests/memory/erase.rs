@@ -161,6 +161,47 @@ fn what_is_quarantined_is_hidden_everywhere_and_with_it_what_was_made_from_it() 
 }
 
 #[test]
+fn every_change_of_standing_is_among_what_is_touched() {
+    let kept = memory();
+    for (day, words) in
+        [(1, "rebuild the index"), (2, "rebuild the index again"), (3, "rebuild the index soon")]
+    {
+        put(&kept, success(day, words));
+    }
+    let id = kept.get(0).unwrap().unwrap().content_id();
+    let corrects = put(&kept, episode(4, "not the index").revises(Revision::Corrects(id)));
+    let standing = || -> Vec<_> { (0..9).map(|seq| kept.status(seq)).collect() };
+    let check = |seq: u64, change: &dyn Fn(u64)| {
+        let before = standing();
+        change(seq);
+        let touched = kept.touched_by(seq);
+        for (other, (before, after)) in (0..).zip(before.iter().zip(standing())) {
+            assert!(
+                *before == after || touched.contains(&other),
+                "{seq} changed {other}: {before:?} {after:?}"
+            );
+        }
+        assert_ne!(before, standing(), "{seq}");
+    };
+    let quarantine = |seq| kept.quarantine(seq, "r").unwrap();
+    let release = |seq| kept.release(seq, "r").unwrap();
+    check(corrects, &quarantine);
+    let plan = kept.plan(&SleepPolicy::default(), at(900), |_| {}).unwrap();
+    let rule = kept.apply(&plan, &Medoid, |_| {}).unwrap().rules[0];
+    for seq in [corrects, 1, rule] {
+        if seq == corrects {
+            check(seq, &release);
+        } else {
+            check(seq, &quarantine);
+            check(seq, &release);
+        }
+    }
+    let quoted = kept.rule(rule).unwrap().unwrap().quotes[0];
+    check(rule, &|seq| drop(kept.redact(seq, "r").unwrap()));
+    check(quoted, &|seq| drop(kept.redact(seq, "r").unwrap()));
+}
+
+#[test]
 fn an_audit_counts_what_a_memory_is_full_of() {
     let options = MemoryOptions::default().accept_recalled();
     let kept = EpisodicMemory::open(ledger_in_memory(), options, clock()).unwrap();

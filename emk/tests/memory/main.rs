@@ -7,7 +7,6 @@
 mod append;
 mod erase;
 mod facts;
-mod follow;
 mod laws;
 mod sleep;
 mod transfer;
