@@ -132,7 +132,8 @@ fn a_document_without_secrets_keeps_every_byte() {
 
 fn document(text: &str) -> Result<EpisodeBuilder, EpisodeError> {
     let document = Document { name: "note.json".to_owned(), text: text.to_owned() };
-    Episode::from_document("agent-1".parse().unwrap(), at("2026-01-21T20:49:00Z"), document)
+    let agent: AgentId = "agent-1".parse().map_err(EpisodeError::malformed)?;
+    Episode::from_document(agent, at("2026-01-21T20:49:00Z"), document)
 }
 
 const TEXTS: &str = r#""goal": "g", "action": "a", "result": "r", "reflection": "x""#;
