@@ -120,6 +120,7 @@ impl Index {
             .map(|asked| self.attempts.of(asked).filter(passing).collect())
             .unwrap_or_default();
         let words = text::distinct(text::attempt(goal, action));
+        let hashes = text::hashes(&words);
         // Of two sets with a Jaccard index of s, the smaller has s of the words of the larger at least.
         let enough = SAME_ATTEMPT * words.len() as f64;
         let held = self.lexical.overlaps(&words, mask).into_iter();
@@ -135,8 +136,8 @@ impl Index {
         for document in kinds.iter().take(MAX_COMPARED) {
             let episode = self.table.row(*document).map(|row| fetch(row.seq)).transpose()?.flatten();
             let Some(episode) = episode else { continue };
-            let other = text::distinct(text::attempt(episode.goal(), episode.action()));
-            if text::likeness(&words, &other) < SAME_ATTEMPT {
+            let other = text::hashes(&text::attempt(episode.goal(), episode.action()));
+            if text::likeness(&hashes, &other) < SAME_ATTEMPT {
                 continue;
             }
             match self.attempts.situation(*document) {

@@ -190,10 +190,10 @@ impl Index {
                 _ => 0.0,
             }),
             None => {
-                let mut words: Vec<Vec<String>> = Vec::with_capacity(ranked.len());
+                let mut words: Vec<Vec<u64>> = Vec::with_capacity(ranked.len());
                 for (document, _) in ranked {
                     let episode = self.table.row(*document).map(|row| fetch(row.seq)).transpose()?.flatten();
-                    words.push(text::distinct(episode.map(|one| text::tokens(&one)).unwrap_or_default()));
+                    words.push(episode.map(|one| text::hashes(&text::tokens(&one))).unwrap_or_default());
                 }
                 mmr(&relevance, k, lambda, |a, b| match (words.get(a), words.get(b)) {
                     (Some(a), Some(b)) => text::likeness(a, b),

@@ -1,5 +1,7 @@
 //! What of an episode is searched.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+
 use agent_primitives::Timestamp;
 use agent_primitives::search::tokenise;
 
@@ -60,10 +62,34 @@ pub(super) fn distinct(mut words: Vec<String>) -> Vec<String> {
     words
 }
 
-/// The share of words that two texts have in common (Jaccard), from [`distinct`] words: 1 for the same words, 0 if either
-/// has none.
-pub(super) fn likeness(a: &[String], b: &[String]) -> f64 {
-    let common = a.iter().filter(|word| b.binary_search(word).is_ok()).count();
+/// A set of words by their hashes, sorted.
+pub(super) fn hashes(words: &[String]) -> Vec<u64> {
+    let hash = |word: &String| {
+        let mut hasher = DefaultHasher::new();
+        word.hash(&mut hasher);
+        hasher.finish()
+    };
+    let mut hashes: Vec<u64> = words.iter().map(hash).collect();
+    hashes.sort_unstable();
+    hashes.dedup();
+    hashes
+}
+
+/// The share of words that two texts have in common (Jaccard), from their [`hashes`]: 1 for the same words, 0 if either has
+/// none.
+pub(super) fn likeness(a: &[u64], b: &[u64]) -> f64 {
+    let (mut ours, mut theirs) = (a.iter().peekable(), b.iter().peekable());
+    let mut common = 0usize;
+    while let (Some(one), Some(other)) = (ours.peek(), theirs.peek()) {
+        let order = one.cmp(other);
+        common += usize::from(order.is_eq());
+        if order.is_le() {
+            ours.next();
+        }
+        if order.is_ge() {
+            theirs.next();
+        }
+    }
     let all = a.len() + b.len() - common;
     if a.is_empty() || b.is_empty() { 0.0 } else { common as f64 / all as f64 }
 }

@@ -33,27 +33,31 @@ pub fn tokenise(text: &str) -> Vec<String> {
     };
     let mut tokens = Vec::new();
     for run in text.split(|char: char| !char.is_alphanumeric()) {
+        if run.is_ascii() {
+            tokens.extend(word(run));
+            continue;
+        }
         for part in run.chars().collect::<Vec<_>>().chunk_by(|a, b| is_cjk(*a) == is_cjk(*b)) {
             match part {
                 [first, _, ..] if is_cjk(*first) => tokens.extend(part.windows(2).map(String::from_iter)),
-                _ => tokens.extend(word(part.iter().collect())),
+                _ => tokens.extend(word(&part.iter().collect::<String>())),
             }
         }
     }
     tokens
 }
 
-fn word(word: String) -> Option<String> {
+fn word(word: &str) -> Option<String> {
     if !word.is_ascii() {
-        return Some(word);
+        return Some(word.to_owned());
     }
-    if word.len() == 1 || STOP_WORDS.binary_search(&word.as_str()).is_ok() {
+    if word.len() <= 1 || STOP_WORDS.binary_search(&word).is_ok() {
         return None;
     }
     if MAX_STEMMED < word.len() {
-        return Some(word);
+        return Some(word.to_owned());
     }
-    Some(ENGLISH.stem(&word).into_owned())
+    Some(ENGLISH.stem(word).into_owned())
 }
 
 /// Han, kana and Hangul: written without blanks, or with blanks that tell little.
