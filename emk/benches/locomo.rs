@@ -14,7 +14,9 @@ use std::sync::Arc;
 use agent_primitives::search::{Bm25, Parameters, tokenise};
 use agent_primitives::{SystemClock, Timestamp};
 use emk::episode::Episode;
-use emk::recall::{EpisodeSource, Query, Recall};
+use emk::memory::{EpisodicMemory, MemoryOptions};
+use emk::recall::{Query, Recall};
+use emk::{Ledger, LedgerId, LedgerOptions, MemoryLimits, MemoryStore};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -101,8 +103,12 @@ fn conversation(sample: Sample) -> Result<Conversation, Failure> {
         }
     }
     let asked = |question: Question| {
-        let gold: BTreeSet<usize> =
-            question.evidence.iter().flat_map(|text| ids(text)).filter_map(|id| places.get(&id).copied()).collect();
+        let gold: BTreeSet<usize> = question
+            .evidence
+            .iter()
+            .flat_map(|text| ids(text))
+            .filter_map(|id| places.get(&id).copied())
+            .collect();
         (!gold.is_empty()).then_some(Asked { text: question.question, category: question.category, gold })
     };
     let questions = sample.qa.into_iter().filter_map(asked).collect();
@@ -148,7 +154,8 @@ struct Outcome {
 
 impl Outcome {
     fn of(asked: &Asked, offset: usize, ranked: &[usize]) -> Self {
-        let is_gold = |place: &usize| place.checked_sub(offset).is_some_and(|place| asked.gold.contains(&place));
+        let is_gold =
+            |place: &usize| place.checked_sub(offset).is_some_and(|place| asked.gold.contains(&place));
         let in_five = ranked.iter().take(5).filter(|place| is_gold(place)).count();
         Self {
             category: asked.category,
@@ -158,27 +165,21 @@ impl Outcome {
     }
 }
 
-struct Episodes<'a>(Vec<&'a Episode>);
-
-impl EpisodeSource for Episodes<'_> {
-    fn episode(&self, seq: u64) -> Result<Option<Episode>, Failure> {
-        Ok(self.0.get(usize::try_from(seq)?).map(|episode| (*episode).clone()))
-    }
-}
-
 /// Everything that is asked about some conversations in one ledger. How deep an answer goes decides how exact the mean
 /// reciprocal rank is.
 const DEPTH: usize = 1000;
 
 fn recalled(conversations: &[&Conversation]) -> Result<Vec<Outcome>, Failure> {
-    let recall = Recall::new(Arc::new(SystemClock::new()));
-    let turns = conversations.iter().flat_map(|conversation| &conversation.turns);
-    let source = Episodes(turns.map(|turn| &turn.episode).collect());
-    for (seq, episode) in (0..).zip(&source.0) {
-        recall.add(seq, episode)?;
+    let clock = Arc::new(SystemClock::new());
+    let store = MemoryStore::new(LedgerId::new("locomo")?, MemoryLimits::default());
+    let ledger = Ledger::open(store, LedgerOptions::default())?;
+    let memory = EpisodicMemory::open(ledger, MemoryOptions::default(), clock.clone())?;
+    for turn in conversations.iter().flat_map(|conversation| &conversation.turns) {
+        memory.append(&turn.episode)?;
     }
+    let recall = Recall::new(memory, clock);
     outcomes(conversations, |text| {
-        let hits = recall.search(&Query::new(text).limit(DEPTH), &source)?;
+        let hits = recall.search(&Query::new(text).limit(DEPTH))?;
         Ok(hits.iter().filter_map(|hit| usize::try_from(hit.seq).ok()).collect())
     })
 }
@@ -220,12 +221,15 @@ impl Figures {
         let outcomes: Vec<&Outcome> = outcomes.collect();
         let n = outcomes.len();
         let mean = |sum: f64| sum / n.max(1) as f64;
-        let within = |k| outcomes.iter().filter(|outcome| outcome.first.is_some_and(|first| first <= k)).count();
+        let within =
+            |k| outcomes.iter().filter(|outcome| outcome.first.is_some_and(|first| first <= k)).count();
         Self {
             n,
             any: [1, 5, 10, 20].map(|k| 100.0 * mean(within(k) as f64)),
             share_of_five: 100.0 * mean(outcomes.iter().map(|outcome| outcome.share_of_five).sum()),
-            mrr: mean(outcomes.iter().filter_map(|outcome| outcome.first).map(|first| 1.0 / first as f64).sum()),
+            mrr: mean(
+                outcomes.iter().filter_map(|outcome| outcome.first).map(|first| 1.0 / first as f64).sum(),
+            ),
         }
     }
 
@@ -259,7 +263,8 @@ fn report(conversations: &[Conversation]) -> Result<bool, Failure> {
         for (outcomes, place) in [(alone, "index for each"), (together, "one ledger")] {
             let no_adversary = |outcome: &&Outcome| outcome.category != 5;
             Figures::of(outcomes.iter()).print(&format!("{name}, {place}"));
-            Figures::of(outcomes.iter().filter(no_adversary)).print(&format!("{name}, {place}, without category 5"));
+            Figures::of(outcomes.iter().filter(no_adversary))
+                .print(&format!("{name}, {place}, without category 5"));
         }
     }
     println!();

@@ -15,7 +15,9 @@ use std::time::Duration;
 use agent_primitives::failure::FailureType;
 use agent_primitives::{SystemClock, Timestamp};
 use emk::episode::{Episode, Failure, Outcome};
-use emk::recall::{EpisodeSource, Filter, Query, Recall};
+use emk::memory::{EpisodicMemory, MemoryOptions};
+use emk::recall::{Filter, Query, Recall};
+use emk::{Ledger, LedgerId, LedgerOptions, MemoryLimits, MemoryStore};
 
 type Failed = Box<dyn Error + Send + Sync>;
 
@@ -34,7 +36,7 @@ fn main() -> Result<(), Failed> {
     let episodes: Vec<Episode> =
         texts.iter().enumerate().map(|(place, text)| episode(place, text)).collect::<Result<_, _>>()?;
     let questions: Vec<String> = (0..QUESTIONS).map(|_| question(&mut random, &texts)).collect();
-    let recall = ours(&episodes, bytes, &questions)?;
+    let recall = ours(&remembered(&episodes)?, bytes, &questions)?;
     if count <= 100_000 {
         dense(&recall, count, &mut random)?;
     }
@@ -44,31 +46,50 @@ fn main() -> Result<(), Failed> {
     Ok(())
 }
 
-fn ours(episodes: &[Episode], bytes: usize, questions: &[String]) -> Result<Recall, Failed> {
-    let source = Episodes(episodes);
-    let before = resident();
-    let recall = Recall::new(Arc::new(SystemClock::new()));
+/// The episodes in a ledger in memory. Who asks for them gets them from there.
+fn remembered(episodes: &[Episode]) -> Result<EpisodicMemory, Failed> {
+    let limits = MemoryLimits { bytes: 8 << 30, records: 1 << 24, ..MemoryLimits::default() };
+    let store = MemoryStore::new(LedgerId::new("bench")?, limits);
+    let ledger = Ledger::open(store, LedgerOptions::default())?;
+    let memory = EpisodicMemory::open(ledger, MemoryOptions::default(), Arc::new(SystemClock::new()))?;
     let watch = Watch::new();
-    for (seq, episode) in (0..).zip(episodes) {
-        recall.add(seq, episode)?;
+    for episode in episodes {
+        memory.append(episode)?;
     }
-    built("emk recall", episodes.len(), watch.elapsed(), resident().saturating_sub(before), bytes);
+    println!(
+        "{:<44} {:>8.0} episodes/s",
+        "emk append",
+        episodes.len() as f64 / watch.elapsed().as_secs_f64()
+    );
+    Ok(memory)
+}
+
+fn ours(memory: &EpisodicMemory, bytes: usize, questions: &[String]) -> Result<Recall, Failed> {
+    let before = resident();
+    let recall = Recall::new(memory.clone(), Arc::new(SystemClock::new()));
+    let watch = Watch::new();
+    recall.follow(|_| {})?;
+    built("emk recall", memory.len(), watch.elapsed(), resident().saturating_sub(before), bytes);
     let size = recall.size();
     println!("{:<44} {:>8.2} of the text, as the types tell", "", size.index_bytes as f64 / bytes as f64);
-    let ask = |query: Query| -> Result<usize, Failed> { Ok(recall.search(&query, &source)?.len()) };
+    let ask = |query: Query| -> Result<usize, Failed> { Ok(recall.search(&query)?.len()) };
     let rare = Filter::outcome(Outcome::Success);
     let agent = Filter { agents: vec!["agent-3".parse()?], ..Filter::default() };
     measured("emk recall, ten best", questions, |text| ask(Query::new(text)))?;
     measured("emk recall, ten successes among failures", questions, |text| {
         ask(Query::new(text).filter(rare.clone()))
     })?;
-    measured("emk recall, one agent of eight", questions, |text| ask(Query::new(text).filter(agent.clone())))?;
+    measured(
+        "emk recall, one agent of eight",
+        questions,
+        |text| ask(Query::new(text).filter(agent.clone())),
+    )?;
     measured("emk recall, diverse", questions, |text| {
         ask(Query { diversity: Some(0.7), ..Query::new(text) })
     })?;
     measured("emk newest ten failures", questions, |_| Ok(recall.failures(10, &Filter::default())?.len()))?;
     measured("emk advice", questions, |text| {
-        let advice = recall.advise("keep the service up", text, &Filter::default(), &source)?;
+        let advice = recall.advise("keep the service up", text, &Filter::default())?;
         Ok(usize::try_from(advice.odds.attempts)?)
     })?;
     Ok(recall)
@@ -84,7 +105,7 @@ fn dense(recall: &Recall, count: usize, random: &mut Random) -> Result<(), Faile
     let questions: Vec<Vec<f32>> = (0..50).map(|_| vector(random)).collect();
     measured(&format!("emk recall, {DIMENSIONS} dimensions, exact"), &questions, |asked| {
         let query = Query::new("").vector("random", asked.clone());
-        Ok(recall.search(&query, &Episodes(&[]))?.len())
+        Ok(recall.search(&query)?.len())
     })
 }
 
@@ -109,7 +130,11 @@ fn built(name: &str, count: usize, took: Duration, resident: u64, bytes: usize) 
     );
 }
 
-fn measured<Q>(name: &str, questions: &[Q], mut ask: impl FnMut(&Q) -> Result<usize, Failed>) -> Result<(), Failed> {
+fn measured<Q>(
+    name: &str,
+    questions: &[Q],
+    mut ask: impl FnMut(&Q) -> Result<usize, Failed>,
+) -> Result<(), Failed> {
     let mut took = Vec::with_capacity(questions.len());
     for question in questions.iter().take(20) {
         black_box(ask(question)?);
@@ -125,14 +150,6 @@ fn measured<Q>(name: &str, questions: &[Q], mut ask: impl FnMut(&Q) -> Result<us
     let mean = found as f64 / questions.len().max(1) as f64;
     println!("{name:<44} p50 {:>8.3} ms, p99 {:>8.3} ms, {mean:.1} found", at(0.5), at(0.99));
     Ok(())
-}
-
-struct Episodes<'a>(&'a [Episode]);
-
-impl EpisodeSource for Episodes<'_> {
-    fn episode(&self, seq: u64) -> Result<Option<Episode>, Failed> {
-        Ok(self.0.get(usize::try_from(seq)?).cloned())
-    }
 }
 
 fn episode(place: usize, text: &str) -> Result<Episode, Failed> {
@@ -152,7 +169,8 @@ fn episode(place: usize, text: &str) -> Result<Episode, Failed> {
 
 /// A word of two to four syllables for a number; different for each.
 fn word(number: usize) -> String {
-    let syllables = ["ba", "ke", "do", "fi", "gu", "la", "me", "no", "pi", "ru", "sa", "te", "vo", "wi", "zu", "xa"];
+    let syllables =
+        ["ba", "ke", "do", "fi", "gu", "la", "me", "no", "pi", "ru", "sa", "te", "vo", "wi", "zu", "xa"];
     let mut rest = number + 16;
     let mut word = String::new();
     while rest != 0 {

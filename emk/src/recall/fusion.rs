@@ -35,9 +35,10 @@ pub fn mmr(relevance: &[f64], k: usize, lambda: f64, alike: impl Fn(usize, usize
         relevance.iter().enumerate().map(|(place, relevance)| (place, *relevance, None)).collect();
     while chosen.len() < k {
         let worth = |one: &(usize, f64, Option<f64>)| lambda * one.1 - (1.0 - lambda) * one.2.unwrap_or(0.0);
-        let best = left.iter().enumerate().max_by(|(_, a), (_, b)| {
-            worth(a).total_cmp(&worth(b)).then(b.0.cmp(&a.0))
-        });
+        let best = left
+            .iter()
+            .enumerate()
+            .max_by(|(_, a), (_, b)| worth(a).total_cmp(&worth(b)).then(b.0.cmp(&a.0)));
         let Some(best) = best.map(|(at, _)| at) else { break };
         let (place, ..) = left.swap_remove(best);
         chosen.push(place);

@@ -4,6 +4,7 @@ mod advice;
 mod attempts;
 mod decay;
 mod error;
+mod follow;
 mod fusion;
 mod index;
 mod lexical;
@@ -19,8 +20,8 @@ mod vectors;
 
 pub use advice::{Advice, AntiPattern, MAX_COMPARED, MAX_EVIDENCE, MAX_PATTERNS, SAME_ATTEMPT};
 pub use decay::{
-    BASE_STABILITY_DAYS, MAX_STABILITY_DAYS, RECENCY_PER_HOUR, Retention, STABILITY_GROWTH, composite, recency,
-    retention,
+    BASE_STABILITY_DAYS, MAX_STABILITY_DAYS, RECENCY_PER_HOUR, Retention, STABILITY_GROWTH, composite,
+    recency, retention,
 };
 pub use error::RecallError;
 pub use fusion::{MMR_LAMBDA, RRF_K, mmr, rrf};
@@ -29,7 +30,7 @@ pub use query::{
     DensePart, Filter, Hit, LexicalPart, MAX_FILTER_NAMES, MAX_QUERY_BYTES, MAX_RECALL, Order, Parts, Query,
     SourceTrust,
 };
-pub use recaller::{Access, EpisodeSource, Precedents, Recall, RecallSize};
+pub use recaller::{Access, Precedents, Recall, RecallSize};
 
 /// Most episodes in one index.
 pub const MAX_EPISODES: usize = 1 << 24;

@@ -81,7 +81,12 @@ impl Vectors {
     }
 
     /// The `k` documents that pass with the smallest angle to `query`, best first, ties by lower number; with the cosine.
-    pub(super) fn search(&self, query: &[f32], k: usize, mask: &Mask) -> Result<Vec<(u32, f64)>, RecallError> {
+    pub(super) fn search(
+        &self,
+        query: &[f32],
+        k: usize,
+        mask: &Mask,
+    ) -> Result<Vec<(u32, f64)>, RecallError> {
         let query = self.unit(query)?;
         let mut near = Top::new(k.saturating_add(SLACK));
         let vectors = self.pieces.iter().flat_map(|piece| piece.chunks_exact(self.dimensions.max(1)));
