@@ -14,7 +14,9 @@ use std::sync::Arc;
 use agent_primitives::search::{Bm25, Parameters, tokenise};
 use agent_primitives::{SystemClock, Timestamp};
 use emk::episode::Episode;
-use emk::recall::{EpisodeSource, Query, Recall};
+use emk::memory::{EpisodicMemory, MemoryOptions};
+use emk::recall::{Query, Recall};
+use emk::{Ledger, LedgerId, LedgerOptions, MemoryLimits, MemoryStore};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -163,27 +165,21 @@ impl Outcome {
     }
 }
 
-struct Episodes<'a>(Vec<&'a Episode>);
-
-impl EpisodeSource for Episodes<'_> {
-    fn episode(&self, seq: u64) -> Result<Option<Episode>, Failure> {
-        Ok(self.0.get(usize::try_from(seq)?).map(|episode| (*episode).clone()))
-    }
-}
-
 /// Everything that is asked about some conversations in one ledger. How deep an answer goes decides how exact the mean
 /// reciprocal rank is.
 const DEPTH: usize = 1000;
 
 fn recalled(conversations: &[&Conversation]) -> Result<Vec<Outcome>, Failure> {
-    let recall = Recall::new(Arc::new(SystemClock::new()));
-    let turns = conversations.iter().flat_map(|conversation| &conversation.turns);
-    let source = Episodes(turns.map(|turn| &turn.episode).collect());
-    for (seq, episode) in (0..).zip(&source.0) {
-        recall.add(seq, episode)?;
+    let clock = Arc::new(SystemClock::new());
+    let store = MemoryStore::new(LedgerId::new("locomo")?, MemoryLimits::default());
+    let ledger = Ledger::open(store, LedgerOptions::default())?;
+    let memory = EpisodicMemory::open(ledger, MemoryOptions::default(), clock.clone())?;
+    for turn in conversations.iter().flat_map(|conversation| &conversation.turns) {
+        memory.append(&turn.episode)?;
     }
+    let recall = Recall::new(memory, clock);
     outcomes(conversations, |text| {
-        let hits = recall.search(&Query::new(text).limit(DEPTH), &source)?;
+        let hits = recall.search(&Query::new(text).limit(DEPTH))?;
         Ok(hits.iter().filter_map(|hit| usize::try_from(hit.seq).ok()).collect())
     })
 }

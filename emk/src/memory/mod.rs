@@ -29,7 +29,6 @@ pub use audit::Audit;
 pub use error::MemoryError;
 pub use graph::{Direction, Link};
 pub use mark::{MAX_REASON_BYTES, Mark, MarkKind, Residue};
-#[cfg(test)]
 pub(crate) use near::Tokens;
 pub use near::{NEAR_THRESHOLD, NEAR_WINDOW, near_duplicate};
 pub use read::{Episodes, Found};

@@ -53,7 +53,7 @@ impl Tokens {
     }
 
     /// Share of the tokens of both that both have; 0 where there are none.
-    pub(super) fn jaccard(&self, other: &Self) -> f64 {
+    pub(crate) fn jaccard(&self, other: &Self) -> f64 {
         let (mut mine, mut theirs) = (self.0.iter().peekable(), other.0.iter().peekable());
         let mut shared = 0usize;
         while let (Some(a), Some(b)) = (mine.peek(), theirs.peek()) {

@@ -11,6 +11,7 @@ use super::odds::{Level, Odds};
 use super::query::{Filter, MAX_QUERY_BYTES};
 use super::{RecallError, text};
 use crate::episode::Outcome;
+use crate::memory::{Found, Tokens};
 
 /// How alike the words of two attempts are that count as the same one.
 pub const SAME_ATTEMPT: f64 = 0.85;
@@ -73,12 +74,11 @@ impl Index {
         filter: &Filter,
         fetch: Fetch<'_>,
     ) -> Result<Advice, RecallError> {
-        filter.check()?;
         let len = goal.len() + action.len();
         if 2 * MAX_QUERY_BYTES < len {
             return Err(RecallError::QueryTooLarge { len });
         }
-        let mask = self.table.mask(filter, &self.trust);
+        let mask = self.table.attempts_mask(filter, &self.trust, self.lexical.session_of());
         let (attempts, not_compared) = self.same_attempts(goal, action, &mask, fetch)?;
         let of = |outcome: Outcome| {
             let rows = attempts.iter().filter_map(|document| self.table.row(*document));
@@ -119,11 +119,16 @@ impl Index {
         let mut same: BTreeSet<u32> =
             asked.map(|asked| self.attempts.of(asked).filter(passing).collect()).unwrap_or_default();
         let words = text::distinct(text::attempt(goal, action));
-        // Of two sets with a Jaccard index of s, the smaller has s of the words of the larger at least.
-        let enough = SAME_ATTEMPT * words.len() as f64;
+        let tokens = Tokens::from_words(&words);
+        // Two sets with a Jaccard index of s have s / (1 + s) of the sum of their sizes in common, at least. A document holds
+        // other words besides, so this lets too many through and none too few.
+        let enough = |document: u32, held: u32| {
+            let sum = words.len() as f64 + f64::from(self.attempts.words(document));
+            SAME_ATTEMPT / (1.0 + SAME_ATTEMPT) * sum <= f64::from(held) + 1e-9
+        };
         let held = self.lexical.overlaps(&words, mask).into_iter();
         let mut near: Vec<(u32, u32)> =
-            held.filter(|(document, held)| enough <= f64::from(*held) && !same.contains(document)).collect();
+            held.filter(|(document, held)| enough(*document, *held) && !same.contains(document)).collect();
         near.sort_unstable_by(|a, b| (b.1, b.0).cmp(&(a.1, a.0)));
         let mut seen: BTreeSet<Situation> = BTreeSet::new();
         let kinds: Vec<u32> = near
@@ -132,10 +137,10 @@ impl Index {
             .filter(|document| self.attempts.situation(*document).is_none_or(|kind| seen.insert(kind)))
             .collect();
         for document in kinds.iter().take(MAX_COMPARED) {
-            let episode = self.table.row(*document).map(|row| fetch(row.seq)).transpose()?.flatten();
-            let Some(episode) = episode else { continue };
-            let other = text::distinct(text::attempt(episode.goal(), episode.action()));
-            if text::likeness(&words, &other) < SAME_ATTEMPT {
+            let found = self.table.row(*document).map(|row| fetch(row.seq)).transpose()?.flatten();
+            let Some(Found::Episode(episode)) = found else { continue };
+            let other = Tokens::from_words(text::attempt(episode.goal(), episode.action()));
+            if tokens.jaccard(&other) < SAME_ATTEMPT {
                 continue;
             }
             match self.attempts.situation(*document) {
@@ -165,12 +170,10 @@ impl Index {
         let open = failed.iter().filter(|document| resolved_by.is_none_or(|by| by < **document)).count();
         let mut evidence: Vec<u64> = failed.iter().filter_map(|document| seq(*document)).collect();
         newest_first(&mut evidence);
-        // What was erased since it was indexed still counts; its words are gone.
+        // What is erased while this runs has no words any more.
         let newest = evidence.first().map(|seq| fetch(*seq)).transpose()?.flatten();
-        let Some((newest, failure)) = newest.as_ref().and_then(|newest| Some((newest, newest.failure()?)))
-        else {
-            return Ok(None);
-        };
+        let Some(Found::Episode(newest)) = newest else { return Ok(None) };
+        let Some(failure) = newest.failure() else { return Ok(None) };
         Ok(Some(AntiPattern {
             kind: failure.kind.clone(),
             reason: failure.reason.clone(),

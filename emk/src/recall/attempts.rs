@@ -5,7 +5,9 @@ use std::collections::HashMap;
 use agent_primitives::failure::{Fingerprint, MAX_NORMALISED, normalise};
 use agent_primitives::{Digest, FailureType};
 
-use crate::episode::{Episode, Failure, Outcome};
+use super::lexical::push_tight;
+use crate::episode::{Failure, Outcome};
+use crate::memory::Found;
 
 /// What attempts at the same thing have in common.
 pub(super) type Situation = u64;
@@ -24,6 +26,8 @@ pub(super) struct Failed {
 pub(super) struct Attempts {
     /// For each document, 0 where goal or action are too long to be recognised by their fingerprint.
     situations: Vec<Situation>,
+    /// For each document how many distinct words goal and action have; of more than fit, as many as fit.
+    words: Vec<u16>,
     failed: Vec<Failed>,
     /// The documents of `failed`, by the first bytes of their content ids; to make another episode begin with the same ones
     /// takes 2^64 tries.
@@ -33,13 +37,19 @@ pub(super) struct Attempts {
 }
 
 impl Attempts {
-    /// Adds the next document.
-    pub(super) fn push(&mut self, document: u32, episode: &Episode) {
-        self.situations.push(situation(episode.goal(), episode.action()).unwrap_or(0));
+    /// Adds the next document, with how many distinct words its goal and action have.
+    pub(super) fn push(&mut self, document: u32, found: &Found, words: usize) {
+        push_tight(&mut self.words, u16::try_from(words).unwrap_or(u16::MAX));
+        let Found::Episode(episode) = found else {
+            // A rule is no attempt.
+            push_tight(&mut self.situations, 0);
+            return;
+        };
+        push_tight(&mut self.situations, situation(episode.goal(), episode.action()).unwrap_or(0));
         match (episode.outcome(), episode.failure()) {
             (Outcome::Failure, Some(failure)) => {
                 self.by_id.insert(short(&episode.content_id()), document);
-                self.failed.push(Failed { document, pattern: pattern(failure) });
+                push_tight(&mut self.failed, Failed { document, pattern: pattern(failure) });
             }
             (Outcome::Success, _) => {
                 let causes = episode.caused_by().iter();
@@ -54,6 +64,11 @@ impl Attempts {
     pub(super) fn of(&self, situation: Situation) -> impl Iterator<Item = u32> + '_ {
         let all = (0u32..).zip(&self.situations);
         all.filter(move |(_, held)| **held == situation).map(|(document, _)| document)
+    }
+
+    /// How many distinct words the goal and action of a document have, at most 65 535.
+    pub(super) fn words(&self, document: u32) -> u16 {
+        self.words.get(document as usize).copied().unwrap_or_default()
     }
 
     /// The situation of a document, if it can be recognised.
@@ -85,6 +100,7 @@ impl Attempts {
     /// Bytes on the heap, as far as the types tell.
     pub(super) fn heap_bytes(&self) -> usize {
         self.situations.capacity() * 8
+            + self.words.capacity() * 2
             + self.failed.capacity() * size_of::<Failed>()
             + self.resolved.capacity() * 8
             + self.by_id.capacity() * 8 / 7 * 17

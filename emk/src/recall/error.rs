@@ -1,8 +1,8 @@
 //! Why a recall is refused.
 
-use std::error::Error;
-
 use agent_primitives::search::EmbedError;
+
+use crate::memory::MemoryError;
 
 use super::query::{MAX_FILTER_NAMES, MAX_QUERY_BYTES, MAX_RECALL};
 
@@ -63,28 +63,15 @@ pub enum RecallError {
     /// The embedder failed. What was embedded before stays.
     #[error("no vector: {0}")]
     Embed(#[from] EmbedError),
-    /// Episodes are indexed in the order of the ledger, each once.
-    #[error("episode {seq} comes after {last}, which is indexed already")]
-    OutOfOrder {
-        /// The episode at hand.
-        seq: u64,
-        /// The last that was indexed.
-        last: u64,
-    },
     /// An episode that is not in the index.
     #[error("episode {seq} is not indexed")]
     NotIndexed {
         /// The episode asked for.
         seq: u64,
     },
-    /// An episode that the index knows of cannot be read.
-    #[error("cannot read episode {seq}: {source}")]
-    Unreadable {
-        /// The episode.
-        seq: u64,
-        /// What the memory said.
-        source: Box<dyn Error + Send + Sync>,
-    },
+    /// The memory cannot be read.
+    #[error(transparent)]
+    Memory(#[from] MemoryError),
     /// The index holds as many episodes as it may.
     #[error("the index is full at {limit} episodes")]
     IndexFull {
@@ -107,10 +94,9 @@ impl RecallError {
             Self::NonFinite => "AK0736",
             Self::ModelMismatch { .. } => "AK0737",
             Self::Embed(error) => error.code(),
-            Self::OutOfOrder { .. } => "AK0738",
-            Self::NotIndexed { .. } => "AK0739",
-            Self::IndexFull { .. } => "AK0740",
-            Self::Unreadable { .. } => "AK0741",
+            Self::NotIndexed { .. } => "AK0738",
+            Self::IndexFull { .. } => "AK0739",
+            Self::Memory(error) => error.code(),
         }
     }
 }

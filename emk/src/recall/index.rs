@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use agent_primitives::Timestamp;
-use agent_primitives::search::{Parameters, tokenise};
+use agent_primitives::search::{Parameters, Tokeniser, tokenise};
 
 use super::attempts::Attempts;
 use super::decay::{composite, hours_between, recency};
@@ -15,13 +15,16 @@ use super::table::{Shown, Table};
 use super::text;
 use super::vectors::Vectors;
 use super::{MAX_EPISODES, RecallError};
-use crate::episode::Episode;
+use crate::memory::{Found, Tokens};
 
 /// Where several orders meet, how many of each are looked at.
 const POOL: usize = 100;
 
-/// Reads an episode by its place in the ledger; `None` if it is no longer there.
-pub(super) type Fetch<'a> = &'a dyn Fn(u64) -> Result<Option<Episode>, RecallError>;
+/// Of how many diverse ones are chosen: each is read.
+const DIVERSE_POOL: usize = 40;
+
+/// Reads an episode or rule by its place in the ledger; `None` if it is no longer there.
+pub(super) type Fetch<'a> = &'a dyn Fn(u64) -> Result<Option<Found>, RecallError>;
 
 #[derive(Debug)]
 pub(super) struct Index {
@@ -30,6 +33,7 @@ pub(super) struct Index {
     pub(super) vectors: Vectors,
     pub(super) attempts: Attempts,
     pub(super) trust: SourceTrust,
+    tokeniser: Tokeniser,
     /// Bytes of text indexed.
     pub(super) text_bytes: u64,
 }
@@ -49,22 +53,22 @@ impl Index {
             vectors: Vectors::default(),
             attempts: Attempts::default(),
             trust,
+            tokeniser: Tokeniser::new(),
             text_bytes: 0,
         }
     }
 
-    pub(super) fn add(&mut self, seq: u64, episode: &Episode) -> Result<(), RecallError> {
-        if let Some(last) = self.table.last_seq().filter(|last| seq <= *last) {
-            return Err(RecallError::OutOfOrder { seq, last });
-        }
+    /// INVARIANT: records come in the order of the ledger, each once.
+    pub(super) fn add(&mut self, seq: u64, found: &Found) -> Result<(), RecallError> {
         if MAX_EPISODES <= self.table.len() {
             return Err(RecallError::IndexFull { limit: MAX_EPISODES });
         }
         let document = self.table.len() as u32;
-        let session = self.table.push(seq, episode);
-        self.lexical.push(&text::tokens(episode), session);
-        self.attempts.push(document, episode);
-        self.text_bytes += text::bytes(episode);
+        let session = self.table.push(seq, found);
+        let (tokens, attempt) = text::tokens(found, &mut self.tokeniser);
+        self.lexical.push(&tokens, session);
+        self.attempts.push(document, found, attempt);
+        self.text_bytes += text::bytes(found);
         Ok(())
     }
 
@@ -72,15 +76,18 @@ impl Index {
         self.table.document(seq).ok_or(RecallError::NotIndexed { seq })
     }
 
-    /// Takes every trace of an episode out.
-    pub(super) fn forget(&mut self, seq: u64) -> Result<(), RecallError> {
-        let document = self.document(seq)?;
+    /// Where the rules are.
+    pub(super) fn rules(&self) -> impl Iterator<Item = u64> + '_ {
+        self.table.rules()
+    }
+
+    /// Takes every trace of a document out.
+    pub(super) fn forget(&mut self, document: u32) {
         if self.table.show(document, Shown::Gone) {
             self.lexical.forget(document);
             self.vectors.forget(document);
             self.attempts.forget(document);
         }
-        Ok(())
     }
 
     pub(super) fn search(
@@ -90,8 +97,7 @@ impl Index {
         now: Timestamp,
         fetch: Fetch<'_>,
     ) -> Result<Vec<Hit>, RecallError> {
-        query.check()?;
-        let mask = self.table.mask(&query.filter, &self.trust);
+        let mask = self.table.mask(&query.filter, &self.trust, self.lexical.session_of());
         let alone = query.vector.is_none() && query.order == Order::Relevance && query.diversity.is_none();
         let pool = if alone { query.k } else { POOL.max(query.k * 4) };
         let candidates = self.candidates(query, pool, &mask, scratch)?;
@@ -101,6 +107,7 @@ impl Index {
         }
         ranked.sort_by(|a, b| b.1.score.total_cmp(&a.1.score).then(a.0.cmp(&b.0)));
         if let Some(lambda) = query.diversity {
+            ranked.truncate(DIVERSE_POOL.max(query.k * 4));
             ranked = self.spread(&ranked, query.k, lambda, fetch)?;
         }
         let hits = ranked.into_iter().take(query.k).filter_map(|(document, Candidate { score, parts })| {
@@ -190,13 +197,16 @@ impl Index {
                 _ => 0.0,
             }),
             None => {
-                let mut words: Vec<Vec<String>> = Vec::with_capacity(ranked.len());
+                let mut tokeniser = Tokeniser::new();
+                let mut words: Vec<Tokens> = Vec::with_capacity(ranked.len());
                 for (document, _) in ranked {
-                    let episode = self.table.row(*document).map(|row| fetch(row.seq)).transpose()?.flatten();
-                    words.push(text::distinct(episode.map(|one| text::tokens(&one)).unwrap_or_default()));
+                    let found = self.table.row(*document).map(|row| fetch(row.seq)).transpose()?.flatten();
+                    words.push(Tokens::from_words(
+                        found.map(|one| text::tokens(&one, &mut tokeniser).0).unwrap_or_default(),
+                    ));
                 }
                 mmr(&relevance, k, lambda, |a, b| match (words.get(a), words.get(b)) {
-                    (Some(a), Some(b)) => text::likeness(a, b),
+                    (Some(a), Some(b)) => a.jaccard(b),
                     _ => 0.0,
                 })
             }

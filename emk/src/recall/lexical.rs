@@ -24,20 +24,17 @@ const NONE: u32 = u32::MAX;
 pub(super) struct Lexical {
     parameters: Parameters,
     words: HashMap<Box<str>, Postings>,
-    documents: Vec<Document>,
+    /// Of each document: its tokens.
+    lengths: Vec<u32>,
+    /// Its session.
+    session_of: Vec<u32>,
+    /// The one before it in the session, or [`NONE`].
+    previous: Vec<u32>,
     sessions: Vec<Session>,
     tokens: u64,
     /// Documents that were not forgotten.
     live: u32,
     live_sessions: u32,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Document {
-    tokens: u32,
-    session: u32,
-    /// The one before in the session, or [`NONE`].
-    previous: u32,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -84,7 +81,9 @@ impl Lexical {
         Self {
             parameters,
             words: HashMap::new(),
-            documents: Vec::new(),
+            lengths: Vec::new(),
+            session_of: Vec::new(),
+            previous: Vec::new(),
             sessions: Vec::new(),
             tokens: 0,
             live: 0,
@@ -95,7 +94,7 @@ impl Lexical {
     /// Adds the next document. A session not seen before has the next number.
     pub(super) fn push<T: AsRef<str>>(&mut self, tokens: &[T], session: u32) {
         // INVARIANT: who calls bounds documents and their texts far below these.
-        let document = u32::try_from(self.documents.len()).unwrap_or(NONE);
+        let document = u32::try_from(self.lengths.len()).unwrap_or(NONE);
         let length = u32::try_from(tokens.len()).unwrap_or(u32::MAX);
         for (token, count) in counted(tokens) {
             match self.words.get_mut(token) {
@@ -108,7 +107,7 @@ impl Lexical {
             }
         }
         if self.sessions.len() <= session as usize {
-            self.sessions.push(Session { tokens: 0, live: 0, last: NONE });
+            push_tight(&mut self.sessions, Session { tokens: 0, live: 0, last: NONE });
         }
         let mut previous = NONE;
         if let Some(session) = self.sessions.get_mut(session as usize) {
@@ -118,7 +117,9 @@ impl Lexical {
             session.live += 1;
             session.tokens = session.tokens.saturating_add(length);
         }
-        self.documents.push(Document { tokens: length, session, previous });
+        push_tight(&mut self.lengths, length);
+        push_tight(&mut self.session_of, session);
+        push_tight(&mut self.previous, previous);
         self.tokens += u64::from(length);
         self.live += 1;
     }
@@ -132,11 +133,14 @@ impl Lexical {
             }
             list.holders() != 0
         });
-        let Some(entry) = self.documents.get_mut(document as usize) else { return };
-        let length = std::mem::take(&mut entry.tokens);
+        let place = document as usize;
+        let Some((length, session)) = self.lengths.get_mut(place).zip(self.session_of.get(place)) else {
+            return;
+        };
+        let length = std::mem::take(length);
         self.tokens -= u64::from(length);
         self.live -= 1;
-        if let Some(session) = self.sessions.get_mut(entry.session as usize) {
+        if let Some(session) = self.sessions.get_mut(*session as usize) {
             session.tokens = session.tokens.saturating_sub(length);
             session.live -= 1;
             self.live_sessions -= u32::from(session.live == 0);
@@ -152,7 +156,7 @@ impl Lexical {
         mask: &Mask,
         scratch: &mut Scratch,
     ) -> Vec<(u32, Score)> {
-        scratch.clear(self.documents.len(), self.sessions.len());
+        scratch.clear(self.lengths.len(), self.sessions.len());
         for (word, (token, times)) in (1u32..).zip(counted_in_order(query)) {
             if let Some(list) = self.words.get(token) {
                 self.add_word(list, word, f64::from(times), mask, scratch);
@@ -167,15 +171,18 @@ impl Lexical {
         scratch.touched.clear();
         for (document, count) in list.iter() {
             let place = document as usize;
-            let Some(entry) = self.documents.get(place) else { continue };
             let passes = mask.passes(place);
-            if let Some(own) = scratch.own.get_mut(place).filter(|_| passes) {
-                *own += idf * documents.saturated(count, entry.tokens);
-            }
-            if let Some(tally) = scratch.counts.get_mut(entry.session as usize) {
+            let (Some(own), Some(length), Some(session)) =
+                (scratch.own.get_mut(place), self.lengths.get(place), self.session_of.get(place))
+            else {
+                continue;
+            };
+            let weight = idf * documents.saturated(count, *length);
+            *own += if passes { weight } else { 0.0 };
+            if let Some(tally) = scratch.counts.get_mut(*session as usize) {
                 if tally.word != word {
                     *tally = Count { word, count: 0 };
-                    scratch.touched.push(entry.session);
+                    scratch.touched.push(*session);
                 }
                 tally.count += if passes { count } else { 0 };
             }
@@ -195,38 +202,59 @@ impl Lexical {
         }
     }
 
+    /// Walks every document three times, so what is done for each is little.
     fn best(&self, k: usize, mask: &Mask, scratch: &mut Scratch) -> Vec<(u32, Score)> {
+        self.smooth(mask, scratch);
         let Scratch { own, smoothed, sessions, .. } = scratch;
-        for (place, (entry, score)) in self.documents.iter().zip(own.iter()).enumerate() {
-            let previous = entry.previous as usize;
+        let (most, most_of_session) = (greatest(smoothed), greatest(sessions));
+        let inverse = share(1.0, most);
+        let mut top = Top::new(k);
+        // Below this nothing is wanted. A product with an inverse may differ from a quotient in its last bits.
+        let mut floor = 0.0;
+        for (place, (smoothed, session)) in smoothed.iter().zip(&self.session_of).enumerate() {
+            let session = sessions.get(*session as usize).copied().unwrap_or_default();
+            let about = smoothed * inverse + SESSION * share(session, most_of_session);
+            if about <= floor * (1.0 - 1e-9) || !mask.passes(place) {
+                continue;
+            }
+            let (smoothed, session) = (share(*smoothed, most), share(session, most_of_session));
+            let own = own.get(place).copied().unwrap_or_default();
+            let total = smoothed + SESSION * session;
+            top.push(total, place as u32, Score { own, smoothed, session, total });
+            floor = top.floor();
+        }
+        top.into_sorted()
+    }
+
+    /// Lets neighbours lend to each other. What does not pass ends with nothing.
+    fn smooth(&self, mask: &Mask, scratch: &mut Scratch) {
+        let Scratch { own, smoothed, .. } = scratch;
+        for (place, (score, previous)) in own.iter().zip(&self.previous).enumerate() {
+            let previous = *previous as usize;
             let mut here = *score;
+            // INVARIANT: the one before has a lower place, so what it is lent comes on top of what it was given in its turn.
             if let (Some(before), Some(lent)) = (own.get(previous), smoothed.get_mut(previous)) {
                 here += FROM_PREVIOUS * before;
                 *lent += FROM_NEXT * score;
             }
             if let Some(smoothed) = smoothed.get_mut(place) {
-                *smoothed += here;
+                *smoothed = here;
             }
         }
-        let passing = smoothed.iter().enumerate().filter(|(place, _)| mask.passes(*place));
-        let most = passing.map(|(_, score)| *score).fold(0.0, f64::max);
-        let most_of_session = sessions.iter().copied().fold(0.0, f64::max);
-        let mut top = Top::new(k);
-        for (place, (entry, score)) in self.documents.iter().zip(smoothed.iter()).enumerate() {
-            let session = sessions.get(entry.session as usize).copied().unwrap_or_default();
-            let total = share(*score, most) + SESSION * share(session, most_of_session);
-            if 0.0 < total && top.wants(total, place as u32) && mask.passes(place) {
-                let (smoothed, session) = (share(*score, most), share(session, most_of_session));
-                let own = own.get(place).copied().unwrap_or_default();
-                top.push(total, place as u32, Score { own, smoothed, session, total });
-            }
+        if let Mask::Some(_) = mask {
+            let failing = smoothed.iter_mut().enumerate().filter(|(place, _)| !mask.passes(*place));
+            failing.for_each(|(_, score)| *score = 0.0);
         }
-        top.into_sorted()
+    }
+
+    /// The session of each document.
+    pub(super) fn session_of(&self) -> &[u32] {
+        &self.session_of
     }
 
     /// How many of some words each document holds, for those that hold any, ascending.
     pub(super) fn overlaps<T: AsRef<str>>(&self, words: &[T], mask: &Mask) -> Vec<(u32, u32)> {
-        let mut held = vec![0u32; self.documents.len()];
+        let mut held = vec![0u32; self.lengths.len()];
         for (token, _) in counted_in_order(words) {
             for (document, _) in self.words.get(token).into_iter().flat_map(Postings::iter) {
                 if let Some(held) = held.get_mut(document as usize) {
@@ -244,19 +272,19 @@ impl Lexical {
         let words: usize = self.words.iter().map(|(word, list)| word.len() + list.heap_bytes()).sum();
         slots
             + words
-            + self.documents.capacity() * size_of::<Document>()
+            + (self.lengths.capacity() + self.session_of.capacity() + self.previous.capacity()) * 4
             + self.sessions.capacity() * size_of::<Session>()
     }
 }
 
 impl Scratch {
     fn clear(&mut self, documents: usize, sessions: usize) {
-        for (scores, length) in
-            [(&mut self.own, documents), (&mut self.smoothed, documents), (&mut self.sessions, sessions)]
-        {
+        for (scores, length) in [(&mut self.own, documents), (&mut self.sessions, sessions)] {
             scores.clear();
             scores.resize(length, 0.0);
         }
+        // Written before it is read.
+        self.smoothed.resize(documents, 0.0);
         self.counts.clear();
         self.counts.resize(sessions, Count::default());
     }
@@ -287,6 +315,26 @@ impl Weights {
         let count = f64::from(count);
         count * self.gain / (count + self.fixed + self.by_length * f64::from(length))
     }
+}
+
+/// In eight lanes, so that no comparison waits for the one before.
+fn greatest(scores: &[f64]) -> f64 {
+    let mut lanes = [0.0f64; 8];
+    let rest = scores.chunks_exact(8).remainder().iter().copied().fold(0.0, f64::max);
+    for scores in scores.chunks_exact(8) {
+        for (lane, score) in lanes.iter_mut().zip(scores) {
+            *lane = if *lane < *score { *score } else { *lane };
+        }
+    }
+    lanes.into_iter().fold(rest, f64::max)
+}
+
+/// Adds to a list that never shrinks, with an eighth of it to spare at most.
+pub(super) fn push_tight<T>(list: &mut Vec<T>, item: T) {
+    if list.len() == list.capacity() {
+        list.reserve_exact(list.len() / 8 + 16);
+    }
+    list.push(item);
 }
 
 fn share(part: f64, most: f64) -> f64 {

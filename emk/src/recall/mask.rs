@@ -26,6 +26,20 @@ impl Mask {
         Self::Some(bits)
     }
 
+    /// None of the first `count` documents.
+    pub(super) fn none(count: usize) -> Self {
+        Self::Some(vec![0; count / 64 + 1])
+    }
+
+    /// Lets a document pass.
+    pub(super) fn set(&mut self, document: usize) {
+        if let Self::Some(bits) = self
+            && let Some(word) = bits.get_mut(document / 64)
+        {
+            *word |= 1 << (document % 64);
+        }
+    }
+
     #[inline]
     pub(super) fn passes(&self, document: usize) -> bool {
         match self {

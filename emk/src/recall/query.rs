@@ -34,8 +34,10 @@ pub struct Filter {
     pub from: Option<Timestamp>,
     /// Before this.
     pub until: Option<Timestamp>,
-    /// Trusted at least so much, 0 to 1, by [`SourceTrust`].
+    /// Trusted at least so much, 0 to 1, by [`SourceTrust`]; a rule by the least trusted of what it was made from.
     pub min_trust: f64,
+    /// Also what a rule stands for, and what was corrected. Without it, only what is remembered now.
+    pub past: bool,
 }
 
 impl Filter {

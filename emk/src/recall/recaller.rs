@@ -1,7 +1,6 @@
 //! The index as others use it: shared, with a clock, and with an embedder if there is one.
 
 use std::collections::HashMap;
-use std::error::Error;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -14,26 +13,23 @@ use super::lexical::Scratch;
 use super::query::{Filter, Hit, MAX_RECALL, Query, SourceTrust};
 use super::table::Shown;
 use super::{RecallError, Retention, retention, text};
-use crate::episode::{Episode, Outcome};
+use crate::episode::Outcome;
+use crate::memory::{EpisodicMemory, Found};
 
 /// Searches that run at once and find their working memory ready; more make their own.
 const KEPT_SCRATCH: usize = 4;
 
-/// Where the episodes are that an index knows by their places.
-pub trait EpisodeSource: Send + Sync {
-    /// The episode at a place of the ledger; `None` if it was erased or never there.
-    ///
-    /// # Errors
-    /// What keeps it from being read.
-    fn episode(&self, seq: u64) -> Result<Option<Episode>, Box<dyn Error + Send + Sync>>;
-}
-
-/// An index over the episodes of a ledger, in memory.
+/// An index over the episodes and rules of a memory, in the memory of this process.
 ///
-/// It holds no text, only what finds it. Everything in it can be made anew from the ledger, but for the vectors, which cost
-/// their model's time, and the counts of recalls, which are kept nowhere else.
+/// Every question first takes in what the ledger has got since the one before: an episode is found from the moment it is
+/// remembered, and one that was hidden or erased is not. It holds no text, only what finds it. Everything in it can be made
+/// anew from the ledger, but for the vectors, which cost their model's time, and the times of recalls, which are kept
+/// nowhere else.
 pub struct Recall {
-    index: RwLock<Index>,
+    pub(super) memory: EpisodicMemory,
+    pub(super) index: RwLock<Index>,
+    /// The position up to which the ledger was taken in.
+    pub(super) followed: Mutex<u64>,
     scratch: Mutex<Vec<Scratch>>,
     accesses: Mutex<HashMap<u64, Access>>,
     embedder: Option<Arc<dyn Embedder>>,
@@ -60,16 +56,24 @@ pub struct Precedents {
 }
 
 impl Recall {
-    /// An empty index that searches by words.
+    /// An index over a memory. It is empty until the first question, or [`Recall::follow`].
     #[must_use]
-    pub fn new(clock: Arc<dyn Clock>) -> Self {
+    pub fn new(memory: EpisodicMemory, clock: Arc<dyn Clock>) -> Self {
         Self {
+            memory,
             index: RwLock::new(Index::new(SourceTrust::DEFAULT)),
+            followed: Mutex::default(),
             scratch: Mutex::default(),
             accesses: Mutex::default(),
             embedder: None,
             clock,
         }
+    }
+
+    /// The memory that is searched.
+    #[must_use]
+    pub const fn memory(&self) -> &EpisodicMemory {
+        &self.memory
     }
 
     /// Searches by the vectors of a model too, under [`Recall::recall`].
@@ -86,71 +90,13 @@ impl Recall {
         self
     }
 
-    /// Indexes an episode.
-    ///
-    /// # Errors
-    /// [`RecallError::OutOfOrder`], [`RecallError::IndexFull`]; nothing is changed.
-    pub fn add(&self, seq: u64, episode: &Episode) -> Result<(), RecallError> {
-        self.write().add(seq, episode)
-    }
-
-    /// The place of the last episode that was indexed.
-    #[must_use]
-    pub fn last(&self) -> Option<u64> {
-        self.read().table.last_seq()
-    }
-
-    /// How many episodes were indexed, those forgotten since included.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.read().table.len()
-    }
-
-    /// Whether no episode was indexed.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Hides an episode from every answer at once, until [`Recall::show`].
-    ///
-    /// # Errors
-    /// [`RecallError::NotIndexed`].
-    pub fn hide(&self, seq: u64) -> Result<(), RecallError> {
-        self.set_shown(seq, Shown::Hidden)
-    }
-
-    /// Shows an episode that was hidden. What was forgotten stays so.
-    ///
-    /// # Errors
-    /// [`RecallError::NotIndexed`].
-    pub fn show(&self, seq: u64) -> Result<(), RecallError> {
-        self.set_shown(seq, Shown::Yes)
-    }
-
-    fn set_shown(&self, seq: u64, shown: Shown) -> Result<(), RecallError> {
-        let mut index = self.write();
-        let document = index.document(seq)?;
-        index.table.show(document, shown);
-        Ok(())
-    }
-
-    /// Takes every word, vector, fingerprint and count of an episode out, for good. Walks the whole index.
-    ///
-    /// # Errors
-    /// [`RecallError::NotIndexed`].
-    pub fn forget(&self, seq: u64) -> Result<(), RecallError> {
-        self.write().forget(seq)?;
-        self.accesses().remove(&seq);
-        Ok(())
-    }
-
     /// Sets the vector of an episode, made of [`Recall::passage`] by a model with this name. The first vector fixes model and
     /// dimension for all.
     ///
     /// # Errors
-    /// `NotIndexed`, `ModelMismatch`, `DimensionMismatch`, `ZeroVector`, `NonFinite`; nothing is changed.
+    /// `NotIndexed`, `ModelMismatch`, `DimensionMismatch`, `ZeroVector`, `NonFinite`, `Memory`; nothing is changed.
     pub fn set_vector(&self, seq: u64, model: &str, vector: &[f32]) -> Result<(), RecallError> {
+        self.catch_up()?;
         let mut index = self.write();
         let document = index.document(seq)?;
         if index.table.row(document).is_some_and(|row| row.shown == Shown::Gone) {
@@ -159,34 +105,31 @@ impl Recall {
         index.vectors.insert(document, model, vector)
     }
 
-    /// The text of an episode that is given to a model.
+    /// The text of an episode or rule that is given to a model.
     #[must_use]
-    pub fn passage(episode: &Episode) -> String {
-        text::passage(episode)
+    pub fn passage(found: &Found) -> String {
+        text::passage(found)
     }
 
     /// Embeds the episodes that have no vector, oldest first, and says after each batch how many of them are done. Returns how
     /// many got one. Without an embedder there is nothing to do.
     ///
     /// # Errors
-    /// `Unreadable`, `Embed`, and those of [`Recall::set_vector`]. The vectors of the batches before stay.
+    /// `Embed`, and those of [`Recall::set_vector`]. The vectors of the batches before stay.
     ///
     /// # Cancel safety
     /// Dropping the future keeps what is embedded and loses at most one batch.
-    pub async fn embed_missing(
-        &self,
-        episodes: &dyn EpisodeSource,
-        mut progress: impl FnMut(usize),
-    ) -> Result<usize, RecallError> {
+    pub async fn embed_missing(&self, mut progress: impl FnMut(usize)) -> Result<usize, RecallError> {
         let Some(embedder) = &self.embedder else { return Ok(0) };
+        self.catch_up()?;
         self.read().vectors.check_model(embedder.model())?;
         let missing = self.without_vector();
         let mut done = 0;
         for batch in missing.chunks(EMBED_BATCH) {
             let mut passages = Vec::with_capacity(batch.len());
             for seq in batch {
-                if let Some(episode) = fetch(episodes, *seq)? {
-                    passages.push((*seq, text::passage(&episode)));
+                if let Some(found) = self.memory.inspect(*seq)? {
+                    passages.push((*seq, text::passage(&found)));
                 }
             }
             let texts: Vec<&str> = passages.iter().map(|(_, text)| text.as_str()).collect();
@@ -216,21 +159,24 @@ impl Recall {
 
     /// The best episodes by words, and by the vector that the question brings. Counts what it answers as recalled.
     ///
-    /// A question without a word to look for, and an empty index, are answered with nothing. `episodes` is read where
-    /// [`Query::diversity`] needs words.
+    /// A question without a word to look for, and an empty memory, are answered with nothing. Blocks on the store where there
+    /// is news, and where [`Query::diversity`] needs words.
     ///
     /// # Errors
-    /// `InvalidLimit`, `QueryTooLarge`, `FilterTooLarge`, `OutOfRange`, those of a vector, `Unreadable`.
-    pub fn search(&self, query: &Query, episodes: &dyn EpisodeSource) -> Result<Vec<Hit>, RecallError> {
+    /// `InvalidLimit`, `QueryTooLarge`, `FilterTooLarge`, `OutOfRange`, those of a vector, `IndexFull`, `Memory`.
+    pub fn search(&self, query: &Query) -> Result<Vec<Hit>, RecallError> {
+        query.check()?;
+        self.catch_up()?;
         let now = self.clock.now();
         let mut scratch = self.scratches().pop().unwrap_or_default();
-        let hits = self.read().search(query, &mut scratch, now, &|seq| fetch(episodes, seq));
+        let hits = self.read().search(query, &mut scratch, now, &|seq| self.fetch(seq));
         let mut kept = self.scratches();
         if kept.len() < KEPT_SCRATCH {
             kept.push(scratch);
         }
         drop(kept);
         let hits = hits?;
+        self.memory.touch(hits.iter().map(|hit| hit.seq));
         let mut accesses = self.accesses();
         for hit in &hits {
             let access = accesses.entry(hit.seq).or_insert(Access { count: 0, last: now });
@@ -247,24 +193,24 @@ impl Recall {
     ///
     /// # Cancel safety
     /// Dropping the future changes nothing.
-    pub async fn recall(&self, query: &Query, episodes: &dyn EpisodeSource) -> Result<Vec<Hit>, RecallError> {
+    pub async fn recall(&self, query: &Query) -> Result<Vec<Hit>, RecallError> {
         query.check()?;
         let embedder =
             self.embedder.as_ref().filter(|_| query.vector.is_none() && !query.text.trim().is_empty());
-        let Some(embedder) = embedder else { return self.search(query, episodes) };
+        let Some(embedder) = embedder else { return self.search(query) };
         let vectors = embed(&**embedder, TextKind::Query, &[&query.text]).await?;
         let vector = vectors.into_iter().next().unwrap_or_default();
-        self.search(&query.clone().vector(embedder.model(), vector), episodes)
+        self.search(&query.clone().vector(embedder.model(), vector))
     }
 
     /// The best of those that worked and of those that did not, as many of each as asked for.
     ///
     /// # Errors
     /// Those of [`Recall::search`].
-    pub fn precedents(&self, query: &Query, episodes: &dyn EpisodeSource) -> Result<Precedents, RecallError> {
+    pub fn precedents(&self, query: &Query) -> Result<Precedents, RecallError> {
         let of = |outcome| {
             let filter = Filter { outcomes: vec![outcome], ..query.filter.clone() };
-            self.search(&Query { filter, ..query.clone() }, episodes)
+            self.search(&Query { filter, ..query.clone() })
         };
         Ok(Precedents { successes: of(Outcome::Success)?, failures: of(Outcome::Failure)? })
     }
@@ -272,7 +218,7 @@ impl Recall {
     /// The newest failures that pass, newest first; successes take none of their places.
     ///
     /// # Errors
-    /// `InvalidLimit`, `FilterTooLarge`, `OutOfRange`.
+    /// `InvalidLimit`, `FilterTooLarge`, `OutOfRange`, `IndexFull`, `Memory`.
     pub fn failures(&self, k: usize, filter: &Filter) -> Result<Vec<u64>, RecallError> {
         self.newest(Outcome::Failure, k, filter)
     }
@@ -280,7 +226,7 @@ impl Recall {
     /// The newest successes that pass, newest first; failures take none of their places.
     ///
     /// # Errors
-    /// `InvalidLimit`, `FilterTooLarge`, `OutOfRange`.
+    /// `InvalidLimit`, `FilterTooLarge`, `OutOfRange`, `IndexFull`, `Memory`.
     pub fn successes(&self, k: usize, filter: &Filter) -> Result<Vec<u64>, RecallError> {
         self.newest(Outcome::Success, k, filter)
     }
@@ -290,22 +236,20 @@ impl Recall {
         if !(1..=MAX_RECALL).contains(&k) {
             return Err(RecallError::InvalidLimit { k });
         }
+        self.catch_up()?;
         let index = self.read();
-        Ok(index.table.newest(outcome, k, filter, &index.trust))
+        Ok(index.table.newest(outcome, k, filter, &index.trust, index.lexical.session_of()))
     }
 
-    /// What earlier attempts at the same thing say about one that is about to be made.
+    /// What earlier attempts at the same thing say about one that is about to be made. Attempts that a rule stands for count
+    /// too; those that were corrected do not.
     ///
     /// # Errors
-    /// `QueryTooLarge`, `FilterTooLarge`, `OutOfRange`, `Unreadable`.
-    pub fn advise(
-        &self,
-        goal: &str,
-        action: &str,
-        filter: &Filter,
-        episodes: &dyn EpisodeSource,
-    ) -> Result<Advice, RecallError> {
-        self.read().advise(goal, action, filter, &|seq| fetch(episodes, seq))
+    /// `QueryTooLarge`, `FilterTooLarge`, `OutOfRange`, `IndexFull`, `Memory`.
+    pub fn advise(&self, goal: &str, action: &str, filter: &Filter) -> Result<Advice, RecallError> {
+        filter.check()?;
+        self.catch_up()?;
+        self.read().advise(goal, action, filter, &|seq| self.fetch(seq))
     }
 
     /// How often an episode was recalled.
@@ -356,11 +300,23 @@ impl Recall {
         }
     }
 
-    fn read(&self) -> RwLockReadGuard<'_, Index> {
+    fn catch_up(&self) -> Result<(), RecallError> {
+        self.follow(|_| {}).map(drop)
+    }
+
+    fn fetch(&self, seq: u64) -> Result<Option<Found>, RecallError> {
+        Ok(self.memory.inspect(seq)?)
+    }
+
+    pub(super) fn forget_accesses(&self, seq: u64) {
+        self.accesses().remove(&seq);
+    }
+
+    pub(super) fn read(&self) -> RwLockReadGuard<'_, Index> {
         self.index.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self) -> RwLockWriteGuard<'_, Index> {
+    pub(super) fn write(&self) -> RwLockWriteGuard<'_, Index> {
         self.index.write().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -394,8 +350,4 @@ impl fmt::Debug for Recall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Recall({:?})", self.size())
     }
-}
-
-fn fetch(episodes: &dyn EpisodeSource, seq: u64) -> Result<Option<Episode>, RecallError> {
-    episodes.episode(seq).map_err(|source| RecallError::Unreadable { seq, source })
 }

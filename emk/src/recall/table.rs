@@ -6,10 +6,12 @@ use std::hash::Hash;
 
 use agent_primitives::{AgentId, SessionId, Timestamp};
 
+use super::lexical::push_tight;
 use super::mask::Mask;
 use super::query::{Filter, SourceTrust};
 use crate::EntryKind;
-use crate::episode::{Episode, Outcome, Source};
+use crate::episode::{DEFAULT_IMPORTANCE, Episode, Outcome, Source};
+use crate::memory::{Found, Rule};
 
 /// One episode. The fields stand in an order that leaves no holes.
 #[derive(Clone, Copy, Debug)]
@@ -17,23 +19,28 @@ pub(super) struct Row {
     pub(super) seq: u64,
     pub(super) time: Timestamp,
     agent: u32,
-    pub(super) session: u32,
     /// Where its tags begin in the list of all; they end where those of the next row begin.
     tags: u32,
     kind: EntryKind,
     pub(super) outcome: Outcome,
-    source: Source,
+    /// Who vouches for it, a bit for each.
+    sources: u8,
     pub(super) importance: u8,
     pub(super) shown: Shown,
 }
 
-/// Whether anybody may see an episode.
+/// Who may see an episode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Shown {
+    /// Everybody.
     Yes,
-    /// Quarantined, for now.
+    /// Who asks for the past: a rule stands for it.
+    Compacted,
+    /// Who asks for the past: it was wrong.
+    Corrected,
+    /// Nobody, for now: it is quarantined, or was made from what is.
     Hidden,
-    /// Erased, for good.
+    /// Nobody, for good: it is erased.
     Gone,
 }
 
@@ -49,15 +56,13 @@ pub(super) struct Table {
     /// For each outcome its episodes, ascending.
     by_outcome: [Vec<u32>; 4],
     not_shown: usize,
+    /// Where the rules are, ascending.
+    rules: Vec<u64>,
 }
 
 impl Table {
     pub(super) fn len(&self) -> usize {
         self.rows.len()
-    }
-
-    pub(super) fn last_seq(&self) -> Option<u64> {
-        self.rows.last().map(|row| row.seq)
     }
 
     pub(super) fn row(&self, document: u32) -> Option<&Row> {
@@ -70,39 +75,65 @@ impl Table {
         u32::try_from(found).ok()
     }
 
-    /// Adds an episode and returns the number of its session; one without a session has one of its own.
-    pub(super) fn push(&mut self, seq: u64, episode: &Episode) -> u32 {
-        let document = self.rows.len() as u32;
-        let next_session = self.session_count;
-        let session = episode.session().map_or(next_session, |session| {
-            self.sessions.get(session).copied().unwrap_or_else(|| {
-                self.sessions.insert(session.clone(), next_session);
-                next_session
-            })
-        });
-        self.session_count = next_session.max(session + 1);
-        let agent = number(&mut self.agents, episode.agent().as_str(), || episode.agent().clone());
+    /// Adds an episode or rule and returns the number of its session; one without a session has one of its own.
+    pub(super) fn push(&mut self, seq: u64, found: &Found) -> u32 {
+        let (session, row) = match found {
+            Found::Episode(episode) => (self.session(episode.session()), self.episode(seq, episode)),
+            Found::Rule(rule) => (self.session(None), self.rule(seq, rule)),
+        };
+        if let Some(list) = self.by_outcome.get_mut(slot(row.outcome)) {
+            push_tight(list, self.rows.len() as u32);
+        }
+        push_tight(&mut self.rows, row);
+        session
+    }
+
+    fn episode(&mut self, seq: u64, episode: &Episode) -> Row {
         let tags = self.tags.len() as u32;
         for tag in episode.tags() {
             let tag = number(&mut self.tag_numbers, tag, || tag.as_str().into());
-            self.tags.push(tag);
+            push_tight(&mut self.tags, tag);
         }
-        if let Some(list) = self.by_outcome.get_mut(slot(episode.outcome())) {
-            list.push(document);
-        }
-        self.rows.push(Row {
+        Row {
             seq,
             time: episode.timestamp(),
-            agent,
-            session,
+            agent: number(&mut self.agents, episode.agent().as_str(), || episode.agent().clone()),
             tags,
             kind: EntryKind::Episode,
             outcome: episode.outcome(),
-            source: episode.source(),
+            sources: bit(episode.source()),
             importance: episode.importance(),
             shown: Shown::Yes,
+        }
+    }
+
+    fn rule(&mut self, seq: u64, rule: &Rule) -> Row {
+        self.rules.push(seq);
+        Row {
+            seq,
+            time: rule.timestamp,
+            agent: number(&mut self.agents, rule.agent_id.as_str(), || rule.agent_id.clone()),
+            tags: self.tags.len() as u32,
+            kind: EntryKind::Rule,
+            outcome: rule.majority,
+            sources: rule.vouched_by.iter().fold(0, |bits, source| bits | bit(*source)),
+            importance: DEFAULT_IMPORTANCE,
+            shown: Shown::Yes,
+        }
+    }
+
+    fn session(&mut self, session: Option<&SessionId>) -> u32 {
+        let next = self.session_count;
+        let number = session.map_or(next, |session| {
+            number_or(&mut self.sessions, session.as_str(), next, || session.clone())
         });
-        session
+        self.session_count = next.max(number + 1);
+        number
+    }
+
+    /// Where the rules are.
+    pub(super) fn rules(&self) -> impl Iterator<Item = u64> + '_ {
+        self.rules.iter().copied()
     }
 
     /// Shows, hides or buries an episode; what is gone stays gone. Whether anything changed.
@@ -118,12 +149,40 @@ impl Table {
     }
 
     /// The episodes that a filter lets pass and that are shown.
-    pub(super) fn mask(&self, filter: &Filter, trust: &SourceTrust) -> Mask {
+    pub(super) fn mask(&self, filter: &Filter, trust: &SourceTrust, sessions: &[u32]) -> Mask {
         if filter.is_open() && self.not_shown == 0 {
             return Mask::All;
         }
         let sieve = self.sieve(filter, trust);
-        Mask::of((0u32..).zip(&self.rows).map(|(document, row)| self.passes(document, row, filter, &sieve)))
+        self.mask_of(filter, &sieve, sessions)
+    }
+
+    /// The same for attempts: one that a rule stands for was made all the same.
+    pub(super) fn attempts_mask(&self, filter: &Filter, trust: &SourceTrust, sessions: &[u32]) -> Mask {
+        let sieve = Sieve { compacted_too: true, ..self.sieve(filter, trust) };
+        self.mask_of(filter, &sieve, sessions)
+    }
+
+    fn mask_of(&self, filter: &Filter, sieve: &Sieve, sessions: &[u32]) -> Mask {
+        let rows = (0u32..).zip(self.rows.iter().zip(sessions));
+        if filter.outcomes.is_empty() {
+            return Mask::of(
+                rows.map(|(document, (row, session))| self.passes(document, row, *session, filter, sieve)),
+            );
+        }
+        // Those with other outcomes need not be looked at.
+        let mut mask = Mask::none(self.rows.len());
+        for document in
+            filter.outcomes.iter().filter_map(|outcome| self.by_outcome.get(slot(*outcome))).flatten()
+        {
+            let place = *document as usize;
+            if let (Some(row), Some(session)) = (self.rows.get(place), sessions.get(place))
+                && self.passes(*document, row, *session, filter, sieve)
+            {
+                mask.set(place);
+            }
+        }
+        mask
     }
 
     /// Up to `k` of the episodes with one outcome that pass, newest first.
@@ -133,12 +192,15 @@ impl Table {
         k: usize,
         filter: &Filter,
         trust: &SourceTrust,
+        sessions: &[u32],
     ) -> Vec<u64> {
         let sieve = self.sieve(filter, trust);
         let list = self.by_outcome.get(slot(outcome)).map_or(&[][..], Vec::as_slice);
-        let rows = list.iter().rev().filter_map(|document| Some((*document, self.row(*document)?)));
-        rows.filter(|(document, row)| self.passes(*document, row, filter, &sieve))
-            .map(|(_, row)| row.seq)
+        let rows = list.iter().rev().filter_map(|document| {
+            Some((*document, self.row(*document)?, *sessions.get(*document as usize)?))
+        });
+        rows.filter(|(document, row, session)| self.passes(*document, row, *session, filter, &sieve))
+            .map(|(_, row, _)| row.seq)
             .take(k)
             .collect()
     }
@@ -158,23 +220,32 @@ impl Table {
             // A tag that nothing has lets nothing pass.
             impossible: tags.iter().any(Option::is_none),
             tags: known(tags),
-            sources: Source::ALL.iter().copied().filter(|one| filter.min_trust <= trust.of(*one)).collect(),
+            trusted: bits(&mut Source::ALL.iter().filter(|source| filter.min_trust <= trust.of(**source))),
+            asked: bits(&mut filter.sources.iter()),
+            compacted_too: filter.past,
         }
     }
 
-    fn passes(&self, document: u32, row: &Row, filter: &Filter, sieve: &Sieve) -> bool {
+    fn passes(&self, document: u32, row: &Row, session: u32, filter: &Filter, sieve: &Sieve) -> bool {
         let named =
             |asked: bool, numbers: &[u32], number: u32| !asked || numbers.binary_search(&number).is_ok();
-        row.shown == Shown::Yes
+        let shown = match row.shown {
+            Shown::Yes => true,
+            Shown::Compacted => sieve.compacted_too,
+            Shown::Corrected => filter.past,
+            Shown::Hidden | Shown::Gone => false,
+        };
+        shown
             && !sieve.impossible
             && (filter.outcomes.is_empty() || filter.outcomes.contains(&row.outcome))
             && (filter.kinds.is_empty() || filter.kinds.contains(&row.kind))
-            && (filter.sources.is_empty() || filter.sources.contains(&row.source))
-            && sieve.sources.contains(&row.source)
+            && (filter.sources.is_empty() || row.sources & sieve.asked != 0)
+            // A rule is trusted as little as the least of those it was made from.
+            && row.sources & !sieve.trusted == 0
             && filter.from.is_none_or(|from| from <= row.time)
             && filter.until.is_none_or(|until| row.time < until)
             && named(!filter.agents.is_empty(), &sieve.agents, row.agent)
-            && named(!filter.sessions.is_empty(), &sieve.sessions, row.session)
+            && named(!filter.sessions.is_empty(), &sieve.sessions, session)
             && (sieve.tags.is_empty() || {
                 let tags = self.tags_of(document, row);
                 sieve.tags.iter().all(|tag| tags.contains(tag))
@@ -204,8 +275,25 @@ struct Sieve {
     agents: Vec<u32>,
     sessions: Vec<u32>,
     tags: Vec<u32>,
-    sources: Vec<Source>,
+    /// Sources trusted enough, and sources asked for; a bit for each.
+    trusted: u8,
+    asked: u8,
     impossible: bool,
+    compacted_too: bool,
+}
+
+fn bits(sources: &mut dyn Iterator<Item = &Source>) -> u8 {
+    sources.fold(0, |bits, source| bits | bit(*source))
+}
+
+const fn bit(source: Source) -> u8 {
+    match source {
+        Source::Agent => 1,
+        Source::Tool => 1 << 1,
+        Source::User => 1 << 2,
+        Source::External => 1 << 3,
+        Source::Recalled => 1 << 4,
+    }
 }
 
 /// The number of a name, a new one if it has none.
@@ -214,10 +302,19 @@ fn number<K: Borrow<str> + Hash + Eq>(
     name: &str,
     own: impl FnOnce() -> K,
 ) -> u32 {
+    let next = numbers.len() as u32;
+    number_or(numbers, name, next, own)
+}
+
+fn number_or<K: Borrow<str> + Hash + Eq>(
+    numbers: &mut HashMap<K, u32>,
+    name: &str,
+    next: u32,
+    own: impl FnOnce() -> K,
+) -> u32 {
     if let Some(number) = numbers.get(name) {
         return *number;
     }
-    let next = numbers.len() as u32;
     numbers.insert(own(), next);
     next
 }

@@ -1,9 +1,11 @@
 //! What of an episode is searched.
 
-use agent_primitives::Timestamp;
-use agent_primitives::search::tokenise;
+use std::collections::BTreeSet;
 
-use crate::episode::Episode;
+use agent_primitives::Timestamp;
+use agent_primitives::search::{Tokeniser, tokenise};
+
+use crate::memory::Found;
 
 const MONTHS: [&str; 12] = [
     "January",
@@ -20,16 +22,49 @@ const MONTHS: [&str; 12] = [
     "December",
 ];
 
-/// The tokens of goal, action, result, reflection, reason of failure, tags, agent and date.
-pub(super) fn tokens(episode: &Episode) -> Vec<String> {
-    let mut tokens = Vec::new();
-    let reason = episode.failure().map(|failure| failure.reason.as_str());
-    let tags = episode.tags().iter().map(String::as_str);
-    for text in episode.texts().into_iter().chain(reason).chain(tags).chain([episode.agent().as_str()]) {
-        tokens.append(&mut tokenise(text));
+/// The tokens of goal, action, result, reflection, reason of failure, tags, agent and date; of a rule those of its text, its
+/// agent and its date. And how many distinct ones of them the goal and the action have.
+pub(super) fn tokens(found: &Found, tokeniser: &mut Tokeniser) -> (Vec<String>, usize) {
+    let (mut tokens, mut ends) = (Vec::new(), Vec::new());
+    each(found, |text| {
+        tokens.append(&mut tokeniser.tokenise(text));
+        ends.push(tokens.len());
+    });
+    let attempt = match (found, ends.get(1).and_then(|end| tokens.get(..*end))) {
+        (Found::Episode(_), Some(attempt)) => attempt.iter().collect::<BTreeSet<_>>().len(),
+        _ => 0,
+    };
+    let time = match found {
+        Found::Episode(episode) => episode.timestamp(),
+        Found::Rule(rule) => rule.timestamp,
+    };
+    tokens.append(&mut tokeniser.tokenise(&date(time)));
+    (tokens, attempt)
+}
+
+/// Every text that is searched, but for the date.
+fn each(found: &Found, mut see: impl FnMut(&str)) {
+    said(found, &mut see);
+    match found {
+        Found::Episode(episode) => {
+            episode.tags().iter().for_each(|tag| see(tag));
+            see(episode.agent().as_str());
+        }
+        Found::Rule(rule) => see(rule.agent_id.as_str()),
     }
-    tokens.append(&mut tokenise(&date(episode.timestamp())));
-    tokens
+}
+
+/// What it says in words.
+fn said(found: &Found, see: &mut impl FnMut(&str)) {
+    match found {
+        Found::Episode(episode) => {
+            episode.texts().into_iter().for_each(&mut *see);
+            if let Some(failure) = episode.failure() {
+                see(&failure.reason);
+            }
+        }
+        Found::Rule(rule) => see(&rule.text),
+    }
 }
 
 /// The tokens of goal and action: what an attempt is recognised by.
@@ -51,16 +86,22 @@ fn date(time: Timestamp) -> String {
 }
 
 /// The texts as one, for a model: those that say something, one a line.
-pub(super) fn passage(episode: &Episode) -> String {
-    let texts = episode.texts().into_iter().chain(episode.failure().map(|failure| failure.reason.as_str()));
-    texts.map(str::trim).filter(|text| !text.is_empty()).collect::<Vec<_>>().join("\n")
+pub(super) fn passage(found: &Found) -> String {
+    let mut passage = String::new();
+    said(found, &mut |text| {
+        if !text.trim().is_empty() {
+            passage.push_str(text.trim());
+            passage.push('\n');
+        }
+    });
+    passage
 }
 
 /// How much text that is, in bytes.
-pub(super) fn bytes(episode: &Episode) -> u64 {
-    let texts = episode.texts().into_iter().chain(episode.failure().map(|failure| failure.reason.as_str()));
-    let names = episode.tags().iter().map(String::as_str).chain([episode.agent().as_str()]);
-    texts.chain(names).map(|text| text.len() as u64).sum()
+pub(super) fn bytes(found: &Found) -> u64 {
+    let mut bytes = 0;
+    each(found, |text| bytes += text.len() as u64);
+    bytes
 }
 
 /// The words, sorted, each once.
@@ -68,12 +109,4 @@ pub(super) fn distinct(mut words: Vec<String>) -> Vec<String> {
     words.sort_unstable();
     words.dedup();
     words
-}
-
-/// The share of words that two texts have in common (Jaccard), from [`distinct`] words: 1 for the same words, 0 if either
-/// has none.
-pub(super) fn likeness(a: &[String], b: &[String]) -> f64 {
-    let common = a.iter().filter(|word| b.binary_search(word).is_ok()).count();
-    let all = a.len() + b.len() - common;
-    if a.is_empty() || b.is_empty() { 0.0 } else { common as f64 / all as f64 }
 }

@@ -32,6 +32,11 @@ impl<T> Top<T> {
         self.kept.len() < self.k || self.kept.peek().is_some_and(better)
     }
 
+    /// What a score has to exceed, or reach with a lower number; 0 as long as there is room.
+    pub(super) fn floor(&self) -> f64 {
+        self.kept.peek().filter(|_| self.k <= self.kept.len()).map_or(0.0, |worst| worst.score)
+    }
+
     pub(super) fn push(&mut self, score: f64, number: u32, what: T) {
         if !self.wants(score, number) {
             return;
