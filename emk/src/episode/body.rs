@@ -174,7 +174,7 @@ fn at_most(field: &'static str, found: usize, limit: usize) -> Result<(), Episod
     if found <= limit { Ok(()) } else { Err(EpisodeError::TooMany { field, found, limit }) }
 }
 
-fn check_name(field: &'static str, name: &str) -> Result<(), EpisodeError> {
+pub(super) fn check_name(field: &'static str, name: &str) -> Result<(), EpisodeError> {
     if name.trim().is_empty() || name.chars().any(char::is_control) {
         return Err(EpisodeError::InvalidName { field });
     }

@@ -87,7 +87,7 @@ impl EpisodeBuilder {
         self
     }
 
-    /// How it failed. Makes an unknown outcome a failure.
+    /// How it failed. Makes an unknown outcome a failure, unless another is stated after this.
     pub fn failure(mut self, failure: Failure) -> Self {
         if self.body.outcome == Outcome::Unknown {
             self.body.outcome = Outcome::Failure;

@@ -6,6 +6,7 @@
 
 mod body;
 mod builder;
+mod document;
 mod error;
 mod parts;
 #[cfg(test)]

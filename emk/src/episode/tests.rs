@@ -130,6 +130,80 @@ fn a_document_without_secrets_keeps_every_byte() {
     assert_eq!(Episode::decode(&episode.encode()).unwrap().document(), Some(&document));
 }
 
+fn document(text: &str) -> Result<EpisodeBuilder, EpisodeError> {
+    let document = Document { name: "note.json".to_owned(), text: text.to_owned() };
+    Episode::from_document("agent-1".parse().unwrap(), at("2026-01-21T20:49:00Z"), document)
+}
+
+const TEXTS: &str = r#""goal": "g", "action": "a", "result": "r", "reflection": "x""#;
+
+#[test]
+fn any_object_with_the_four_texts_is_an_episode() {
+    let failure = |reason: &str| Some(Failure { kind: FailureType::Unknown, reason: reason.to_owned() });
+    let timeout = Some(Failure { kind: FailureType::Timeout, reason: "silent".to_owned() });
+    let cases = [
+        ("", Outcome::Unknown, None, vec![], 50),
+        (r#", "outcome": "success", "tags": ["b", "a", 3, " "]"#, Outcome::Success, None, vec!["a", "b"], 50),
+        (r#", "outcome": "failure""#, Outcome::Failure, failure(""), vec![], 50),
+        (
+            r#", "failure": {"kind": "timeout", "reason": "silent"}"#,
+            Outcome::Failure,
+            timeout.clone(),
+            vec![],
+            50,
+        ),
+        (
+            r#", "outcome": "success", "failure": {"kind": "timeout", "reason": "x"}"#,
+            Outcome::Success,
+            None,
+            vec![],
+            50,
+        ),
+        (
+            r#", "outcome": "partial", "failure": {"kind": "timeout", "reason": "silent"}"#,
+            Outcome::Partial,
+            timeout,
+            vec![],
+            50,
+        ),
+        (
+            r#", "outcome": 5, "failure": [], "importance": 101, "tags": {}"#,
+            Outcome::Unknown,
+            None,
+            vec![],
+            50,
+        ),
+        (
+            r#", "importance": 7, "schema": 9, "agent_id": null, "deep": [[[[{}]]]]"#,
+            Outcome::Unknown,
+            None,
+            vec![],
+            7,
+        ),
+    ];
+    for (rest, outcome, failure, tags, importance) in cases {
+        let text = format!("  {{{TEXTS}{rest}}}\n");
+        let episode = document(&text).unwrap().build().unwrap();
+        let episode = Episode::decode(&episode.encode()).unwrap();
+        assert_eq!((episode.outcome(), episode.failure()), (outcome, failure.as_ref()), "{rest}");
+        assert!(episode.tags().iter().eq(tags) && episode.importance() == importance, "{rest}");
+        assert_eq!((episode.texts(), &episode.document().unwrap().text), (["g", "a", "r", "x"], &text));
+    }
+    let long = format!("{{{TEXTS}, \"more\": \"{}\"}}", "\\u0000".repeat(10_000));
+    let episode = document(&long).unwrap().build().unwrap();
+    assert_eq!(Episode::decode(&episode.encode()).unwrap().document().unwrap().text, long);
+}
+
+#[test]
+fn a_document_of_another_form_is_refused() {
+    for text in
+        ["", "[]", "{", r#"{"goal": "g"}"#, r#"{"goal": 1, "action": "a", "result": "r", "reflection": "x"}"#]
+    {
+        assert_eq!(document(text).unwrap_err().code(), "AK0718", "{text}");
+    }
+    assert_eq!(document(&" ".repeat(MAX_TEXT_BYTES + 1)).unwrap_err().code(), "AK0710");
+}
+
 #[test]
 fn only_canonical_bytes_of_this_version_are_read() {
     let bytes = builder().build().unwrap().encode();

@@ -155,6 +155,13 @@ impl EpisodicMemory {
         self.state().revisions(seq).map(|(later, _)| later).collect()
     }
 
+    /// The records whose [`Status`] may change with that of the one at `seq`, in order: itself, what it revises, what it was
+    /// made from, the rules made from it, and what else went into these. For whoever keeps an index of what stands.
+    #[must_use]
+    pub fn touched_by(&self, seq: u64) -> Vec<u64> {
+        self.state().touched_by(seq)
+    }
+
     /// Whether what the episode at `seq` says was true at `valid`, as far as was on record at `known`: time intervals are
     /// half open, one that supersedes ends an older one when it becomes true itself, one that corrects makes it never
     /// true. What is erased or hidden is not true at any time; a rule is no fact.

@@ -116,9 +116,13 @@ pub(super) struct State {
     pub(super) graph: Graph,
     /// By the position of what is revised: the later record, and how.
     revised: HashMap<u64, Vec<(u64, Revised)>>,
+    /// By the position of the later record: what it revises.
+    revises: HashMap<u64, u64>,
     /// What a rule was made from, and which rules an episode went into.
     pub(super) rules: HashMap<u64, MadeFrom>,
     rules_of: HashMap<u64, Vec<u64>>,
+    /// What erased rules were made from, as long as that is known.
+    erased_rules: HashMap<u64, Box<[u64]>>,
     pub(super) windows: Windows,
     /// Records that a mark says are erased, and whose bodies were there when they were read.
     pub(super) unfinished: Vec<u64>,
@@ -217,6 +221,7 @@ impl State {
         if let (Some(target), Some(revision)) = (pointers.revised, episode.revision()) {
             let revised = revised(episode.timestamp(), episode.valid_from(), revision);
             self.revised.entry(target).or_default().push((seq, revised));
+            self.revises.insert(seq, target);
         }
         self.push(
             episode.content_id(),
@@ -314,6 +319,7 @@ impl State {
                 let revisions = self.revised.entry(target).or_default();
                 revisions.retain(|(later, _)| *later != residue.seq);
                 revisions.push((residue.seq, revised));
+                self.revises.insert(residue.seq, target);
             }
         }
     }
@@ -325,7 +331,9 @@ impl State {
         }
         self.windows.remove(agent, seq);
         self.graph.forget_causes(seq);
-        self.rules.remove(&seq);
+        if let Some(made) = self.rules.remove(&seq) {
+            self.erased_rules.insert(seq, made.sources);
+        }
         if let Some(slot) = self.slot_mut(seq) {
             *slot = Slot {
                 seq,
@@ -379,6 +387,24 @@ impl State {
         all.filter(|(later, _)| self.slot(*later).is_none_or(|slot| !self.is_quarantined(slot)))
     }
 
+    /// The records whose standing may change with that of the one at `seq`: itself, what it revises, and what went into it
+    /// or was made from it.
+    pub(super) fn touched_by(&self, seq: u64) -> Vec<u64> {
+        let made_from =
+            self.rules.get(&seq).map(|made| &made.sources).or_else(|| self.erased_rules.get(&seq));
+        let made_from = made_from.map_or(&[][..], |sources| sources);
+        let made_into = self.rules_of.get(&seq).map_or(&[][..], Vec::as_slice);
+        // A rule that is hidden stands for nothing, so what went into it with this one comes back.
+        let siblings =
+            made_into.iter().filter_map(|rule| self.rules.get(rule)).flat_map(|made| made.sources.iter());
+        let mut touched = vec![seq];
+        touched.extend(self.revises.get(&seq));
+        touched.extend(made_from.iter().chain(made_into).chain(siblings).copied());
+        touched.sort_unstable();
+        touched.dedup();
+        touched
+    }
+
     pub(super) fn is_corrected(&self, seq: u64) -> bool {
         self.revisions(seq).any(|(_, revised)| matches!(revised, Revised::Corrected { .. }))
     }
@@ -409,7 +435,7 @@ impl State {
             pinned: slot.is_pinned(),
             corrected: self.is_corrected(seq),
             superseded: self.revisions(seq).any(superseded),
-            flagged: slot.has(FLAGGED),
+            flagged: slot.has(FLAGGED) && !slot.is_erased(),
             accesses: slot.accesses,
         })
     }

@@ -9,6 +9,7 @@ pub(crate) mod frame;
 pub mod fs;
 mod header;
 mod memory;
+mod places;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod reader;

@@ -21,6 +21,7 @@ use std::sync::Arc;
 use super::erase::{by_segment, remove_unfinished, rewrite};
 use super::fs::{SegmentFile, SegmentFs, StdFs};
 use super::header::{SegmentHeader, header_frame_len, segment_name};
+use super::places::Places;
 use super::reader::{LiveReader, segments};
 use super::recover::{Recovery, recover};
 use super::{Batch, LedgerReader, LedgerStore, frame};
@@ -54,6 +55,8 @@ pub struct SegmentStore<F: SegmentFs = StdFs> {
     head: Head,
     recovery: Recovery,
     current: Segment<F::File>,
+    /// Where records lie; its readers note it.
+    places: Arc<Places>,
     /// Why nothing more can be written: nobody knows which file a name stands for after a power cut.
     failed: Option<LedgerError>,
     /// Holds the advisory lock; the operating system releases it with the process.
@@ -115,6 +118,7 @@ impl<F: SegmentFs> SegmentStore<F> {
             head: tail.head,
             recovery: tail.recovery,
             current,
+            places: Arc::default(),
             failed: None,
             _lock: lock,
         })
@@ -186,7 +190,9 @@ impl<F: SegmentFs> LedgerStore for SegmentStore<F> {
             return Err(failed.clone());
         }
         for (first_seq, own) in by_segment(&segments(&self.dir)?, seqs)? {
-            if let Some(len) = rewrite(&self.fs, &self.dir, first_seq, &own)?
+            let rewritten = rewrite(&self.fs, &self.dir, first_seq, &own)?;
+            self.places.forget(first_seq);
+            if let Some(len) = rewritten
                 && let Err(error) = self.take_up(first_seq, len)
             {
                 self.failed = Some(error.clone());
@@ -201,7 +207,7 @@ impl<F: SegmentFs> LedgerStore for SegmentStore<F> {
     }
 
     fn reader(&self) -> Arc<dyn LedgerReader> {
-        Arc::new(LiveReader { dir: self.dir.clone(), base: self.genesis })
+        Arc::new(LiveReader { dir: self.dir.clone(), base: self.genesis, places: Arc::clone(&self.places) })
     }
 }
 

@@ -295,3 +295,35 @@ fn erase_until_killed(dir: PathBuf) {
         println!("erased {seq}.");
     }
 }
+
+#[test]
+fn a_record_is_found_wherever_it_lies_before_and_after_its_segment_is_written_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = emk::SegmentOptions { segment_bytes: 600_000 };
+    let ledger =
+        Ledger::open(SegmentStore::open(dir.path(), id(), options).unwrap(), LedgerOptions::default())
+            .unwrap();
+    let text = |seq: u64| format!("{seq} {}", "y".repeat(usize::try_from(seq * 31 % 700).unwrap()));
+    for seq in 0..4000 {
+        ledger.append(EntryKind::Episode, text(seq).as_bytes()).unwrap();
+    }
+    ledger.flush().unwrap();
+    assert!(2 < segments(dir.path()).len());
+    let mut gone = BTreeSet::new();
+    for round in 0..4u64 {
+        // The first round notes where records lie, in no order.
+        for number in 0..800u64 {
+            let seq = (number * 2741 + round) % 4000;
+            let entry = ledger.read(seq).next().unwrap().unwrap();
+            let expected = if gone.contains(&seq) { String::new() } else { text(seq) };
+            assert_eq!(
+                (entry.seq, &entry.body[..], entry.erased),
+                (seq, expected.as_bytes(), gone.contains(&seq))
+            );
+        }
+        assert_eq!(ledger.read(0).map(Result::unwrap).filter(|entry| entry.erased).count(), gone.len());
+        let more: Vec<u64> = (0..40).map(|number| (number * 977 + round * 13) % 4000).collect();
+        ledger.erase(&more).unwrap();
+        gone.extend(more);
+    }
+}

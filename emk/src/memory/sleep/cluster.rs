@@ -7,6 +7,7 @@ use super::super::near::Tokens;
 use super::super::rule::MAX_RULE_SOURCES;
 use super::SleepPolicy;
 use crate::episode::Outcome;
+use crate::recall::wilson_low;
 
 /// What decides whether an episode may be summed up.
 #[derive(Clone, Copy, Debug)]
@@ -139,16 +140,4 @@ impl Sets {
             *slot = one.min(other);
         }
     }
-}
-
-/// Lower end of the Wilson score interval at 95 % (Wilson 1927): what share is plausible at least.
-fn wilson_low(part: u64, all: u64) -> f64 {
-    const Z: f64 = 1.959_963_984_540_054;
-    if all == 0 {
-        return 0.0;
-    }
-    let (n, p) = (all as f64, part as f64 / all as f64);
-    let centre = p + Z * Z / (2.0 * n);
-    let spread = Z * (p * (1.0 - p) / n + Z * Z / (4.0 * n * n)).sqrt();
-    ((centre - spread) / (1.0 + Z * Z / n)).clamp(0.0, 1.0)
 }
