@@ -12,6 +12,7 @@ use agent_primitives::{Clock, FailureType, SystemClock, Timestamp};
 use emk::episode::{Episode, Failure, Outcome, Revision};
 use emk::memory::sleep::{Medoid, SleepPolicy};
 use emk::memory::{Direction, EpisodicMemory, MemoryOptions};
+use emk::recall::{Query, Recall};
 use emk::{Ledger, LedgerId, LedgerOptions, SegmentOptions, SegmentStore};
 
 fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
@@ -19,14 +20,8 @@ fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let store = SegmentStore::open(dir.path(), LedgerId::new("agent-1")?, SegmentOptions::default())?;
     let ledger = Ledger::open(store, LedgerOptions::default())?;
-    let recall = Arc::new(Recall::new(Arc::clone(&clock)));
-    let memory = EpisodicMemory::open_indexed(
-        ledger,
-        MemoryOptions::default(),
-        clock.clone(),
-        recall.clone(),
-        |_| {},
-    )?;
+    let memory = EpisodicMemory::open(ledger, MemoryOptions::default(), clock.clone())?;
+    let recall = Recall::new(memory.clone(), clock);
 
     let agent: agent_primitives::AgentId = "agent-1".parse()?;
     let on = |day: i64| Timestamp::from_micros(1_767_225_600_000_000 + day * 86_400_000_000);

@@ -3,6 +3,7 @@
 //! `GOLDEN_CASES=FILE` runs another file of the same form; cases of other crates are counted and left alone.
 
 mod memory;
+mod recall;
 
 use std::collections::BTreeSet;
 
@@ -16,7 +17,7 @@ use crate::store::scan::{Damage, FrameScanner};
 use crate::{ChainVerifier, EntryKind, Finding, Head, LedgerId, Record, VerifyError, VerifyReport, chain};
 
 /// The operations that tests here run, and no other.
-const OPS: [&[&str]; 2] = [
+const OPS: [&[&str]; 3] = [
     &[
         "genesis",
         "chain_hashes",
@@ -29,6 +30,7 @@ const OPS: [&[&str]; 2] = [
         "bm25_scores",
     ],
     memory::OPS,
+    recall::OPS,
 ];
 
 /// Every case of this crate, and how many there are of others.

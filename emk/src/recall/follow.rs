@@ -3,11 +3,10 @@
 use std::collections::BTreeSet;
 use std::sync::PoisonError;
 
-use super::index::Index;
 use super::table::Shown;
 use super::{Recall, RecallError};
 use crate::episode::Episode;
-use crate::memory::{Found, Mark, MarkKind, MemoryError, Rule};
+use crate::memory::{Found, Mark, MemoryError, Rule, Status};
 use crate::{Entry, EntryKind};
 
 /// How many records are taken in under one lock.
@@ -57,53 +56,40 @@ impl Recall {
                     }
                     _ => Found::Rule(Box::new(Rule::decode(seq, &entry.body)?)),
                 };
-                let mut index = self.write();
-                index.add(seq, &found)?;
-                let revised = match &found {
-                    Found::Episode(episode) => episode.revision().map(|revision| revision.target()),
-                    Found::Rule(_) => None,
-                };
-                let revised = revised.and_then(|target| self.memory.position(&target));
-                [Some(seq), revised].into_iter().flatten().for_each(|seq| self.look_again(&mut index, seq));
+                self.write().add(seq, &found)?;
+                self.look_again([seq]);
             }
-            EntryKind::Tombstone => {
-                let mark = Mark::decode(seq, &entry.body)?;
-                // What was revised by an episode that is now hidden is as it was before.
-                let mut changed: BTreeSet<u64> = mark.seqs.iter().copied().collect();
-                if matches!(mark.mark, MarkKind::Quarantined | MarkKind::Released) {
-                    for marked in &mark.seqs {
-                        if let Some(Found::Episode(episode)) = self.memory.inspect(*marked)? {
-                            let target = episode.revision().map(|revision| revision.target());
-                            changed.extend(target.and_then(|target| self.memory.position(&target)));
-                        }
-                    }
-                }
-                let mut index = self.write();
-                changed.extend(index.rules());
-                changed.iter().for_each(|seq| self.look_again(&mut index, *seq));
-            }
+            EntryKind::Tombstone => self.look_again(Mark::decode(seq, &entry.body)?.seqs),
             EntryKind::Checkpoint | EntryKind::Event => {}
         }
         Ok(())
     }
 
-    /// Shows an episode or rule as the memory says it is now.
-    fn look_again(&self, index: &mut Index, seq: u64) {
-        let (Some(status), Ok(document)) = (self.memory.status(seq), index.document(seq)) else { return };
-        if status.erased {
-            index.forget(document);
-            self.forget_accesses(seq);
-            return;
+    /// Shows some records, and what depends on them, as the memory says that they stand now.
+    fn look_again(&self, seqs: impl IntoIterator<Item = u64>) {
+        let touched: BTreeSet<u64> = seqs.into_iter().flat_map(|seq| self.memory.touched_by(seq)).collect();
+        let statuses = touched.into_iter().filter_map(|seq| self.memory.status(seq));
+        // Asked before the lock is taken: the memory has one of its own.
+        for status in statuses.collect::<Vec<Status>>() {
+            let mut index = self.write();
+            // What comes later in the ledger than what is being read is looked at when it is there.
+            let Ok(document) = index.document(status.seq) else { continue };
+            if status.erased {
+                index.forget(document);
+                drop(index);
+                self.forget_accesses(status.seq);
+                continue;
+            }
+            let shown = if status.quarantined {
+                Shown::Hidden
+            } else if status.corrected {
+                Shown::Corrected
+            } else if status.compacted {
+                Shown::Compacted
+            } else {
+                Shown::Yes
+            };
+            index.table.show(document, shown);
         }
-        let shown = if status.quarantined {
-            Shown::Hidden
-        } else if status.corrected {
-            Shown::Corrected
-        } else if status.compacted {
-            Shown::Compacted
-        } else {
-            Shown::Yes
-        };
-        index.table.show(document, shown);
     }
 }

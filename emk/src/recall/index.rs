@@ -76,11 +76,6 @@ impl Index {
         self.table.document(seq).ok_or(RecallError::NotIndexed { seq })
     }
 
-    /// Where the rules are.
-    pub(super) fn rules(&self) -> impl Iterator<Item = u64> + '_ {
-        self.table.rules()
-    }
-
     /// Takes every trace of a document out.
     pub(super) fn forget(&mut self, document: u32) {
         if self.table.show(document, Shown::Gone) {

@@ -267,18 +267,27 @@ impl Recall {
         all
     }
 
-    /// Takes counts of recalls up again. What is not indexed is left out.
-    pub fn restore_accesses(&self, counts: impl IntoIterator<Item = (u64, Access)>) {
+    /// Takes counts of recalls up again. What is not in the memory is left out.
+    ///
+    /// # Errors
+    /// `IndexFull`, `Memory`.
+    pub fn restore_accesses(
+        &self,
+        counts: impl IntoIterator<Item = (u64, Access)>,
+    ) -> Result<(), RecallError> {
+        self.catch_up()?;
         let index = self.read();
         let known = counts.into_iter().filter(|(seq, _)| index.table.document(*seq).is_some());
         self.accesses().extend(known);
+        Ok(())
     }
 
     /// How well an episode is remembered now, from when it was last recalled, or else happened.
     ///
     /// # Errors
-    /// [`RecallError::NotIndexed`].
+    /// `NotIndexed`, `IndexFull`, `Memory`.
     pub fn retention(&self, seq: u64) -> Result<Retention, RecallError> {
+        self.catch_up()?;
         let index = self.read();
         let row = index.table.row(index.document(seq)?).copied().ok_or(RecallError::NotIndexed { seq })?;
         let access = self.access(seq);

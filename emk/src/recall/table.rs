@@ -56,8 +56,6 @@ pub(super) struct Table {
     /// For each outcome its episodes, ascending.
     by_outcome: [Vec<u32>; 4],
     not_shown: usize,
-    /// Where the rules are, ascending.
-    rules: Vec<u64>,
 }
 
 impl Table {
@@ -108,7 +106,6 @@ impl Table {
     }
 
     fn rule(&mut self, seq: u64, rule: &Rule) -> Row {
-        self.rules.push(seq);
         Row {
             seq,
             time: rule.timestamp,
@@ -129,11 +126,6 @@ impl Table {
         });
         self.session_count = next.max(number + 1);
         number
-    }
-
-    /// Where the rules are.
-    pub(super) fn rules(&self) -> impl Iterator<Item = u64> + '_ {
-        self.rules.iter().copied()
     }
 
     /// Shows, hides or buries an episode; what is gone stays gone. Whether anything changed.
