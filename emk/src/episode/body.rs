@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use agent_primitives::json::{self, Limits};
 use agent_primitives::{AgentId, Digest, LabelSet, SessionId, Timestamp};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
+#[cfg(test)]
+use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::{
@@ -23,13 +25,15 @@ const BODY_LIMITS: Limits = Limits {
 };
 
 /// A time, as RFC 3339 with six digits.
-#[derive(Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Deserialize)]
+#[cfg_attr(test, derive(Serialize))]
 #[serde(transparent)]
 pub(crate) struct Time(#[serde(with = "agent_primitives::timestamp::rfc3339")] pub(crate) Timestamp);
 
 /// The fields. Those from `labels` on came later and are absent where they say nothing, so that an episode without them
 /// keeps its id.
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Clone, Deserialize)]
+#[cfg_attr(test, derive(Serialize))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Body {
     pub(crate) schema: u32,
@@ -48,17 +52,23 @@ pub(crate) struct Body {
     pub(crate) metadata: Map<String, Value>,
     #[serde(with = "agent_primitives::timestamp::rfc3339")]
     pub(crate) timestamp: Timestamp,
-    #[serde(default, skip_serializing_if = "LabelSet::is_empty")]
+    #[serde(default)]
+    #[cfg_attr(test, serde(skip_serializing_if = "LabelSet::is_empty"))]
     pub(crate) labels: LabelSet,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
+    #[cfg_attr(test, serde(skip_serializing_if = "Option::is_none"))]
     pub(crate) corrects: Option<Digest>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
+    #[cfg_attr(test, serde(skip_serializing_if = "Option::is_none"))]
     pub(crate) supersedes: Option<Digest>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
+    #[cfg_attr(test, serde(skip_serializing_if = "Option::is_none"))]
     pub(crate) valid_from: Option<Time>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
+    #[cfg_attr(test, serde(skip_serializing_if = "Option::is_none"))]
     pub(crate) valid_to: Option<Time>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
+    #[cfg_attr(test, serde(skip_serializing_if = "Option::is_none"))]
     pub(crate) document: Option<Document>,
 }
 
@@ -69,10 +79,45 @@ impl Body {
         serde_json::from_value(value).map_err(|_| EpisodeError::malformed("its fields are not those of one"))
     }
 
-    /// RFC 8785.
+    /// RFC 8785, written without a tree of values in between: it is what opening a memory does most. Fields come in the
+    /// order of their names.
     pub(crate) fn canonical(&self) -> Result<Vec<u8>, EpisodeError> {
-        let value = serde_json::to_value(self).map_err(EpisodeError::malformed)?;
-        json::canonical(&value).map_err(EpisodeError::InvalidMetadata)
+        let mut out = Writer::with_capacity(1024);
+        let id = |id: &Digest| id.to_string();
+        out.text("action", &self.action)?;
+        out.text("agent_id", self.agent_id.as_str())?;
+        out.texts("caused_by", self.caused_by.iter().map(id))?;
+        out.optional("corrects", self.corrects.as_ref().map(id))?;
+        if let Some(Document { name, text }) = &self.document {
+            out.pair("document", [("name", name), ("text", text)])?;
+        }
+        match &self.failure {
+            Some(Failure { kind, reason }) => {
+                out.pair("failure", [("kind", kind.as_str()), ("reason", reason)])?;
+            }
+            None => out.plain("failure", "null"),
+        }
+        out.text("goal", &self.goal)?;
+        out.plain("importance", &self.importance.to_string());
+        if !self.labels.is_empty() {
+            out.texts("labels", self.labels.iter().map(|label| label.as_str()))?;
+        }
+        out.metadata(&self.metadata)?;
+        out.text("outcome", self.outcome.as_str())?;
+        out.text("reflection", &self.reflection)?;
+        out.text("result", &self.result)?;
+        out.plain("schema", &self.schema.to_string());
+        match &self.session_id {
+            Some(session) => out.text("session_id", session.as_str())?,
+            None => out.plain("session_id", "null"),
+        }
+        out.text("source", self.source.as_str())?;
+        out.optional("supersedes", self.supersedes.as_ref().map(id))?;
+        out.texts("tags", &self.tags)?;
+        out.text("timestamp", &self.timestamp.to_string())?;
+        out.optional("valid_from", self.valid_from.map(|time| time.0.to_string()))?;
+        out.optional("valid_to", self.valid_to.map(|time| time.0.to_string()))?;
+        Ok(out.end())
     }
 
     pub(super) fn revision(&self) -> Option<Revision> {
@@ -158,6 +203,78 @@ impl Body {
             }
             _ => Ok(()),
         }
+    }
+}
+
+/// Writes the fields of an object. Their names need no escapes.
+struct Writer(Vec<u8>);
+
+impl Writer {
+    fn with_capacity(bytes: usize) -> Self {
+        Self(Vec::with_capacity(bytes))
+    }
+
+    fn name(&mut self, name: &str) {
+        self.0.push(if self.0.is_empty() { b'{' } else { b',' });
+        self.key(name);
+    }
+
+    fn key(&mut self, name: &str) {
+        self.0.push(b'"');
+        self.0.extend_from_slice(name.as_bytes());
+        self.0.extend_from_slice(b"\":");
+    }
+
+    fn plain(&mut self, name: &str, value: &str) {
+        self.name(name);
+        self.0.extend_from_slice(value.as_bytes());
+    }
+
+    fn text(&mut self, name: &str, text: &str) -> Result<(), EpisodeError> {
+        self.name(name);
+        self.value(&Value::String(text.to_owned()))
+    }
+
+    fn optional(&mut self, name: &str, text: Option<String>) -> Result<(), EpisodeError> {
+        text.map_or(Ok(()), |text| self.text(name, &text))
+    }
+
+    fn texts<T: AsRef<str>>(
+        &mut self,
+        name: &str,
+        texts: impl IntoIterator<Item = T>,
+    ) -> Result<(), EpisodeError> {
+        self.name(name);
+        self.value(&texts.into_iter().map(|text| Value::String(text.as_ref().to_owned())).collect())
+    }
+
+    fn pair(&mut self, name: &str, fields: [(&str, &str); 2]) -> Result<(), EpisodeError> {
+        self.name(name);
+        for (before, (name, text)) in (*b"{,").into_iter().zip(fields) {
+            self.0.push(before);
+            self.key(name);
+            self.value(&Value::String(text.to_owned()))?;
+        }
+        self.0.push(b'}');
+        Ok(())
+    }
+
+    fn metadata(&mut self, metadata: &Map<String, Value>) -> Result<(), EpisodeError> {
+        if metadata.is_empty() {
+            self.plain("metadata", "{}");
+            return Ok(());
+        }
+        self.name("metadata");
+        self.value(&Value::Object(metadata.clone()))
+    }
+
+    fn value(&mut self, value: &Value) -> Result<(), EpisodeError> {
+        json::canonical_into(value, &mut self.0).map_err(EpisodeError::InvalidMetadata)
+    }
+
+    fn end(mut self) -> Vec<u8> {
+        self.0.push(b'}');
+        self.0
     }
 }
 

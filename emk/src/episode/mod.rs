@@ -64,6 +64,8 @@ pub const DEFAULT_IMPORTANCE: u8 = 50;
 #[derive(Clone)]
 pub struct Episode {
     body: Body,
+    /// The canonical bytes of the body.
+    bytes: Box<[u8]>,
     content_id: Digest,
 }
 
@@ -76,8 +78,9 @@ impl Episode {
     /// Checks a body and takes its id.
     fn of(body: Body) -> Result<Self, EpisodeError> {
         body.check()?;
-        let content_id = chain::content_id(EntryKind::Episode, &body.canonical()?);
-        Ok(Self { body, content_id })
+        let bytes: Box<[u8]> = body.canonical()?.into();
+        let content_id = chain::content_id(EntryKind::Episode, &bytes);
+        Ok(Self { body, bytes, content_id })
     }
 
     /// Reads [`Episode::encode`].
@@ -92,14 +95,19 @@ impl Episode {
             return Err(EpisodeError::malformed("it is not in canonical form"));
         }
         let content_id = chain::content_id(EntryKind::Episode, bytes);
-        Ok(Self { body, content_id })
+        Ok(Self { body, bytes: bytes.into(), content_id })
     }
 
     /// The canonical JSON of the episode: the body of its record.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        // INVARIANT: an episode exists only if this worked before.
-        self.body.canonical().unwrap_or_default()
+        self.bytes.to_vec()
+    }
+
+    /// As [`Episode::encode`], borrowed.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8] {
+        &self.bytes
     }
 
     /// The digest of [`Episode::encode`] in the domain of episodes: what causes and corrections name.

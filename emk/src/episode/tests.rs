@@ -132,7 +132,8 @@ fn a_document_without_secrets_keeps_every_byte() {
 
 fn document(text: &str) -> Result<EpisodeBuilder, EpisodeError> {
     let document = Document { name: "note.json".to_owned(), text: text.to_owned() };
-    Episode::from_document("agent-1".parse().unwrap(), at("2026-01-21T20:49:00Z"), document)
+    let agent: AgentId = "agent-1".parse().map_err(EpisodeError::malformed)?;
+    Episode::from_document(agent, at("2026-01-21T20:49:00Z"), document)
 }
 
 const TEXTS: &str = r#""goal": "g", "action": "a", "result": "r", "reflection": "x""#;
@@ -251,6 +252,42 @@ proptest! {
         prop_assert_eq!(read.content_id(), episode.content_id());
         prop_assert_eq!(read.texts(), episode.texts());
         prop_assert_eq!(read.timestamp(), episode.timestamp());
+    }
+
+    #[test]
+    fn the_writer_and_the_tree_of_values_agree(
+        texts in prop::array::uniform6(".{0,20}"),
+        tags in prop::collection::vec(".{1,8}", 0..4),
+        causes in prop::collection::vec(any::<[u8; 32]>(), 0..3),
+        flags in any::<[bool; 8]>(),
+        micros in 0i64..=253_402_300_799_999_999,
+    ) {
+        let [goal, action, result, reflection, name, reason] = texts;
+        let cause = |bytes: &[u8; 32]| Digest::from_bytes(*bytes);
+        let time = Timestamp::from_micros(micros);
+        let when = |flag: usize| flags[flag].then_some(time).map(body::Time);
+        let body = Body {
+            schema: 1,
+            agent_id: "agent-1".parse().unwrap(),
+            session_id: flags[0].then(|| "s".parse().unwrap()),
+            failure: flags[1].then(|| Failure { kind: FailureType::Timeout, reason }),
+            outcome: Outcome::Partial,
+            importance: 7,
+            source: Source::User,
+            tags: tags.into_iter().collect(),
+            caused_by: causes.iter().map(cause).collect(),
+            metadata: if flags[2] { metadata(json!({"ü": {"b": 1.5, "a": [null]}, "a": ""})) } else { Map::new() },
+            timestamp: time,
+            labels: if flags[3] { LabelSet::new(["pii".parse().unwrap()]).unwrap() } else { LabelSet::EMPTY },
+            corrects: causes.first().filter(|_| flags[4]).map(cause),
+            supersedes: causes.last().filter(|_| flags[5]).map(cause),
+            valid_from: when(6),
+            valid_to: when(7),
+            document: flags[4].then(|| Document { name, text: goal.clone() }),
+            goal, action, result, reflection,
+        };
+        let tree = serde_json::to_value(&body).unwrap();
+        prop_assert_eq!(body.canonical().unwrap(), agent_primitives::json::canonical(&tree).unwrap());
     }
 
     #[test]

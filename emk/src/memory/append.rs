@@ -37,7 +37,7 @@ impl EpisodicMemory {
             return Err(MemoryError::Recalled);
         }
         // What takes time is done before the lock.
-        let (body, tokens) = (episode.encode(), Tokens::of_episode(episode));
+        let (body, tokens) = (episode.as_bytes(), Tokens::of_episode(episode));
         let mut guard = self.state_mut();
         let state: &mut State = &mut guard;
         if let Some(seq) = state.find(&episode.content_id()) {
@@ -50,7 +50,7 @@ impl EpisodicMemory {
         if let Some((seq, jaccard)) = near.filter(|_| options.dedup == DedupPolicy::Refuse) {
             return Err(MemoryError::NearDuplicate { seq, jaccard });
         }
-        let appended = self.0.ledger.append(EntryKind::Episode, &body)?;
+        let appended = self.0.ledger.append(EntryKind::Episode, body)?;
         state.take_episode(appended.seq, body.len(), episode, pointers, Some(tokens));
         Ok(Stored {
             seq: appended.seq,

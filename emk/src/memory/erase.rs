@@ -21,10 +21,18 @@ impl EpisodicMemory {
     /// `UnknownEpisode`; `Ledger`: once the reason is on record the episode is hidden whatever the store fails with, and
     /// erasing can be tried again.
     pub fn redact(&self, seq: u64, reason: &str) -> Result<Vec<u64>, MemoryError> {
-        self.erase(&[seq], reason, true)
+        self.redact_all(&[seq], reason)
     }
 
-    /// As [`EpisodicMemory::redact`] for several, at most [`MAX_ERASED`]; with or without the rules that repeat them.
+    /// As [`EpisodicMemory::redact`] for several at once, which writes each segment anew only once for 4096 of them.
+    ///
+    /// # Errors
+    /// As [`EpisodicMemory::redact`].
+    pub fn redact_all(&self, seqs: &[u64], reason: &str) -> Result<Vec<u64>, MemoryError> {
+        self.erase(seqs, reason, true)
+    }
+
+    /// With or without the rules that repeat them.
     pub(super) fn erase(
         &self,
         seqs: &[u64],
@@ -50,7 +58,8 @@ impl EpisodicMemory {
         let mut last = None;
         for seqs in unmarked.chunks(MAX_ERASED) {
             let mut mark = Mark::new(MarkKind::Erased, seqs.to_vec(), reason, self.0.clock.now());
-            mark.revisions = residues.iter().filter(|one| seqs.contains(&one.seq)).cloned().collect();
+            mark.revisions =
+                residues.iter().filter(|one| seqs.binary_search(&one.seq).is_ok()).cloned().collect();
             last = Some(self.put(&mut state, &mark)?);
         }
         drop(state);
@@ -159,7 +168,9 @@ impl EpisodicMemory {
                     let mark =
                         Mark::decode(record.seq, record.body).map_err(|error| body(error.to_string()))?;
                     if mark.mark == MarkKind::Erased {
-                        unexplained.retain(|seq| mark.seqs.binary_search(seq).is_err());
+                        for seq in &mark.seqs {
+                            unexplained.remove(seq);
+                        }
                     }
                 }
                 Ok(())

@@ -29,8 +29,8 @@ pub enum MemoryError {
         /// The position asked for.
         seq: u64,
     },
-    /// An episode points to one that is not there.
-    #[error("the field `{field}` names the episode {id}, which is not here")]
+    /// An episode points to one that is not there, or revises one of another agent.
+    #[error("the field `{field}` names the episode {id}, which is not here for this agent")]
     UnknownCause {
         /// The field that points.
         field: &'static str,

@@ -198,7 +198,13 @@ impl State {
                 Revision::Corrects(_) => "corrects",
                 Revision::Supersedes(_) => "supersedes",
             };
-            find(field, &revision.target())
+            let target = find(field, &revision.target())?;
+            // What one agent believes is not for another one to take back. Whose an erased episode was is not known any more.
+            let owner = self.slot(target).and_then(|slot| self.agent_of(slot));
+            match owner.is_none_or(|owner| owner == episode.agent()) {
+                true => Ok(target),
+                false => Err(MemoryError::UnknownCause { field, id: revision.target() }),
+            }
         });
         Ok(Pointers { causes: causes.collect::<Result<_, _>>()?, revised: revised.transpose()? })
     }

@@ -1,7 +1,7 @@
 //! What led to what, and what was true when.
 
 use agent_primitives::Digest;
-use emk::episode::Revision;
+use emk::episode::{Episode, Revision};
 use emk::memory::{Direction, EpisodicMemory, MemoryError};
 
 use crate::{at, episode, memory, on_every_store, put};
@@ -101,6 +101,23 @@ fn what_was_wrong_was_never_true_once_that_is_known() {
         assert_eq!(memory.as_of(at(30), at(25)), [wrong]);
         memory.release(right, "checked").unwrap();
         assert_eq!(memory.as_of(at(30), at(25)), [right]);
+    });
+}
+
+#[test]
+fn no_agent_takes_back_what_another_one_believes() {
+    on_every_store(|memory| {
+        let one = put(memory, episode(1, "the key is under the mat"));
+        let id = id_of(memory, one);
+        for revision in [Revision::Corrects(id), Revision::Supersedes(id)] {
+            let other =
+                Episode::builder("agent-2".parse().unwrap(), at(2)).goal("it is not").revises(revision);
+            let refused = memory.append(&other.build().unwrap()).unwrap_err();
+            assert_eq!(refused.code(), "AK0722", "{refused}");
+        }
+        // It may well be its cause.
+        let other = Episode::builder("agent-2".parse().unwrap(), at(2)).goal("look there").caused_by([id]);
+        put(memory, other);
     });
 }
 

@@ -91,14 +91,20 @@ impl EpisodicMemory {
         mut progress: impl FnMut(u64),
     ) -> Result<Plan, MemoryError> {
         let state = self.state();
-        let eligible = select(&state, |slot| is_eligible(&traits(&state, slot, now), policy));
-        let live = live_bytes(&state);
         let (unfinished, expired) = (unfinished(&state), expired(&state, policy, now));
+        let spoken_for: BTreeSet<u64> =
+            unfinished.iter().flat_map(|(_, left)| left.iter().copied()).collect();
+        let eligible = select(&state, |slot| {
+            !spoken_for.contains(&slot.seq) && is_eligible(&traits(&state, slot, now), policy)
+        });
+        let spoken_for_bytes: u64 =
+            spoken_for.iter().filter_map(|&seq| state.slot(seq)).map(|slot| u64::from(slot.bytes)).sum();
+        let live = live_bytes(&state);
         drop(state);
         let mut rules = self.cluster(&eligible, policy, &mut progress)?;
-        let mut after = live.saturating_sub(self.bytes_of(&rules));
+        let mut after = live.saturating_sub(self.bytes_of(&rules) + spoken_for_bytes);
         if let Some(budget) = policy.max_bytes.filter(|&budget| budget < after) {
-            let more = self.squeeze(&rules, policy, after - budget, now, &mut progress)?;
+            let more = self.squeeze(&rules, &spoken_for, policy, after - budget, now, &mut progress)?;
             after = after.saturating_sub(self.bytes_of(&more));
             if budget < after {
                 return Err(MemoryError::BudgetUnmet { live: after, budget });
@@ -113,6 +119,7 @@ impl EpisodicMemory {
     fn squeeze(
         &self,
         planned: &[PlannedRule],
+        spoken_for: &BTreeSet<u64>,
         policy: &SleepPolicy,
         excess: u64,
         now: Timestamp,
@@ -122,7 +129,9 @@ impl EpisodicMemory {
         let any = SleepPolicy { min_age: Duration::ZERO, keep_importance: u8::MAX, ..*policy };
         let state = self.state();
         let left = select(&state, |slot| {
-            !taken.contains(&slot.seq) && is_eligible(&traits(&state, slot, now), &any)
+            !taken.contains(&slot.seq)
+                && !spoken_for.contains(&slot.seq)
+                && is_eligible(&traits(&state, slot, now), &any)
         });
         drop(state);
         let mut excess = excess;
