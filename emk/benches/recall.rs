@@ -36,7 +36,7 @@ fn main() -> Result<(), Failed> {
     let episodes: Vec<Episode> =
         texts.iter().enumerate().map(|(place, text)| episode(place, text)).collect::<Result<_, _>>()?;
     let questions: Vec<String> = (0..QUESTIONS).map(|_| question(&mut random, &texts)).collect();
-    let recall = ours(&remembered(&episodes)?, bytes, &questions)?;
+    let recall = ours(&remembered(&episodes)?, &questions)?;
     if count <= 100_000 {
         dense(&recall, count, &mut random)?;
     }
@@ -64,14 +64,20 @@ fn remembered(episodes: &[Episode]) -> Result<EpisodicMemory, Failed> {
     Ok(memory)
 }
 
-fn ours(memory: &EpisodicMemory, bytes: usize, questions: &[String]) -> Result<Recall, Failed> {
+fn ours(memory: &EpisodicMemory, questions: &[String]) -> Result<Recall, Failed> {
     let before = resident();
     let recall = Recall::new(memory.clone(), Arc::new(SystemClock::new()));
     let watch = Watch::new();
     recall.follow(|_| {})?;
-    built("emk recall", memory.len(), watch.elapsed(), resident().saturating_sub(before), bytes);
+    let (took, grown) = (watch.elapsed(), resident().saturating_sub(before));
     let size = recall.size();
-    println!("{:<44} {:>8.2} of the text, as the types tell", "", size.index_bytes as f64 / bytes as f64);
+    // Goals, tags, reasons and agents are text too.
+    built("emk recall, from the ledger", memory.len(), took, grown, usize::try_from(size.text_bytes)?);
+    println!(
+        "{:<44} {:>8.2} of the text, as the types tell",
+        "",
+        size.index_bytes as f64 / size.text_bytes as f64
+    );
     let ask = |query: Query| -> Result<usize, Failed> { Ok(recall.search(&query)?.len()) };
     let rare = Filter::outcome(Outcome::Success);
     let agent = Filter { agents: vec!["agent-3".parse()?], ..Filter::default() };

@@ -1,5 +1,6 @@
 //! What failed before, told before it is tried again.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use agent_primitives::FailureType;
@@ -129,7 +130,7 @@ impl Index {
         let held = self.lexical.overlaps(&words, mask).into_iter();
         let mut near: Vec<(u32, u32)> =
             held.filter(|(document, held)| enough(*document, *held) && !same.contains(document)).collect();
-        near.sort_unstable_by(|a, b| (b.1, b.0).cmp(&(a.1, a.0)));
+        near.sort_unstable_by_key(|(document, held)| Reverse((*held, *document)));
         let mut seen: BTreeSet<Situation> = BTreeSet::new();
         let kinds: Vec<u32> = near
             .into_iter()
@@ -187,6 +188,6 @@ impl Index {
 }
 
 fn newest_first(seqs: &mut Vec<u64>) {
-    seqs.sort_unstable_by(|a, b| b.cmp(a));
+    seqs.sort_unstable_by_key(|seq| Reverse(*seq));
     seqs.truncate(MAX_EVIDENCE);
 }

@@ -66,8 +66,8 @@ impl Index {
         let document = self.table.len() as u32;
         let session = self.table.push(seq, found);
         let (tokens, attempt) = text::tokens(found, &mut self.tokeniser);
-        self.lexical.push(&tokens, session);
-        self.attempts.push(document, found, attempt);
+        let words = self.lexical.push(&tokens, attempt, session);
+        self.attempts.push(document, found, words);
         self.text_bytes += text::bytes(found);
         Ok(())
     }

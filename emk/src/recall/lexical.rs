@@ -91,20 +91,19 @@ impl Lexical {
         }
     }
 
-    /// Adds the next document. A session not seen before has the next number.
-    pub(super) fn push<T: AsRef<str>>(&mut self, tokens: &[T], session: u32) {
+    /// Adds the next document. A session not seen before has the next number. Returns how many distinct words there are among
+    /// the first `first` ones.
+    pub(super) fn push<T: AsRef<str>>(&mut self, tokens: &[T], first: usize, session: u32) -> usize {
         // INVARIANT: who calls bounds documents and their texts far below these.
         let document = u32::try_from(self.lengths.len()).unwrap_or(NONE);
         let length = u32::try_from(tokens.len()).unwrap_or(u32::MAX);
-        for (token, count) in counted(tokens) {
-            match self.words.get_mut(token) {
-                Some(list) => list.push(document, count),
-                None => {
-                    let mut list = Postings::default();
-                    list.push(document, count);
-                    self.words.insert(token.into(), list);
-                }
-            }
+        let mut distinct = 0;
+        for (place, token) in tokens.iter().map(AsRef::as_ref).enumerate() {
+            let is_new = match self.words.get_mut(token) {
+                Some(list) => list.add(document),
+                None => self.words.entry(token.into()).or_default().add(document),
+            };
+            distinct += usize::from(is_new && place < first);
         }
         if self.sessions.len() <= session as usize {
             push_tight(&mut self.sessions, Session { tokens: 0, live: 0, last: NONE });
@@ -122,6 +121,7 @@ impl Lexical {
         push_tight(&mut self.previous, previous);
         self.tokens += u64::from(length);
         self.live += 1;
+        distinct
     }
 
     /// Takes every word of a document out. It keeps its number and its place between its neighbours, with nothing to lend.
@@ -157,7 +157,7 @@ impl Lexical {
         scratch: &mut Scratch,
     ) -> Vec<(u32, Score)> {
         scratch.clear(self.lengths.len(), self.sessions.len());
-        for (word, (token, times)) in (1u32..).zip(counted_in_order(query)) {
+        for (word, (token, times)) in (1u32..).zip(counted(query)) {
             if let Some(list) = self.words.get(token) {
                 self.add_word(list, word, f64::from(times), mask, scratch);
             }
@@ -255,7 +255,7 @@ impl Lexical {
     /// How many of some words each document holds, for those that hold any, ascending.
     pub(super) fn overlaps<T: AsRef<str>>(&self, words: &[T], mask: &Mask) -> Vec<(u32, u32)> {
         let mut held = vec![0u32; self.lengths.len()];
-        for (token, _) in counted_in_order(words) {
+        for (token, _) in counted(words) {
             for (document, _) in self.words.get(token).into_iter().flat_map(Postings::iter) {
                 if let Some(held) = held.get_mut(document as usize) {
                     *held += 1;
@@ -341,16 +341,8 @@ fn share(part: f64, most: f64) -> f64 {
     if 0.0 < most { part / most } else { 0.0 }
 }
 
-/// Each word with how often it stands there; sorted, so that nothing depends on the order of a hash map.
+/// Each word with how often it stands there, in the order in which they first do: sums of fractions depend on it.
 fn counted<T: AsRef<str>>(tokens: &[T]) -> Vec<(&str, u32)> {
-    let mut sorted: Vec<&str> = tokens.iter().map(AsRef::as_ref).collect();
-    sorted.sort_unstable();
-    let runs = sorted.chunk_by(|a, b| a == b);
-    runs.filter_map(|run| Some((*run.first()?, u32::try_from(run.len()).ok()?))).collect()
-}
-
-/// The same in the order in which the words first stand there: sums of fractions depend on it.
-fn counted_in_order<T: AsRef<str>>(tokens: &[T]) -> Vec<(&str, u32)> {
     let mut words: Vec<(&str, u32)> = Vec::new();
     let mut places: HashMap<&str, usize> = HashMap::new();
     for token in tokens.iter().map(AsRef::as_ref) {

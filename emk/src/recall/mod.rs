@@ -48,7 +48,7 @@ fn indexed(documents: &[(String, Vec<String>)]) -> lexical::Lexical {
         if number == sessions.len() {
             sessions.push(session);
         }
-        index.push(tokens, number as u32);
+        index.push(tokens, 0, number as u32);
     }
     index
 }

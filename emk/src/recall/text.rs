@@ -1,7 +1,5 @@
 //! What of an episode is searched.
 
-use std::collections::BTreeSet;
-
 use agent_primitives::Timestamp;
 use agent_primitives::search::{Tokeniser, tokenise};
 
@@ -23,16 +21,16 @@ const MONTHS: [&str; 12] = [
 ];
 
 /// The tokens of goal, action, result, reflection, reason of failure, tags, agent and date; of a rule those of its text, its
-/// agent and its date. And how many distinct ones of them the goal and the action have.
+/// agent and its date. And how many of them, from the first on, are those of goal and action.
 pub(super) fn tokens(found: &Found, tokeniser: &mut Tokeniser) -> (Vec<String>, usize) {
     let (mut tokens, mut ends) = (Vec::new(), Vec::new());
     each(found, |text| {
         tokens.append(&mut tokeniser.tokenise(text));
         ends.push(tokens.len());
     });
-    let attempt = match (found, ends.get(1).and_then(|end| tokens.get(..*end))) {
-        (Found::Episode(_), Some(attempt)) => attempt.iter().collect::<BTreeSet<_>>().len(),
-        _ => 0,
+    let attempt = match found {
+        Found::Episode(_) => ends.get(1).copied().unwrap_or_default(),
+        Found::Rule(_) => 0,
     };
     let time = match found {
         Found::Episode(episode) => episode.timestamp(),

@@ -48,9 +48,9 @@ fn what_was_said_around_it_in_a_session_is_found_too() {
 #[test]
 fn age_and_importance_count_where_that_is_asked_for() {
     let recall = recall();
-    put(&recall, episode(1, "valve", "turn left").importance(0));
+    put(&recall, episode(20, "valve", "turn left").importance(0));
     put(&recall, episode(999, "valve", "turn right").importance(0));
-    put(&recall, episode(1, "valve", "turn round").importance(100));
+    put(&recall, episode(20, "valve", "turn round").importance(100));
     let query = |order| Query { order, ..Query::new("valve") };
     assert_eq!(found(&recall, query(Order::Relevance)), [0, 1, 2]);
     assert_eq!(found(&recall, query(Order::Composite)), [1, 2, 0]);

@@ -107,7 +107,7 @@ fn split(text: &str, mut see: impl FnMut(&str)) {
         for part in chars.chunk_by(|a, b| is_cjk(*a) == is_cjk(*b)) {
             match part {
                 [first, _, ..] if is_cjk(*first) => {
-                    part.windows(2).for_each(|pair| see(&String::from_iter(pair)))
+                    part.windows(2).for_each(|pair| see(&String::from_iter(pair)));
                 }
                 _ => see(&part.iter().collect::<String>()),
             }
