@@ -118,7 +118,10 @@ fn ledger(dir: &tempfile::TempDir) -> Result<Ledger, emk::LedgerError> {
 
 /// Ten words of a fixed vocabulary and a number of its own; every tenth begins a chain of causes.
 fn episode(number: u64, cause: Option<agent_primitives::Digest>) -> Result<Episode, Failure> {
-    let word = |step: u64| WORDS[((number * 31 + step * step * 7 + number / 24) % 24) as usize];
+    let word = |step: u64| {
+        let index = (number * 31 + step * step * 7 + number / 24) % 24;
+        WORDS.get(index as usize).copied().unwrap_or_default()
+    };
     let agent = format!("agent-{}", number % 16);
     Ok(Episode::builder(agent.parse()?, day((number / 1000) as i64))
         .goal(format!("{} the {} of {} {number}", word(1), word(2), word(3)))
