@@ -6,6 +6,8 @@
 #![expect(clippy::print_stdout, reason = "a program that prints a table")]
 
 use std::error::Error;
+use std::fs::File;
+use std::io::{BufReader, BufWriter};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -98,12 +100,13 @@ fn main() -> Result<(), Failure> {
     let report = memory.verify(Some(memory.ledger().head()), |_| {})?;
     rate("verify", report.entries, used() - begun);
 
-    let (mut lines, begun) = (Vec::new(), used());
-    let exported = memory.export(&mut lines, |_| {})?;
-    rate("export", exported.records, used() - begun);
     let other = tempfile::tempdir()?;
+    let path = other.path().join("export.jsonl");
     let begun = used();
-    let imported = import_ledger(&ledger(&other)?, lines.as_slice(), |_| {})?;
+    let exported = memory.export(BufWriter::new(File::create(&path)?), |_| {})?;
+    rate("export", exported.records, used() - begun);
+    let begun = used();
+    let imported = import_ledger(&ledger(&other)?, BufReader::new(File::open(&path)?), |_| {})?;
     rate("import", imported.records, used() - begun);
     Ok(())
 }

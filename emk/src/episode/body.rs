@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use agent_primitives::json::{self, Limits};
-use agent_primitives::{AgentId, Digest, LabelSet, SessionId, Timestamp};
+use agent_primitives::{AgentId, Digest, Label, LabelSet, SessionId, Timestamp};
 use serde::Deserialize;
 #[cfg(test)]
 use serde::Serialize;
@@ -100,7 +100,7 @@ impl Body {
         out.text("goal", &self.goal)?;
         out.plain("importance", &self.importance.to_string());
         if !self.labels.is_empty() {
-            out.texts("labels", self.labels.iter().map(|label| label.as_str()))?;
+            out.texts("labels", self.labels.iter().map(Label::as_str))?;
         }
         out.metadata(&self.metadata)?;
         out.text("outcome", self.outcome.as_str())?;

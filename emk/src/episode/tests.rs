@@ -270,7 +270,7 @@ proptest! {
             schema: 1,
             agent_id: "agent-1".parse().unwrap(),
             session_id: flags[0].then(|| "s".parse().unwrap()),
-            failure: flags[1].then(|| Failure { kind: FailureType::Timeout, reason }),
+            failure: flags[1].then_some(Failure { kind: FailureType::Timeout, reason }),
             outcome: Outcome::Partial,
             importance: 7,
             source: Source::User,

@@ -150,8 +150,8 @@ impl Ledger {
 
     /// Erases the bodies of the records at `seqs`, at most [`MAX_ERASED`]: of episodes and rules, no other kind. Their places,
     /// kinds, content ids and hashes stay, so the chain, its seals and its proofs hold, and [`VerifyReport::redacted`] counts
-    /// them. Once this returned no reader gives a body out, also one that was at work before; what [`Entry`]s hold that were
-    /// given out earlier is for their owners to drop. Blocks, while whole segments are written anew.
+    /// them. Once this returned no reader gives a body out, also one that was at work before; what entries hold that were given
+    /// out earlier is for their owners to drop. Blocks, while whole segments are written anew.
     ///
     /// There is no way back, and nothing here says why: [`crate::memory::EpisodicMemory::redact`] puts it on record first.
     ///

@@ -1,7 +1,7 @@
 //! Episodic memory: what agents have lived through, on a ledger.
 //!
 //! Everything an [`EpisodicMemory`] knows it reads from its ledger when it is opened, and what it decides it puts on
-//! record there first: episodes, rules made from them, and marks. Texts stay in the store; some 150 bytes are kept for
+//! record there first: episodes, rules made from them, and marks. Texts stay in the store; some 200 bytes are kept for
 //! each episode. An episode is never changed. One that was wrong is corrected by a later one, one that must go is erased
 //! (E11), one that may be poisoned is hidden, and many that are old are summed up in a rule.
 
@@ -63,7 +63,7 @@ pub struct MemoryOptions {
     /// Whether an episode whose source is `recalled` is taken. What was recalled and is stored as news is recalled again,
     /// and so on.
     pub accept_recalled: bool,
-    /// Most episodes and rules; each takes some 150 bytes of memory.
+    /// Most episodes and rules; each takes some 200 bytes of memory.
     pub max_records: usize,
 }
 

@@ -1,4 +1,4 @@
-//! What a memory keeps in memory: some 150 bytes for each episode and no text but of the last ones.
+//! What a memory keeps in memory: some 200 bytes for each episode and no text but of the last ones.
 
 use std::collections::HashMap;
 

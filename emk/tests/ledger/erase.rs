@@ -149,6 +149,29 @@ fn a_disk_that_is_full_leaves_the_old_segment_and_a_ledger_that_works() {
 }
 
 #[test]
+fn a_segment_that_cannot_take_its_place_leaves_the_old_one() {
+    let (dir, fs) = (tempfile::tempdir().unwrap(), FaultyFs::default());
+    let store = SegmentStore::open_on(fs.clone(), dir.path(), id(), SMALL).unwrap();
+    let ledger = Ledger::open(store, options(emk::Durability::Always)).unwrap();
+    fill(&ledger, 12);
+    fs.fail_renames(true);
+    let refused = ledger.erase(&[2, 10]).unwrap_err();
+    assert!(matches!(refused, LedgerError::Io { operation: "replace", .. }), "{refused}");
+    assert!(erased(&ledger).is_empty() && holds(dir.path(), &body(2)));
+    fs.fail_renames(false);
+    ledger.erase(&[2, 10]).unwrap();
+    ledger.append(EntryKind::Episode, b"after").unwrap();
+    ledger.flush().unwrap();
+    let cut = fs.power_cut();
+    assert!(!holds(cut.path(), &body(2)) && !holds(cut.path(), &body(10)));
+    let after = open(cut.path()).unwrap();
+    assert_eq!(after.verify(None, Some(ledger.head()), |_| {}).unwrap().redacted, 2);
+    fs.fail_syncs();
+    assert!(matches!(ledger.erase(&[4]), Err(LedgerError::Io { operation: "sync", .. })));
+    assert!(holds(dir.path(), &body(4)));
+}
+
+#[test]
 fn what_a_crash_leaves_of_a_segment_written_anew_is_removed() {
     let dir = tempfile::tempdir().unwrap();
     let ledger = open(dir.path()).unwrap();

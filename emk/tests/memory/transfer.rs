@@ -102,7 +102,7 @@ fn lines_of_the_older_form_are_read_strictly() {
     let line = |rest: &str| format!(r#"{{"goal":"g","action":"a","result":"r","reflection":"x"{rest}}}"#);
     let text = [
         line(""),
-        line(r#","episode_id":"abc","timestamp":"2026-01-21T20:49:00""#),
+        line(r#","episode_id":"abc","timestamp":"2026-01-21T21:49:00+01:00""#),
         line(r#","metadata":{"is_failure":true,"failure_reason":"silent","k":[1]}"#),
         line(""),
         String::new(),
@@ -127,6 +127,7 @@ fn lines_of_the_older_form_are_read_strictly() {
         (&line(r#","extra":1"#), "`extra` cannot be used"),
         (&line(r#","timestamp":"yesterday""#), "`timestamp` cannot be used"),
         (&line(r#","timestamp":5"#), "`timestamp` cannot be used"),
+        (&line(r#","timestamp":"2026-01-21T20:49:00""#), "the timestamp has no offset"),
         (&line(r#","metadata":[]"#), "`metadata` cannot be used"),
         (&line(r#","metadata":{"is_failure":"false"}"#), "`metadata.is_failure` cannot be used"),
         (&line(r#","metadata":{"failure_reason":1}"#), "`metadata.failure_reason` cannot be used"),

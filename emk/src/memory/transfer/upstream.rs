@@ -3,7 +3,7 @@
 use std::io::BufRead;
 
 use agent_primitives::json::{self, Limits};
-use agent_primitives::{AgentId, FailureType, Timestamp};
+use agent_primitives::{AgentId, BadTimestamp, FailureType, Timestamp};
 use serde_json::{Map, Value};
 
 use super::super::{EpisodicMemory, MemoryError, PROGRESS_EVERY};
@@ -40,7 +40,7 @@ pub struct Imported {
     pub duplicates: u64,
 }
 
-/// Reads one line as an episode of `agent`. A time without an offset is UTC, as its writers meant; one that is not stated
+/// Reads one line as an episode of `agent`. A time needs an offset, as its writers stated one; where no time is stated it
 /// is `unstated`.
 ///
 /// The outcome is a failure where the metadata say `is_failure: true`, a success where they say `false`, and unknown
@@ -66,7 +66,7 @@ pub fn read_line(line: &[u8], agent: &AgentId, unstated: Timestamp) -> Result<Li
     let time = match object.get("timestamp") {
         None | Some(Value::Null) => unstated,
         Some(Value::String(text)) => {
-            Timestamp::parse_assuming_utc(text).map_err(|error| LineError::invalid("timestamp", error))?
+            text.parse().map_err(|error: BadTimestamp| LineError::invalid("timestamp", error))?
         }
         Some(_) => return Err(LineError::invalid("timestamp", "it is no text")),
     };
