@@ -12,7 +12,7 @@ use agent_primitives::{Clock, FailureType, SystemClock, Timestamp};
 use emk::episode::{Episode, Failure, Outcome, Revision};
 use emk::memory::sleep::{Medoid, SleepPolicy};
 use emk::memory::{Direction, EpisodicMemory, MemoryOptions};
-use emk::recall::{Query, Recall};
+use emk::recall::{Filter, Query, Recall};
 use emk::{Ledger, LedgerId, LedgerOptions, SegmentOptions, SegmentStore};
 
 fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
@@ -66,6 +66,17 @@ fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     for rule in memory.apply(&plan, &Medoid, |_| {})?.rules {
         println!("rule {rule}: {}", memory.rule(rule)?.map_or_else(String::new, |rule| rule.text));
     }
+
+    for hit in recall.search(&Query::new("ledger export"))? {
+        println!("recalled record {} with {:.2}", hit.seq, hit.score);
+    }
+    let advice = recall.advise("Fetch the ledger export", "GET /exports/9", &Filter::default())?;
+    let resolved = advice.patterns.iter().filter(|pattern| pattern.is_resolved()).count();
+    println!(
+        "before it is tried again: {}, {resolved} of {} patterns resolved",
+        advice.level,
+        advice.patterns.len()
+    );
 
     let erased = memory.redact(failure.seq, "the customer asked for it")?;
     let head = memory.ledger().head();
