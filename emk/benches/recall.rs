@@ -65,6 +65,17 @@ fn remembered(episodes: &[Episode]) -> Result<EpisodicMemory, Failed> {
 }
 
 fn ours(memory: &EpisodicMemory, questions: &[String]) -> Result<Recall, Failed> {
+    let watch = Watch::new();
+    let mut read = 0usize;
+    for found in memory.episodes(0) {
+        black_box(found?);
+        read += 1;
+    }
+    println!(
+        "{:<44} {:>8.0} episodes/s",
+        "emk read, without an index",
+        read as f64 / watch.elapsed().as_secs_f64()
+    );
     let before = resident();
     let recall = Recall::new(memory.clone(), Arc::new(SystemClock::new()));
     let watch = Watch::new();

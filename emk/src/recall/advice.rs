@@ -127,9 +127,12 @@ impl Index {
             let sum = words.len() as f64 + f64::from(self.attempts.words(document));
             SAME_ATTEMPT / (1.0 + SAME_ATTEMPT) * sum <= f64::from(held) + 1e-9
         };
-        let held = self.lexical.overlaps(&words, mask).into_iter();
-        let mut near: Vec<(u32, u32)> =
-            held.filter(|(document, held)| enough(*document, *held) && !same.contains(document)).collect();
+        let held = (0u32..).zip(self.lexical.overlaps(&words)).filter(|(_, held)| *held != 0);
+        let mut near: Vec<(u32, u32)> = held
+            .filter(|(document, held)| {
+                enough(*document, *held) && passing(document) && !same.contains(document)
+            })
+            .collect();
         near.sort_unstable_by_key(|(document, held)| Reverse((*held, *document)));
         let mut seen: BTreeSet<Situation> = BTreeSet::new();
         let kinds: Vec<u32> = near

@@ -252,8 +252,8 @@ impl Lexical {
         &self.session_of
     }
 
-    /// How many of some words each document holds, for those that hold any, ascending.
-    pub(super) fn overlaps<T: AsRef<str>>(&self, words: &[T], mask: &Mask) -> Vec<(u32, u32)> {
+    /// How many of some words each document holds.
+    pub(super) fn overlaps<T: AsRef<str>>(&self, words: &[T]) -> Vec<u32> {
         let mut held = vec![0u32; self.lengths.len()];
         for (token, _) in counted(words) {
             for (document, _) in self.words.get(token).into_iter().flat_map(Postings::iter) {
@@ -262,8 +262,7 @@ impl Lexical {
                 }
             }
         }
-        let held = (0u32..).zip(held);
-        held.filter(|(document, count)| *count != 0 && mask.passes(*document as usize)).collect()
+        held
     }
 
     /// Bytes on the heap, as far as the types tell.

@@ -151,6 +151,9 @@ impl Table {
 
     /// The same for attempts: one that a rule stands for was made all the same.
     pub(super) fn attempts_mask(&self, filter: &Filter, trust: &SourceTrust, sessions: &[u32]) -> Mask {
+        if filter.is_open() && self.not_shown == 0 {
+            return Mask::All;
+        }
         let sieve = Sieve { compacted_too: true, ..self.sieve(filter, trust) };
         self.mask_of(filter, &sieve, sessions)
     }
