@@ -152,7 +152,7 @@ impl Checkpoint {
         serde_json::to_string(self).unwrap_or_default()
     }
 
-    /// Reads [`Checkpoint::to_json`]. Says nothing about whether it is true: see [`Checkpoint::verify`].
+    /// Reads [`Checkpoint::to_json`]. Says nothing about whether it is true: see `Checkpoint::verify`.
     ///
     /// # Errors
     /// `Malformed`.

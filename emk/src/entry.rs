@@ -46,6 +46,12 @@ impl EntryKind {
         }
     }
 
+    /// Whether the body of such a record can be erased. What a kernel or a seal has put on record stays.
+    #[must_use]
+    pub const fn is_erasable(self) -> bool {
+        matches!(self, Self::Episode | Self::Rule)
+    }
+
     /// The kind with this number, if there is one.
     #[must_use]
     pub fn from_number(number: u8) -> Option<Self> {
@@ -82,14 +88,17 @@ pub struct Record<'a> {
     pub content_id: Digest,
     /// Digest that chains this record to the one before.
     pub hash: Digest,
-    /// The body.
+    /// The body; empty if it was erased.
     pub body: &'a [u8],
+    /// The body was erased: only its digest is left.
+    pub erased: bool,
 }
 
 impl fmt::Debug for Record<'_> {
     /// Bodies may hold prompts and secrets, so only their length is shown.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Record({} {} {}, {} bytes)", self.seq, self.kind, self.hash, self.body.len())
+        let erased = if self.erased { ", erased" } else { "" };
+        write!(f, "Record({} {} {}, {} bytes{erased})", self.seq, self.kind, self.hash, self.body.len())
     }
 }
 
@@ -106,8 +115,10 @@ pub struct Entry {
     pub content_id: Digest,
     /// Digest that chains this record to the one before.
     pub hash: Digest,
-    /// The body.
+    /// The body; empty if it was erased.
     pub body: Bytes,
+    /// The body was erased: only its digest is left.
+    pub erased: bool,
 }
 
 impl Entry {
@@ -120,6 +131,7 @@ impl Entry {
             content_id: self.content_id,
             hash: self.hash,
             body: &self.body,
+            erased: self.erased,
         }
     }
 }

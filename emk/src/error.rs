@@ -130,6 +130,14 @@ pub enum LedgerError {
     /// More anchors than [`crate::MAX_ANCHORS`].
     #[error("a ledger has at most 8 anchors")]
     TooManyAnchors,
+    /// A record whose body cannot be erased.
+    #[error("record {seq} cannot be erased: {reason}")]
+    NotErasable {
+        /// The position of the record.
+        seq: u64,
+        /// Why not.
+        reason: &'static str,
+    },
     /// Not a name for a ledger.
     #[error("a ledger name has 1 to 128 bytes and no control characters")]
     BadLedgerId,
@@ -166,6 +174,7 @@ impl LedgerError {
             Self::Dropped { .. } => "AK0814",
             Self::Missing { .. } => "AK0815",
             Self::BadLedgerId => "AK0816",
+            Self::NotErasable { .. } => "AK0719",
             Self::Damaged { .. } => "AK0819",
             Self::BadCheckpoint { .. } => "AK0817",
             Self::TooManyAnchors => "AK0818",

@@ -5,6 +5,7 @@ pub mod anchor;
 pub mod chain;
 mod checkpoint;
 mod entry;
+pub mod episode;
 mod error;
 #[cfg(test)]
 mod golden;
@@ -12,8 +13,10 @@ mod hex;
 #[cfg(feature = "sign")]
 mod key;
 mod ledger;
+pub mod memory;
 pub mod merkle;
 mod proof;
+pub mod recall;
 pub mod store;
 mod trust;
 mod verify;
@@ -24,8 +27,8 @@ pub use error::LedgerError;
 #[cfg(feature = "sign")]
 pub use key::{BadKey, PublicKey, SigningKey};
 pub use ledger::{
-    AnchorStatus, Durability, Entries, Ledger, LedgerOptions, MAX_ANCHORS, MAX_SEAL_LAG, MAX_SEAL_RECORDS,
-    MAX_UNANCHORED, SealStatus, Sealing,
+    AnchorStatus, Durability, Entries, Ledger, LedgerOptions, MAX_ANCHORS, MAX_ERASED, MAX_SEAL_LAG,
+    MAX_SEAL_RECORDS, MAX_UNANCHORED, SealStatus, Sealing,
 };
 pub use proof::{ConsistencyProof, InclusionProof};
 #[cfg(feature = "postgres")]

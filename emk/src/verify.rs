@@ -196,11 +196,14 @@ impl ChainVerifier {
         self.head
     }
 
-    /// Checks the next record: its position, then its body, then its place in the chain.
+    /// Checks the next record: its position, then its body unless it was erased, then its place in the chain.
     ///
     /// # Errors
     /// `SequenceGap`, `ContentMismatch`, `ChainBroken` or `HeadMismatch` at the position of this record.
     pub fn check(&mut self, record: &Record<'_>) -> Result<(), VerifyError> {
+        if record.erased {
+            return self.check_redacted(record.seq, record.kind, &record.content_id, record.hash);
+        }
         self.check_position(record.seq)?;
         if chain::content_id(record.kind, record.body) != record.content_id {
             return Err(VerifyError::at(record.seq, Finding::ContentMismatch));

@@ -105,6 +105,11 @@ impl Buffer {
         }
     }
 
+    /// Gives back the memory that written records lay in.
+    pub(super) fn forget(&mut self) {
+        self.spare = Vec::new();
+    }
+
     /// Records from position `from` on, if they are here.
     pub(super) fn page(&self, from: u64) -> Option<Page> {
         let writing = self.writing.as_ref().and_then(|run| run.page(from, PAGE_BYTES));

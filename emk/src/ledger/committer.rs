@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use super::Durability;
-use super::shared::Shared;
+use super::shared::{Shared, Work};
 use crate::LedgerError;
 use crate::store::{Batch, LedgerStore};
 
@@ -23,11 +23,13 @@ pub(super) fn spawn(shared: Arc<Shared>, store: Box<dyn LedgerStore>) -> Result<
 fn commit_until_closed(shared: &Shared, mut store: Box<dyn LedgerStore>) {
     let sync = shared.durability() != Durability::Os;
     while let Some(work) = shared.next_work().or_else(|| shared.last_seal()) {
-        let batch = Batch::new(work.run.first_seq, &work.run.frames, work.head);
-        let written = store.append(&batch).and_then(|()| if sync { store.sync() } else { Ok(()) });
+        let written = write(store.as_mut(), &work, sync);
         match written {
             Ok(()) => {
-                shared.committed(work);
+                let erase = shared.committed(work);
+                for erasure in erase {
+                    shared.erased(&erasure, store.erase(&erasure.seqs));
+                }
                 if let Err(error) = shared.seal_if_due() {
                     return shared.fail(&error);
                 }
@@ -35,6 +37,14 @@ fn commit_until_closed(shared: &Shared, mut store: Box<dyn LedgerStore>) {
             Err(error) => return shared.fail(&error),
         }
     }
+}
+
+fn write(store: &mut dyn LedgerStore, work: &Work, sync: bool) -> Result<(), LedgerError> {
+    if work.run.count == 0 {
+        return Ok(());
+    }
+    store.append(&Batch::new(work.run.first_seq, &work.run.frames, work.head))?;
+    if sync { store.sync() } else { Ok(()) }
 }
 
 /// Poisons the ledger if the thread panics, so that nobody waits for a thread that is gone.

@@ -13,18 +13,25 @@ pub struct Entries {
     shared: Arc<Shared>,
     next: u64,
     end: u64,
+    /// [`Shared::erasures`] when this last looked.
+    erasures: u64,
     buffered: Page,
     stored: Option<EntryIter>,
 }
 
 impl Entries {
     pub(super) fn new(shared: Arc<Shared>, from: u64) -> Self {
-        let end = shared.head().count;
-        Self { shared, next: from, end, buffered: Page::default(), stored: None }
+        let (erasures, end) = (shared.erasures(), shared.head().count);
+        Self { shared, next: from, end, erasures, buffered: Page::default(), stored: None }
     }
 
     /// Records only ever move from the buffer to the store, so one that is not buffered is stored.
     fn step(&mut self) -> Result<Entry, LedgerError> {
+        // What was read ahead may hold a body that is gone.
+        let erasures = self.shared.erasures();
+        if self.erasures != erasures {
+            (self.erasures, self.buffered, self.stored) = (erasures, Page::default(), None);
+        }
         if let Some(entry) = self.buffered.next() {
             return Ok(entry);
         }

@@ -12,6 +12,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use agent_primitives::Digest;
+
 pub use entries::Entries;
 pub use seals::{
     AnchorStatus, MAX_ANCHORS, MAX_SEAL_LAG, MAX_SEAL_RECORDS, MAX_UNANCHORED, SealStatus, Sealing,
@@ -74,6 +76,9 @@ impl Default for LedgerOptions {
         Self { durability: Durability::default(), max_buffered_bytes: 32 << 20 }
     }
 }
+
+/// Most bodies that one call erases.
+pub const MAX_ERASED: usize = 4096;
 
 /// An append-only, hash-chained sequence of records. Clones are handles to one ledger.
 ///
@@ -141,6 +146,45 @@ impl Ledger {
         // The body is hashed before the lock is taken; under it only the chain link is computed.
         let content_id = chain::content_id(kind, body);
         self.0.shared.append(kind, content_id, body)
+    }
+
+    /// Erases the bodies of the records at `seqs`, at most [`MAX_ERASED`]: of episodes and rules, no other kind. Their places,
+    /// kinds, content ids and hashes stay, so the chain, its seals and its proofs hold, and [`VerifyReport::redacted`] counts
+    /// them. Once this returned no reader gives a body out, also one that was at work before; what entries hold that were given
+    /// out earlier is for their owners to drop. Blocks, while whole segments are written anew.
+    ///
+    /// There is no way back, and nothing here says why: [`crate::memory::EpisodicMemory::redact`] puts it on record first.
+    ///
+    /// # Errors
+    /// `NotErasable`, `Unknown` or `Dropped`, and nothing was erased; `Closed`; whatever the store failed with, when some
+    /// bodies may be gone and erasing can be tried again.
+    pub fn erase(&self, seqs: &[u64]) -> Result<(), LedgerError> {
+        if let Some(&seq) = seqs.get(MAX_ERASED) {
+            return Err(LedgerError::NotErasable { seq, reason: "too many at once" });
+        }
+        for &seq in seqs {
+            let unknown = || LedgerError::Unknown { seq, count: self.head().count };
+            let entry = self.read(seq).next().ok_or_else(unknown)??;
+            if !entry.kind.is_erasable() {
+                return Err(LedgerError::NotErasable { seq, reason: "records of its kind stay" });
+            }
+        }
+        match seqs.iter().max() {
+            Some(&last) => {
+                self.durable_blocking(last)?;
+                self.0.shared.erase(seqs.to_vec())
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Appends a record whose body was erased elsewhere, for a copy of a ledger.
+    pub(crate) fn append_erased(&self, kind: EntryKind, content_id: Digest) -> Result<Appended, LedgerError> {
+        if !kind.is_erasable() {
+            let seq = self.head().count;
+            return Err(LedgerError::NotErasable { seq, reason: "records of its kind stay" });
+        }
+        self.0.shared.append_erased(kind, content_id)
     }
 
     /// Waits until the record `seq`, and so every record before it, is durable. Needs no runtime.

@@ -1,6 +1,7 @@
 //! The state that appenders, waiters, readers and the committer share.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use agent_primitives::Digest;
@@ -24,6 +25,8 @@ pub(super) struct Shared {
     work: Condvar,
     /// Records before this position are durable. Written before [`Waiters`] are woken, read under their lock.
     durable: AtomicU64,
+    /// How often bodies were erased; readers let go of what they have read ahead when it changes.
+    erasures: AtomicU64,
     /// Why nothing more becomes durable.
     failure: OnceLock<LedgerError>,
     pub(super) waiters: Waiters,
@@ -34,6 +37,14 @@ struct State {
     head: Head,
     sink: Sink,
     closed: bool,
+    /// What the committer has to erase. Each caller waits for its own, so there are no more than callers.
+    erase: Vec<Erasure>,
+}
+
+/// Bodies to erase, and who waits for it.
+pub(super) struct Erasure {
+    pub(super) seqs: Vec<u64>,
+    done: SyncSender<Result<(), LedgerError>>,
 }
 
 enum Sink {
@@ -56,6 +67,8 @@ pub(super) struct Work {
     pub(super) run: Arc<Run>,
     /// The head after them.
     pub(super) head: Head,
+    /// Bodies to erase once they are written.
+    pub(super) erase: Vec<Erasure>,
 }
 
 impl Shared {
@@ -76,9 +89,10 @@ impl Shared {
             durability: options.durability,
             immediate: background.is_none(),
             reader,
-            state: Mutex::new(State { head, sink, closed: false }),
+            state: Mutex::new(State { head, sink, closed: false, erase: Vec::new() }),
             work: Condvar::new(),
             durable: AtomicU64::new(head.count),
+            erasures: AtomicU64::new(0),
             failure: OnceLock::new(),
             waiters: Waiters::default(),
             seals,
@@ -112,17 +126,26 @@ impl Shared {
         if state.closed && self.failure.get().is_none() {
             return Err(LedgerError::Closed);
         }
-        let appended = self.append_to(state, kind, content_id, body)?;
+        let appended = self.append_to(state, kind, content_id, Some(body))?;
         if self.immediate {
             self.seal_if_due()?;
         }
         Ok(appended)
     }
 
+    /// Appends a record whose body was erased elsewhere.
+    pub(super) fn append_erased(&self, kind: EntryKind, content_id: Digest) -> Result<Appended, LedgerError> {
+        let state = self.lock();
+        if state.closed && self.failure.get().is_none() {
+            return Err(LedgerError::Closed);
+        }
+        self.append_to(state, kind, content_id, None)
+    }
+
     /// Appends a seal, also to a ledger that is being closed.
     pub(super) fn append_seal(&self, body: &[u8]) -> Result<Appended, LedgerError> {
         let kind = EntryKind::Checkpoint;
-        self.append_to(self.lock(), kind, chain::content_id(kind, body), body)
+        self.append_to(self.lock(), kind, chain::content_id(kind, body), Some(body))
     }
 
     fn append_to(
@@ -130,9 +153,10 @@ impl Shared {
         mut guard: MutexGuard<'_, State>,
         kind: EntryKind,
         content_id: Digest,
-        body: &[u8],
+        body: Option<&[u8]>,
     ) -> Result<Appended, LedgerError> {
         let state = &mut *guard;
+        let (erased, body) = (body.is_none(), body.unwrap_or_default());
         if let Some(failure) = self.failure.get() {
             return Err(failure.clone());
         }
@@ -141,7 +165,7 @@ impl Shared {
             buffer.admit(frame::record_frame_len(body.len()))?;
         }
         let hash = chain::entry_hash(&state.head.hash, seq, kind, &content_id);
-        let record = Record { seq, kind, content_id, hash, body };
+        let record = Record { seq, kind, content_id, hash, body, erased };
         let head = Head { count: seq + 1, hash };
         let wake = match &mut state.sink {
             Sink::Immediate { store, scratch, unfolded } => {
@@ -253,9 +277,9 @@ impl Shared {
     pub(super) fn next_work(&self) -> Option<Work> {
         let mut state = self.lock();
         loop {
-            let closed = state.closed;
+            let (closed, has_erasures) = (state.closed, !state.erase.is_empty());
             let Sink::Buffered(buffer) = &mut state.sink else { return None };
-            if !buffer.is_empty() {
+            if !buffer.is_empty() || has_erasures {
                 break;
             }
             if closed {
@@ -265,20 +289,58 @@ impl Shared {
             state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         let window = self.durability.window();
-        if !window.is_zero() && !state.is_due() {
+        if !window.is_zero() && !state.is_due() && state.erase.is_empty() {
             if let Sink::Buffered(buffer) = &mut state.sink {
                 buffer.gather();
             }
-            let waited = self.work.wait_timeout_while(state, window, |state| !state.is_due());
+            let waiting = |state: &mut State| !state.is_due() && state.erase.is_empty();
+            let waited = self.work.wait_timeout_while(state, window, waiting);
             (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
         }
-        let head = state.head;
+        let (head, erase) = (state.head, std::mem::take(&mut state.erase));
         let Sink::Buffered(buffer) = &mut state.sink else { return None };
-        Some(Work { run: buffer.take(), head })
+        Some(Work { run: buffer.take(), head, erase })
     }
 
-    /// Everything in `work` is durable.
-    pub(super) fn committed(&self, work: Work) {
+    /// Erases the bodies of records that are durable, and waits for it.
+    pub(super) fn erase(&self, seqs: Vec<u64>) -> Result<(), LedgerError> {
+        let mut state = self.lock();
+        if let Some(failure) = self.failure.get() {
+            return Err(failure.clone());
+        }
+        if state.closed {
+            return Err(LedgerError::Closed);
+        }
+        if let Sink::Immediate { store, scratch, .. } = &mut state.sink {
+            *scratch = Vec::new();
+            store.erase(&seqs)?;
+            self.erasures.fetch_add(1, Ordering::Release);
+            return Ok(());
+        }
+        let (done, erased) = sync_channel(1);
+        state.erase.push(Erasure { seqs, done });
+        drop(state);
+        self.work.notify_one();
+        // Nobody answers any more once the committer has ended, which has a reason.
+        erased.recv().unwrap_or_else(|_| Err(self.failure.get().cloned().unwrap_or(LedgerError::Stopped)))
+    }
+
+    /// Tells who waits how erasing went.
+    pub(super) fn erased(&self, erasure: &Erasure, result: Result<(), LedgerError>) {
+        if let Sink::Buffered(buffer) = &mut self.lock().sink {
+            buffer.forget();
+        }
+        self.erasures.fetch_add(1, Ordering::Release);
+        // Whoever waited may be gone.
+        let _ = erasure.done.try_send(result);
+    }
+
+    pub(super) fn erasures(&self) -> u64 {
+        self.erasures.load(Ordering::Acquire)
+    }
+
+    /// Everything in `work` is durable. Gives back what it has to erase.
+    pub(super) fn committed(&self, work: Work) -> Vec<Erasure> {
         if let Some(seals) = &self.seals {
             seals.fold(frame::records(&work.run.frames).map(|record| (record.kind, record.hash)));
         }
@@ -288,6 +350,7 @@ impl Shared {
         }
         self.durable.store(work.head.count, Ordering::Release);
         self.waiters.wake_before(work.head.count);
+        work.erase
     }
 
     /// Refuses everything from now on. The first failure is the cause and stays.
@@ -296,6 +359,12 @@ impl Shared {
             tracing::error!(ledger = %self.id, %error, "the ledger refuses everything until it is opened again");
         }
         self.waiters.wake_before(u64::MAX);
+        // Dropping what they wait on tells them. Nothing is added behind this: the failure is looked at under the lock.
+        // A store without a committer erases under the lock, and may fail under it.
+        if !self.immediate {
+            let abandoned = std::mem::take(&mut self.lock().erase);
+            drop(abandoned);
+        }
     }
 
     /// Records from position `from` on, if they wait for the disk.

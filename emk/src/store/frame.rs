@@ -5,7 +5,11 @@
 //! record  kind u8 │ seq u64le │ content id 32 │ entry hash 32 │ body
 //! ```
 //!
+//! The highest bit of the kind says that the body was erased; there are no bytes of it then.
+//!
 //! The functions here work on bytes that were encoded in this process. Bytes from a disk go through `scan`.
+
+use std::collections::BTreeSet;
 
 use agent_primitives::Digest;
 use bytes::Bytes;
@@ -16,6 +20,8 @@ use crate::{Entry, EntryKind, Record};
 pub(crate) const MAX_PAYLOAD: usize = 16 << 20;
 /// Bytes of a frame before its payload.
 pub(crate) const FRAME_HEADER: usize = 8;
+/// The bit of a kind that says that the body was erased.
+pub(crate) const ERASED: u8 = 0x80;
 /// Bytes of a record before its body.
 pub(crate) const RECORD_FIELDS: usize = 1 + 8 + 32 + 32;
 
@@ -46,12 +52,26 @@ pub(crate) fn encode(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
 pub(crate) fn encode_record(out: &mut Vec<u8>, record: &Record<'_>) {
     out.reserve(record_frame_len(record.body.len()));
     encode(out, |out| {
-        out.push(record.kind.number());
+        out.push(kind_byte(record.kind, record.erased));
         out.extend_from_slice(&record.seq.to_le_bytes());
         out.extend_from_slice(record.content_id.as_bytes());
         out.extend_from_slice(record.hash.as_bytes());
-        out.extend_from_slice(record.body);
+        if !record.erased {
+            out.extend_from_slice(record.body);
+        }
     });
+}
+
+/// The kind as it is stored.
+pub(crate) const fn kind_byte(kind: EntryKind, erased: bool) -> u8 {
+    if erased { kind.number() | ERASED } else { kind.number() }
+}
+
+/// The kind in a stored byte, and whether the body was erased; `None` for a kind that is unknown or never erased.
+pub(crate) fn kind_of(byte: u8) -> Option<(EntryKind, bool)> {
+    let kind = EntryKind::from_number(byte & !ERASED)?;
+    let erased = byte & ERASED != 0;
+    (!erased || kind.is_erasable()).then_some((kind, erased))
 }
 
 /// The length and the CRC that a frame states.
@@ -67,19 +87,24 @@ pub(crate) fn record(payload: &[u8]) -> Option<Record<'_>> {
     let (seq, rest) = rest.split_first_chunk::<8>()?;
     let (content_id, rest) = rest.split_first_chunk::<32>()?;
     let (hash, body) = rest.split_first_chunk::<32>()?;
+    let (kind, erased) = kind_of(kind)?;
+    if erased && !body.is_empty() {
+        return None;
+    }
     Some(Record {
         seq: u64::from_le_bytes(*seq),
-        kind: EntryKind::from_number(kind)?,
+        kind,
         content_id: Digest::from_bytes(*content_id),
         hash: Digest::from_bytes(*hash),
         body,
+        erased,
     })
 }
 
 /// The record in `payload`, with a body that shares its allocation.
 pub(crate) fn entry(payload: &Bytes) -> Option<Entry> {
-    let Record { seq, kind, content_id, hash, .. } = record(payload)?;
-    Some(Entry { seq, kind, content_id, hash, body: payload.slice(RECORD_FIELDS..) })
+    let Record { seq, kind, content_id, hash, erased, .. } = record(payload)?;
+    Some(Entry { seq, kind, content_id, hash, body: payload.slice(RECORD_FIELDS..), erased })
 }
 
 /// The records in `frames`, up to the first that is not whole.
@@ -89,6 +114,22 @@ pub(crate) fn records(mut frames: &[u8]) -> impl Iterator<Item = Record<'_>> {
         frames = rest;
         record(frame.get(FRAME_HEADER..)?)
     })
+}
+
+/// A copy of `frames` without the bodies of the records at `seqs`.
+pub(crate) fn without_bodies(frames: &[u8], seqs: &BTreeSet<u64>) -> Vec<u8> {
+    let mut out = Vec::with_capacity(frames.len());
+    let mut rest = frames;
+    while let Some((frame, behind)) = split_frame(rest) {
+        match record(frame.get(FRAME_HEADER..).unwrap_or_default()) {
+            Some(found) if seqs.contains(&found.seq) => {
+                encode_record(&mut out, &Record { erased: true, body: &[], ..found });
+            }
+            _ => out.extend_from_slice(frame),
+        }
+        rest = behind;
+    }
+    out
 }
 
 /// Splits the first frame off.

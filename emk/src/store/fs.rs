@@ -36,6 +36,15 @@ pub trait SegmentFs: Send {
     /// What the operating system says.
     fn remove(&self, path: &Path) -> io::Result<()>;
 
+    /// Puts the file `from` in the place of the file `to`, at once: whoever opens `to` finds the one or the other, whole.
+    /// Both lie in one directory.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        std::fs::rename(from, to)
+    }
+
     /// Makes the names of files created and removed in `dir` durable.
     ///
     /// # Errors

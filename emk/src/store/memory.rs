@@ -1,6 +1,6 @@
 //! Records in memory: for tests, for programs that need no audit beyond their own life, and as the yardstick.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -92,6 +92,13 @@ impl LedgerStore for MemoryStore {
         Ok(())
     }
 
+    fn erase(&mut self, seqs: &[u64]) -> Result<(), LedgerError> {
+        let mut kept = lock(&self.kept);
+        seqs.iter().try_for_each(|&seq| kept.check_erasable(seq))?;
+        kept.erase(&seqs.iter().copied().collect());
+        Ok(())
+    }
+
     fn is_immediate(&self) -> bool {
         true
     }
@@ -153,6 +160,27 @@ impl Kept {
             self.dropped_from_first = 0;
         }
         true
+    }
+
+    fn check_erasable(&self, seq: u64) -> Result<(), LedgerError> {
+        if seq < self.base.count {
+            return Err(LedgerError::Dropped { seq, first: self.base.count });
+        }
+        let entry = self.page(seq).and_then(|mut page| page.next()).ok_or(LedgerError::Missing { seq })?;
+        if entry.kind.is_erasable() {
+            return Ok(());
+        }
+        Err(LedgerError::NotErasable { seq, reason: "records of its kind stay" })
+    }
+
+    /// Copies the runs of the records without their bodies, so that the bytes are in no buffer of this store any more.
+    fn erase(&mut self, seqs: &BTreeSet<u64>) {
+        let runs = self.runs.iter_mut().filter(|run| seqs.range(run.first_seq..run.end()).next().is_some());
+        for run in runs {
+            let before = run.frames.len();
+            run.frames = frame::without_bodies(&run.frames, seqs);
+            self.bytes -= (before - run.frames.len()) as u64;
+        }
     }
 
     fn page(&self, from: u64) -> Option<Page> {

@@ -4,10 +4,12 @@
 //! nothing: numbering, chaining, waiting and failing are the ledger's. The trait is open, so that a database can be a
 //! store; every implementation has to pass the suite in `tests/ledger/conformance.rs`.
 
+mod erase;
 pub(crate) mod frame;
 pub mod fs;
 mod header;
 mod memory;
+mod places;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod reader;
@@ -46,6 +48,20 @@ pub trait LedgerStore: Send {
     /// # Errors
     /// Ends the store, as in [`LedgerStore::append`]: a sync that failed cannot be tried again.
     fn sync(&mut self) -> Result<(), LedgerError>;
+
+    /// Erases the bodies of the records at `seqs`, durably: from what is kept and from what readers give out after this
+    /// returned. Everything else of the records stays. One whose body is gone already is passed over. May block.
+    ///
+    /// # Errors
+    /// `NotErasable` from a store that cannot, which is what this does unless a store does better, or for a record of a
+    /// kind that is not; `Missing` or `Dropped` for one that is not there. After any other error every body is either
+    /// whole or gone, and erasing can be tried again.
+    fn erase(&mut self, seqs: &[u64]) -> Result<(), LedgerError> {
+        match seqs.first() {
+            Some(&seq) => Err(LedgerError::NotErasable { seq, reason: "the store cannot" }),
+            None => Ok(()),
+        }
+    }
 
     /// Whether an append neither blocks nor needs a sync. The ledger then appends in the caller's thread.
     fn is_immediate(&self) -> bool;

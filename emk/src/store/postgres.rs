@@ -5,6 +5,7 @@
 //!              primary key (ledger, seq); the form of the table is its comment
 //! ```
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::path::Path;
@@ -15,8 +16,8 @@ use bytes::Bytes;
 use postgres::types::ToSql;
 use postgres::{Client, Config, NoTls, Row};
 
-use super::{Batch, EntryIter, LedgerReader, LedgerStore};
-use crate::{ChainVerifier, Entry, EntryKind, Head, LedgerError, LedgerId, Record, chain};
+use super::{Batch, EntryIter, LedgerReader, LedgerStore, frame};
+use crate::{ChainVerifier, Entry, Head, LedgerError, LedgerId, Record, chain};
 
 /// The form of the table that this version reads and writes.
 const FORMAT: &str = "emk ledger 1";
@@ -54,6 +55,12 @@ const PAGE: &str = "SELECT seq, kind, content_id, hash, body FROM \
      (SELECT *, sum(octet_length(body)) OVER (ORDER BY seq) - octet_length(body) AS before FROM emk_ledger \
       WHERE ledger = $1 AND seq >= $2 ORDER BY seq LIMIT $3) AS page \
      WHERE before < $4 ORDER BY seq";
+
+const KINDS: &str = "SELECT seq, kind FROM emk_ledger WHERE ledger = $1 AND seq = ANY($2) FOR UPDATE";
+
+// 128 is the bit of an erased body, as in the frames of a file.
+const ERASE: &str = "UPDATE emk_ledger SET body = '', kind = kind | 128::smallint \
+     WHERE ledger = $1 AND seq = ANY($2) AND kind < 128";
 
 /// Keeps records in a PostgreSQL server, version 13 or later. Many ledgers share a table, `emk_ledger`, in the first schema
 /// of the connection's search path.
@@ -151,6 +158,13 @@ impl LedgerStore for PostgresStore {
         Ok(())
     }
 
+    /// The rows are changed in one transaction; then the table is vacuumed, so that the server lets go of the old ones.
+    /// What its write-ahead log, its backups and its replicas hold of them is for who runs the server to let go of.
+    fn erase(&mut self, seqs: &[u64]) -> Result<(), LedgerError> {
+        let ledger = &self.ledger;
+        self.session.apart(|client| erase(client, ledger, seqs))
+    }
+
     fn is_immediate(&self) -> bool {
         false
     }
@@ -183,6 +197,29 @@ fn insert(client: &mut Client, ledger: &LedgerId, batch: &Batch<'_>) -> Result<(
     transaction.commit()
 }
 
+/// Empties the bodies of rows, all of them or none.
+fn erase(client: &mut Client, ledger: &LedgerId, seqs: &[u64]) -> Result<(), LedgerError> {
+    let run = |error| failed("erase from", error);
+    let wanted: Vec<i64> = seqs.iter().map(|seq| seq.cast_signed()).collect();
+    let mut transaction = client.transaction().map_err(run)?;
+    let given: [&(dyn ToSql + Sync); 2] = [&ledger.as_str(), &wanted];
+    let rows = transaction.query(KINDS, &given).map_err(run)?;
+    let mut found: BTreeMap<i64, i16> = BTreeMap::new();
+    for row in &rows {
+        found.insert(row.try_get(0).map_err(run)?, row.try_get(1).map_err(run)?);
+    }
+    for (&seq, key) in seqs.iter().zip(&wanted) {
+        let kind = found.get(key).ok_or(LedgerError::Missing { seq })?;
+        let kind = u8::try_from(*kind).ok().and_then(frame::kind_of);
+        if !kind.is_some_and(|(kind, _)| kind.is_erasable()) {
+            return Err(LedgerError::NotErasable { seq, reason: "records of its kind stay" });
+        }
+    }
+    transaction.execute(ERASE, &given).map_err(run)?;
+    transaction.commit().map_err(run)?;
+    client.batch_execute("VACUUM emk_ledger").map_err(run)
+}
+
 /// Records by column.
 #[derive(Default)]
 struct Columns<'a> {
@@ -201,7 +238,7 @@ impl<'a> Columns<'a> {
 
     fn push(&mut self, record: &Record<'a>) {
         self.seqs.push(record.seq.cast_signed());
-        self.kinds.push(i16::from(record.kind.number()));
+        self.kinds.push(i16::from(frame::kind_byte(record.kind, record.erased)));
         self.content_ids.push(record.content_id.as_bytes().to_vec());
         self.hashes.push(record.hash.as_bytes().to_vec());
         self.bodies.push(record.body);
@@ -350,19 +387,24 @@ impl Iterator for Entries {
 fn entry(row: &Row, seq: u64) -> Result<Entry, LedgerError> {
     let read = |error| failed("read", error);
     let kind: i16 = row.try_get("kind").map_err(read)?;
-    let kind = u8::try_from(kind).ok().and_then(EntryKind::from_number);
+    let kind = u8::try_from(kind).ok().and_then(frame::kind_of);
+    let (kind, erased) = kind.ok_or_else(|| damaged(seq, "its kind is unknown"))?;
     let digest = |column| -> Result<Digest, LedgerError> {
         let bytes: &[u8] = row.try_get(column).map_err(read)?;
         bytes.try_into().map(Digest::from_bytes).map_err(|_| damaged(seq, "a digest has another length"))
     };
     let body: &[u8] = row.try_get("body").map_err(read)?;
+    if erased && !body.is_empty() {
+        return Err(damaged(seq, "it was erased and has a body"));
+    }
     let found: i64 = row.try_get("seq").map_err(read)?;
     Ok(Entry {
         seq: found.cast_unsigned(),
-        kind: kind.ok_or_else(|| damaged(seq, "its kind is unknown"))?,
+        kind,
         content_id: digest("content_id")?,
         hash: digest("hash")?,
         body: Bytes::copy_from_slice(body),
+        erased,
     })
 }
 

@@ -1,10 +1,12 @@
 //! Reads the segments of a directory without locking or repairing anything.
 
 use std::fs::File;
+use std::io::{Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::header::{BadHeader, SegmentHeader, parse_segment_name, segment_name};
+use super::places::{Place as At, Places};
 use super::scan::{Damage, FrameScanner};
 use super::{EntryIter, LedgerReader, frame};
 use crate::trust::SealVerifier;
@@ -48,7 +50,7 @@ impl SegmentReader {
     /// # Errors
     /// `Io`, if the directory cannot be listed. Damage comes as the last item, a torn tail as `TornTail`.
     pub fn entries(&self, from: u64) -> Result<SegmentEntries, LedgerError> {
-        SegmentEntries::new(&self.dir, from)
+        SegmentEntries::new(&self.dir, from, None)
     }
 
     /// Reads every byte of every segment and checks it.
@@ -142,10 +144,14 @@ pub struct SegmentEntries {
     again: Option<u64>,
     /// Where it begins, a segment has only just been begun: the one thing there is to tell.
     unborn: Option<LedgerError>,
+    /// Where to begin, and where to note places.
+    places: Option<Arc<Places>>,
+    /// A record that was read to see whether a place is right.
+    first: Option<Entry>,
 }
 
 impl SegmentEntries {
-    pub(crate) fn new(dir: &Path, from: u64) -> Result<Self, LedgerError> {
+    pub(crate) fn new(dir: &Path, from: u64, places: Option<Arc<Places>>) -> Result<Self, LedgerError> {
         let names = segments(dir)?;
         let before = names.partition_point(|&first_seq| first_seq <= from);
         let Some(&first_seq) = before.checked_sub(1).and_then(|index| names.get(index)) else {
@@ -154,6 +160,18 @@ impl SegmentEntries {
                 None => Err(LedgerError::NotALedger { dir: dir.to_owned() }),
             };
         };
+        if let Some((scan, first)) = places.as_deref().and_then(|places| jump(dir, first_seq, from, places)) {
+            let dir = dir.to_owned();
+            return Ok(Self {
+                dir,
+                next: from,
+                scan: Some(scan),
+                again: None,
+                unborn: None,
+                places,
+                first: Some(first),
+            });
+        }
         let (scan, unborn) = match SegmentScan::open(dir, first_seq) {
             Ok(scan) => (Some(scan), None),
             Err(damage @ Damage::Torn { .. }) if names.last() == Some(&first_seq) && first_seq != 0 => {
@@ -161,12 +179,22 @@ impl SegmentEntries {
             }
             Err(damage) => return Err(damage_error(dir, first_seq, damage)),
         };
-        Ok(Self { dir: dir.to_owned(), next: from, scan, again: None, unborn })
+        Ok(Self { dir: dir.to_owned(), next: from, scan, again: None, unborn, places, first: None })
     }
 
     fn step(&mut self) -> Result<Option<Entry>, LedgerError> {
+        if let Some(entry) = self.first.take().filter(|entry| entry.seq == self.next) {
+            self.next = entry.seq + 1;
+            return Ok(Some(entry));
+        }
         while let Some(scan) = &mut self.scan {
             let first_seq = scan.first_seq;
+            if let Some(places) =
+                self.places.as_deref().filter(|_| scan.noted + Places::STEP <= scan.offset())
+            {
+                places.note(first_seq, &scan.header, At { seq: scan.next_seq, offset: scan.offset() });
+                scan.noted = scan.offset();
+            }
             match scan.next_entry() {
                 Ok(Some(entry)) if entry.seq < self.next => {}
                 Ok(Some(entry)) => {
@@ -239,11 +267,21 @@ impl Iterator for SegmentEntries {
     }
 }
 
+/// Goes to a place before the record `from`, if one is known and holds: in a segment that was written anew meanwhile it does
+/// not.
+fn jump(dir: &Path, first_seq: u64, from: u64, places: &Places) -> Option<(SegmentScan, Entry)> {
+    let (header, at) = places.before(first_seq, from)?;
+    let mut scan = SegmentScan::open_at(dir, header, at).ok()?;
+    let entry = scan.next_entry().ok().flatten()?;
+    Some((scan, entry))
+}
+
 /// Reads a directory that its [`super::SegmentStore`] is writing to.
 #[derive(Debug)]
 pub(crate) struct LiveReader {
     pub(crate) dir: PathBuf,
     pub(crate) base: Head,
+    pub(crate) places: Arc<Places>,
 }
 
 impl LedgerReader for LiveReader {
@@ -254,7 +292,7 @@ impl LedgerReader for LiveReader {
     fn entries(&self, from: u64) -> Result<EntryIter, LedgerError> {
         // The record being written right now looks torn; for this reader the ledger ends before it.
         let whole = |step: &Result<Entry, LedgerError>| !matches!(step, Err(LedgerError::TornTail { .. }));
-        match SegmentEntries::new(&self.dir, from) {
+        match SegmentEntries::new(&self.dir, from, Some(Arc::clone(&self.places))) {
             Ok(entries) => Ok(Box::new(entries.take_while(whole))),
             Err(LedgerError::TornTail { .. }) => Ok(Box::new(std::iter::empty())),
             Err(error) => Err(error),
@@ -268,6 +306,8 @@ pub(crate) struct SegmentScan {
     pub(crate) first_seq: u64,
     pub(crate) header: SegmentHeader,
     pub(crate) next_seq: u64,
+    /// The offset up to which places were noted.
+    noted: u64,
     frames: FrameScanner<File>,
 }
 
@@ -286,7 +326,17 @@ impl SegmentScan {
         if header.base.count != first_seq {
             return Err(corrupt("the file name and the header name different records"));
         }
-        Ok(Self { first_seq, header, next_seq: first_seq, frames })
+        Ok(Self { first_seq, header, next_seq: first_seq, noted: 0, frames })
+    }
+
+    /// Opens the segment with this header at a place. Whether a record begins there shows when it is read.
+    fn open_at(dir: &Path, header: SegmentHeader, at: At) -> std::io::Result<Self> {
+        let first_seq = header.base.count;
+        let mut file = File::open(dir.join(segment_name(first_seq)))?;
+        let len = file.metadata()?.len().saturating_sub(at.offset);
+        file.seek(SeekFrom::Start(at.offset))?;
+        let frames = FrameScanner::new_at(file, at.offset, len);
+        Ok(Self { first_seq, header, next_seq: at.seq, noted: at.offset, frames })
     }
 
     /// Where the next record starts.

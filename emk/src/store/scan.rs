@@ -10,8 +10,10 @@ use bytes::{Bytes, BytesMut};
 
 use super::frame::{FRAME_HEADER, MAX_PAYLOAD, frame_header};
 
-/// How much is read ahead.
+/// How much is read ahead, in the long run.
 const READ_AHEAD: usize = 256 << 10;
+/// How much is read ahead at first by whoever may want one record only.
+const FIRST_READ: usize = 16 << 10;
 
 /// Why there is no next frame.
 #[derive(Debug)]
@@ -51,12 +53,18 @@ pub(crate) struct FrameScanner<R> {
     /// Where the next frame starts.
     offset: u64,
     buffer: BytesMut,
+    read_ahead: usize,
 }
 
 impl<R: Read> FrameScanner<R> {
     /// Scans the first `len` bytes of `source`.
     pub(crate) fn new(source: R, len: u64) -> Self {
-        Self { source, unread: len, offset: 0, buffer: BytesMut::new() }
+        Self { source, unread: len, offset: 0, buffer: BytesMut::new(), read_ahead: READ_AHEAD }
+    }
+
+    /// Scans the `len` bytes of `source` that begin at `offset`, where a frame does. Reads little at first.
+    pub(crate) fn new_at(source: R, offset: u64, len: u64) -> Self {
+        Self { offset, read_ahead: FIRST_READ, ..Self::new(source, len) }
     }
 
     /// Where the next frame starts: everything before it is whole.
@@ -127,7 +135,8 @@ impl<R: Read> FrameScanner<R> {
         let Some(missing) = wanted.checked_sub(self.buffer.len()).filter(|&missing| missing != 0) else {
             return Ok(());
         };
-        let take = (missing.max(READ_AHEAD) as u64).min(self.unread);
+        let take = (missing.max(self.read_ahead) as u64).min(self.unread);
+        self.read_ahead = (2 * self.read_ahead).min(READ_AHEAD);
         let start = self.buffer.len();
         self.buffer.resize(start + usize::try_from(take).unwrap_or(usize::MAX), 0);
         self.source.read_exact(self.buffer.get_mut(start..).unwrap_or_default())?;

@@ -4,6 +4,7 @@
 //! dir/ledger.lock                  held by the one writer
 //! dir/00000000000000000000.seg     header frame, record frames …
 //! dir/00000000000000240118.seg     named after its first record
+//! dir/00000000000000240118.seg.anew  while bodies are erased: what takes its place
 //! ```
 //!
 //! A segment is synced as a whole before the next one is created, so only the last one can end in a torn record.
@@ -17,9 +18,11 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::erase::{by_segment, remove_unfinished, rewrite};
 use super::fs::{SegmentFile, SegmentFs, StdFs};
 use super::header::{SegmentHeader, header_frame_len, segment_name};
-use super::reader::LiveReader;
+use super::places::Places;
+use super::reader::{LiveReader, segments};
 use super::recover::{Recovery, recover};
 use super::{Batch, LedgerReader, LedgerStore, frame};
 use crate::{Head, LedgerError, LedgerId, chain};
@@ -52,6 +55,10 @@ pub struct SegmentStore<F: SegmentFs = StdFs> {
     head: Head,
     recovery: Recovery,
     current: Segment<F::File>,
+    /// Where records lie; its readers note it.
+    places: Arc<Places>,
+    /// Why nothing more can be written: nobody knows which file a name stands for after a power cut.
+    failed: Option<LedgerError>,
     /// Holds the advisory lock; the operating system releases it with the process.
     _lock: DirLock,
 }
@@ -89,6 +96,7 @@ impl<F: SegmentFs> SegmentStore<F> {
         create_dir(&fs, &dir)?;
         let lock = lock(&dir)?;
         let genesis = Head { count: 0, hash: chain::genesis(&ledger) };
+        remove_unfinished(&fs, &dir)?;
         let tail = recover(&fs, &dir, &ledger, genesis)?;
         if let Some(segment) = &tail.recovery.segment {
             tracing::warn!(
@@ -110,6 +118,8 @@ impl<F: SegmentFs> SegmentStore<F> {
             head: tail.head,
             recovery: tail.recovery,
             current,
+            places: Arc::default(),
+            failed: None,
             _lock: lock,
         })
     }
@@ -118,6 +128,15 @@ impl<F: SegmentFs> SegmentStore<F> {
     #[must_use]
     pub const fn recovery(&self) -> &Recovery {
         &self.recovery
+    }
+
+    /// Makes a segment that was put in place durable, and goes on writing to it if it is the last.
+    fn take_up(&mut self, first_seq: u64, len: u64) -> Result<(), LedgerError> {
+        if self.current.path != self.dir.join(segment_name(first_seq)) {
+            return self.fs.sync_dir(&self.dir).map_err(|error| LedgerError::io("sync", &self.dir, error));
+        }
+        self.current = Segment::reopen(&self.fs, &self.dir, first_seq, len, self.current.header_len)?;
+        Ok(())
     }
 
     fn rotate(&mut self, base: Head) -> Result<(), LedgerError> {
@@ -137,6 +156,9 @@ impl<F: SegmentFs> LedgerStore for SegmentStore<F> {
     }
 
     fn append(&mut self, batch: &Batch<'_>) -> Result<(), LedgerError> {
+        if let Some(failed) = &self.failed {
+            return Err(failed.clone());
+        }
         let mut rest = batch.frames();
         while !rest.is_empty() {
             let room = self.options.segment_bytes.saturating_sub(self.current.len);
@@ -162,12 +184,30 @@ impl<F: SegmentFs> LedgerStore for SegmentStore<F> {
         self.current.sync()
     }
 
+    /// Writes each segment concerned anew; a failure before that one is in place leaves it as it was.
+    fn erase(&mut self, seqs: &[u64]) -> Result<(), LedgerError> {
+        if let Some(failed) = &self.failed {
+            return Err(failed.clone());
+        }
+        for (first_seq, own) in by_segment(&segments(&self.dir)?, seqs)? {
+            let rewritten = rewrite(&self.fs, &self.dir, first_seq, &own)?;
+            self.places.forget(first_seq);
+            if let Some(len) = rewritten
+                && let Err(error) = self.take_up(first_seq, len)
+            {
+                self.failed = Some(error.clone());
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
     fn is_immediate(&self) -> bool {
         false
     }
 
     fn reader(&self) -> Arc<dyn LedgerReader> {
-        Arc::new(LiveReader { dir: self.dir.clone(), base: self.genesis })
+        Arc::new(LiveReader { dir: self.dir.clone(), base: self.genesis, places: Arc::clone(&self.places) })
     }
 }
 

@@ -7,7 +7,7 @@ use emk::{
 
 use crate::{SMALL, id, options};
 
-fn on_every_store(check: impl Fn(&Ledger)) {
+pub(crate) fn on_every_store(check: impl Fn(&Ledger)) {
     let memory = MemoryStore::new(id(), MemoryLimits::default());
     check(&Ledger::open(memory, LedgerOptions::default()).unwrap());
     for durability in [Durability::Always, Durability::default(), Durability::Os] {

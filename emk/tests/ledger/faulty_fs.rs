@@ -20,6 +20,7 @@ struct Faults {
     /// Most bytes one write takes.
     short: Option<usize>,
     sync_fails: bool,
+    rename_fails: bool,
     /// Syncs wait while this is set.
     held: bool,
     syncs: u64,
@@ -42,6 +43,10 @@ impl FaultyFs {
 
     pub(crate) fn fail_syncs(&self) {
         self.with(|faults| faults.sync_fails = true);
+    }
+
+    pub(crate) fn fail_renames(&self, fails: bool) {
+        self.with(|faults| faults.rename_fails = fails);
     }
 
     pub(crate) fn hold_syncs(&self, held: bool) {
@@ -102,7 +107,23 @@ impl SegmentFs for FaultyFs {
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
+        self.with(|faults| {
+            faults.durable.remove(path);
+        });
         StdFs.remove(path)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        if self.faults().rename_fails {
+            return Err(io::Error::other("injected"));
+        }
+        StdFs.rename(from, to)?;
+        let len = std::fs::metadata(to)?.len();
+        self.with(|faults| {
+            faults.durable.remove(from);
+            faults.durable.insert(to.to_owned(), len);
+        });
+        Ok(())
     }
 
     fn sync_dir(&self, _dir: &Path) -> io::Result<()> {

@@ -6,6 +6,7 @@
 
 mod conformance;
 mod crash;
+mod erase;
 mod faults;
 mod faulty_fs;
 mod group_commit;

@@ -127,6 +127,14 @@ fn vectors_without_an_angle_are_refused() {
 
 proptest! {
     #[test]
+    fn a_tokeniser_that_remembers_says_the_same(texts in prop::collection::vec("[a-cA-C东 京é.]{0,40}|[ -~]{0,60}", 1..20)) {
+        let mut remembers = Tokeniser::new();
+        for text in texts.iter().chain(&texts) {
+            prop_assert_eq!(remembers.tokenise(text), tokenise(text));
+        }
+    }
+
+    #[test]
     fn any_text_has_tokens_that_are_words(text in any::<String>()) {
         for token in tokenise(&text) {
             prop_assert!(!token.is_empty());

@@ -1,5 +1,7 @@
 //! The words of a text as they are indexed.
 
+use std::fmt;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::LazyLock;
 
 use rust_stemmers::{Algorithm, Stemmer};
@@ -26,34 +28,104 @@ static ENGLISH: LazyLock<Stemmer> = LazyLock::new(|| Stemmer::create(Algorithm::
 /// There are no more tokens than characters in the normalised text.
 #[must_use]
 pub fn tokenise(text: &str) -> Vec<String> {
+    let mut tokens = Vec::new();
+    split(text, |part| tokens.extend(word(part)));
+    tokens
+}
+
+/// Makes tokens of many texts: as [`tokenise`], but what was made of the last few thousand words is kept.
+#[derive(Clone)]
+pub struct Tokeniser {
+    /// By the hash of the word; a word takes the place of another one with the same.
+    made: Vec<Option<Made>>,
+}
+
+/// A word, and the token made of it; `None` where it is dropped.
+type Made = (Box<str>, Option<Box<str>>);
+
+/// Words kept. Text is made of few words that are frequent; 4096 are nine tenths of it.
+const KEPT: usize = 4096;
+
+impl Tokeniser {
+    /// One that has seen nothing.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { made: vec![None; KEPT] }
+    }
+
+    /// The tokens of a text, as [`tokenise`] makes them.
+    #[must_use]
+    pub fn tokenise(&mut self, text: &str) -> Vec<String> {
+        let mut tokens = Vec::new();
+        split(text, |part| tokens.extend(self.word(part)));
+        tokens
+    }
+
+    fn word(&mut self, text: &str) -> Option<String> {
+        let mut hasher = DefaultHasher::new();
+        text.hash(&mut hasher);
+        let place = hasher.finish() as usize % KEPT;
+        // INVARIANT: there are `KEPT` places. Long words are rare, and would take much memory.
+        let Some(kept) = self.made.get_mut(place).filter(|_| text.len() <= MAX_STEMMED) else {
+            return word(text);
+        };
+        if let Some((_, token)) = kept.as_ref().filter(|(held, _)| **held == *text) {
+            return token.as_deref().map(str::to_owned);
+        }
+        let token = word(text);
+        *kept = Some((text.into(), token.as_deref().map(Box::from)));
+        token
+    }
+}
+
+impl Default for Tokeniser {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Tokeniser {
+    /// Words may be of prompts and personal data, so none is shown.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Tokeniser({} words)", self.made.iter().flatten().count())
+    }
+}
+
+/// Gives what a text is made of: words, which may be no tokens yet, and pairs of characters.
+fn split(text: &str, mut see: impl FnMut(&str)) {
     let text: String = if text.is_ascii() {
         text.to_ascii_lowercase()
     } else {
         text.nfkc().flat_map(char::to_lowercase).collect()
     };
-    let mut tokens = Vec::new();
     for run in text.split(|char: char| !char.is_alphanumeric()) {
-        for part in run.chars().collect::<Vec<_>>().chunk_by(|a, b| is_cjk(*a) == is_cjk(*b)) {
+        if run.is_ascii() {
+            see(run);
+            continue;
+        }
+        let chars: Vec<char> = run.chars().collect();
+        for part in chars.chunk_by(|a, b| is_cjk(*a) == is_cjk(*b)) {
             match part {
-                [first, _, ..] if is_cjk(*first) => tokens.extend(part.windows(2).map(String::from_iter)),
-                _ => tokens.extend(word(part.iter().collect())),
+                [first, _, ..] if is_cjk(*first) => {
+                    part.windows(2).for_each(|pair| see(&String::from_iter(pair)));
+                }
+                _ => see(&part.iter().collect::<String>()),
             }
         }
     }
-    tokens
 }
 
-fn word(word: String) -> Option<String> {
+fn word(word: &str) -> Option<String> {
     if !word.is_ascii() {
-        return Some(word);
+        return Some(word.to_owned());
     }
-    if word.len() == 1 || STOP_WORDS.binary_search(&word.as_str()).is_ok() {
+    if word.len() <= 1 || STOP_WORDS.binary_search(&word).is_ok() {
         return None;
     }
     if MAX_STEMMED < word.len() {
-        return Some(word);
+        return Some(word.to_owned());
     }
-    Some(ENGLISH.stem(&word).into_owned())
+    Some(ENGLISH.stem(word).into_owned())
 }
 
 /// Han, kana and Hangul: written without blanks, or with blanks that tell little.

@@ -1,5 +1,13 @@
 //! The shared golden cases of `testdata/golden.json`: every implementation of the format has to agree on them.
+//!
+//! `GOLDEN_CASES=FILE` runs another file of the same form; cases of other crates are counted and left alone.
 
+mod memory;
+mod recall;
+
+use std::collections::BTreeSet;
+
+use agent_primitives::search::{Bm25, Parameters, tokenise};
 use agent_primitives::{Digest, json};
 use serde_json::Value;
 
@@ -8,12 +16,83 @@ use crate::store::frame;
 use crate::store::scan::{Damage, FrameScanner};
 use crate::{ChainVerifier, EntryKind, Finding, Head, LedgerId, Record, VerifyError, VerifyReport, chain};
 
+/// The operations that tests here run, and no other.
+const OPS: [&[&str]; 3] = [
+    &[
+        "genesis",
+        "chain_hashes",
+        "ledger_verify",
+        "merkle_root",
+        "inclusion_proof",
+        "frame_encode",
+        "segment_recover",
+        "tokenise",
+        "bm25_scores",
+    ],
+    memory::OPS,
+    recall::OPS,
+];
+
+/// Every case of this crate, and how many there are of others.
+fn all_cases() -> (Vec<Value>, usize) {
+    let shipped = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/golden.json").into();
+    let path = std::env::var_os("GOLDEN_CASES").unwrap_or(shipped);
+    let mut file: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    let Value::Array(all) = file["cases"].take() else { panic!("an object with `cases`") };
+    let (ours, foreign): (Vec<_>, Vec<_>) = all.into_iter().partition(|case| case["crate"] == "emk");
+    (ours, foreign.len())
+}
+
 fn cases(op: &str) -> Vec<Value> {
-    let file: Value = serde_json::from_str(include_str!("../testdata/golden.json")).unwrap();
-    let cases: Vec<Value> =
-        file["cases"].as_array().unwrap().iter().filter(|case| case["op"] == op).cloned().collect();
-    assert!(!cases.is_empty(), "no case for {op}");
+    assert!(OPS.iter().any(|ops| ops.contains(&op)), "{op} is not in the list of what is run");
+    let cases: Vec<Value> = all_cases().0.into_iter().filter(|case| case["op"] == op).collect();
+    let is_shipped = std::env::var_os("GOLDEN_CASES").is_none();
+    assert!(!is_shipped || !cases.is_empty(), "no case for {op}");
     cases
+}
+
+/// Whether two numbers are the same within the tolerance of the case.
+fn close(case: &Value, found: f64, expected: &Value) -> bool {
+    let tolerance = case["tol"].as_f64().unwrap_or(0.0);
+    expected.as_f64().is_some_and(|expected| (found - expected).abs() <= tolerance)
+}
+
+#[test]
+fn every_case_of_this_crate_is_run() {
+    let (ours, foreign) = all_cases();
+    let known: BTreeSet<&str> = OPS.iter().flat_map(|ops| ops.iter().copied()).collect();
+    let unknown: BTreeSet<&str> =
+        ours.iter().filter_map(|case| case["op"].as_str()).filter(|op| !known.contains(op)).collect();
+    println!("golden: {} cases of emk, {foreign} of other crates left alone", ours.len());
+    assert!(!ours.is_empty() && unknown.is_empty(), "not run: {unknown:?}");
+}
+
+#[test]
+fn tokens() {
+    for case in cases("tokenise") {
+        let found = tokenise(case["input"]["text"].as_str().unwrap());
+        assert_eq!(Value::from(found), case["expect"]["tokens"], "{}", case["id"]);
+    }
+}
+
+#[test]
+fn bm25_scores() {
+    for case in cases("bm25_scores") {
+        let input = &case["input"];
+        let words = |list: &Value| -> Vec<String> { serde_json::from_value(list.clone()).unwrap() };
+        let number = |field: &str| input[field].as_f64().unwrap();
+        let mut index = Bm25::new(Parameters { k1: number("k1"), b: number("b") }).unwrap();
+        for doc in input["docs"].as_array().unwrap() {
+            index.push(&words(doc)).unwrap();
+        }
+        let query = words(&input["query"]);
+        let expected = case["expect"]["scores"].as_array().unwrap();
+        let scores = index.scores(&query);
+        let same = scores.iter().zip(expected).all(|(found, expected)| close(&case, *found, expected));
+        assert!(scores.len() == expected.len() && same, "{}: {scores:?}", case["id"]);
+        let ranking: Vec<usize> = index.search(&query, index.len()).iter().map(|hit| hit.seq).collect();
+        assert_eq!(Value::from(ranking), case["expect"]["ranking"], "{}", case["id"]);
+    }
 }
 
 fn ledger(input: &Value) -> LedgerId {
@@ -77,7 +156,7 @@ fn verify(input: &Value) -> Result<VerifyReport, VerifyError> {
             Value::Null => verifier.check_redacted(seq, kind, &content_id, hash)?,
             episode => {
                 let body = &canonical(episode);
-                verifier.check(&Record { seq, kind, content_id, hash, body })?;
+                verifier.check(&Record { seq, kind, content_id, hash, body, erased: false })?;
             }
         }
     }

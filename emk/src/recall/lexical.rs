@@ -1,0 +1,355 @@
+//! Words: BM25 of each document and of each session as a whole, with neighbours lending to each other.
+
+use std::collections::HashMap;
+
+use agent_primitives::search::Parameters;
+
+use super::mask::Mask;
+use super::postings::Postings;
+use super::top::Top;
+
+/// What the document before lends to one, and what the one after does. With the weight of the session these are the
+/// reference figures of the specification; recall on LoCoMo moves by less than a point around them.
+const FROM_PREVIOUS: f64 = 0.4;
+const FROM_NEXT: f64 = 0.2;
+/// What the session as a whole counts beside the document.
+const SESSION: f64 = 0.8;
+
+/// "No document" among the links.
+const NONE: u32 = u32::MAX;
+
+/// An inverted index that grows at its end. Documents are numbered from 0 in the order in which they came; sessions are
+/// numbered by the caller, from 0 without gaps.
+#[derive(Debug)]
+pub(super) struct Lexical {
+    parameters: Parameters,
+    words: HashMap<Box<str>, Postings>,
+    /// Of each document: its tokens.
+    lengths: Vec<u32>,
+    /// Its session.
+    session_of: Vec<u32>,
+    /// The one before it in the session, or [`NONE`].
+    previous: Vec<u32>,
+    sessions: Vec<Session>,
+    tokens: u64,
+    /// Documents that were not forgotten.
+    live: u32,
+    live_sessions: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Session {
+    tokens: u32,
+    /// Documents not forgotten.
+    live: u32,
+    last: u32,
+}
+
+/// How a document came to its score.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Score {
+    /// BM25 of the document alone.
+    pub(super) own: f64,
+    /// With its neighbours, as a share of the best.
+    pub(super) smoothed: f64,
+    /// BM25 of its session, as a share of the best.
+    pub(super) session: f64,
+    /// `smoothed + 0.8 * session`.
+    pub(super) total: f64,
+}
+
+/// What one search needs, kept from one to the next so that no search pays for fresh memory.
+#[derive(Debug, Default)]
+pub(super) struct Scratch {
+    own: Vec<f64>,
+    smoothed: Vec<f64>,
+    sessions: Vec<f64>,
+    counts: Vec<Count>,
+    touched: Vec<u32>,
+}
+
+/// How often a session says the word at hand.
+#[derive(Clone, Copy, Debug, Default)]
+struct Count {
+    /// Which word this is about; what was counted for another one is void.
+    word: u32,
+    count: u32,
+}
+
+impl Lexical {
+    pub(super) fn new(parameters: Parameters) -> Self {
+        Self {
+            parameters,
+            words: HashMap::new(),
+            lengths: Vec::new(),
+            session_of: Vec::new(),
+            previous: Vec::new(),
+            sessions: Vec::new(),
+            tokens: 0,
+            live: 0,
+            live_sessions: 0,
+        }
+    }
+
+    /// Adds the next document. A session not seen before has the next number. Returns how many distinct words there are among
+    /// the first `first` ones.
+    pub(super) fn push<T: AsRef<str>>(&mut self, tokens: &[T], first: usize, session: u32) -> usize {
+        // INVARIANT: who calls bounds documents and their texts far below these.
+        let document = u32::try_from(self.lengths.len()).unwrap_or(NONE);
+        let length = u32::try_from(tokens.len()).unwrap_or(u32::MAX);
+        let mut distinct = 0;
+        for (place, token) in tokens.iter().map(AsRef::as_ref).enumerate() {
+            let is_new = match self.words.get_mut(token) {
+                Some(list) => list.add(document),
+                None => self.words.entry(token.into()).or_default().add(document),
+            };
+            distinct += usize::from(is_new && place < first);
+        }
+        if self.sessions.len() <= session as usize {
+            push_tight(&mut self.sessions, Session { tokens: 0, live: 0, last: NONE });
+        }
+        let mut previous = NONE;
+        if let Some(session) = self.sessions.get_mut(session as usize) {
+            self.live_sessions += u32::from(session.live == 0);
+            previous = session.last;
+            session.last = document;
+            session.live += 1;
+            session.tokens = session.tokens.saturating_add(length);
+        }
+        push_tight(&mut self.lengths, length);
+        push_tight(&mut self.session_of, session);
+        push_tight(&mut self.previous, previous);
+        self.tokens += u64::from(length);
+        self.live += 1;
+        distinct
+    }
+
+    /// Takes every word of a document out. It keeps its number and its place between its neighbours, with nothing to lend.
+    /// Walks the whole index. INVARIANT: nobody forgets a document twice.
+    pub(super) fn forget(&mut self, document: u32) {
+        self.words.retain(|_, list| {
+            if let Some(rest) = list.without(document) {
+                *list = rest;
+            }
+            list.holders() != 0
+        });
+        let place = document as usize;
+        let Some((length, session)) = self.lengths.get_mut(place).zip(self.session_of.get(place)) else {
+            return;
+        };
+        let length = std::mem::take(length);
+        self.tokens -= u64::from(length);
+        self.live -= 1;
+        if let Some(session) = self.sessions.get_mut(*session as usize) {
+            session.tokens = session.tokens.saturating_sub(length);
+            session.live -= 1;
+            self.live_sessions -= u32::from(session.live == 0);
+        }
+    }
+
+    /// The best `k` documents among those that pass, best first, ties by lower number. What does not pass lends nothing, to
+    /// neighbours or to its session; it only counts for how rare a word is and how long texts are.
+    pub(super) fn search<T: AsRef<str>>(
+        &self,
+        query: &[T],
+        k: usize,
+        mask: &Mask,
+        scratch: &mut Scratch,
+    ) -> Vec<(u32, Score)> {
+        scratch.clear(self.lengths.len(), self.sessions.len());
+        for (word, (token, times)) in (1u32..).zip(counted(query)) {
+            if let Some(list) = self.words.get(token) {
+                self.add_word(list, word, f64::from(times), mask, scratch);
+            }
+        }
+        self.best(k, mask, scratch)
+    }
+
+    fn add_word(&self, list: &Postings, word: u32, times: f64, mask: &Mask, scratch: &mut Scratch) {
+        let documents = Weights::new(self.parameters, f64::from(self.live), self.tokens);
+        let idf = times * documents.idf(f64::from(list.holders()));
+        scratch.touched.clear();
+        for (document, count) in list.iter() {
+            let place = document as usize;
+            let passes = mask.passes(place);
+            let (Some(own), Some(length), Some(session)) =
+                (scratch.own.get_mut(place), self.lengths.get(place), self.session_of.get(place))
+            else {
+                continue;
+            };
+            let weight = idf * documents.saturated(count, *length);
+            *own += if passes { weight } else { 0.0 };
+            if let Some(tally) = scratch.counts.get_mut(*session as usize) {
+                if tally.word != word {
+                    *tally = Count { word, count: 0 };
+                    scratch.touched.push(*session);
+                }
+                tally.count += if passes { count } else { 0 };
+            }
+        }
+        let sessions = Weights::new(self.parameters, f64::from(self.live_sessions), self.tokens);
+        let idf = times * sessions.idf(scratch.touched.len() as f64);
+        for session in &scratch.touched {
+            let place = *session as usize;
+            let (Some(score), Some(tally), Some(entry)) =
+                (scratch.sessions.get_mut(place), scratch.counts.get(place), self.sessions.get(place))
+            else {
+                continue;
+            };
+            if tally.count != 0 {
+                *score += idf * sessions.saturated(tally.count, entry.tokens);
+            }
+        }
+    }
+
+    /// Walks every document three times, so what is done for each is little.
+    fn best(&self, k: usize, mask: &Mask, scratch: &mut Scratch) -> Vec<(u32, Score)> {
+        self.smooth(mask, scratch);
+        let Scratch { own, smoothed, sessions, .. } = scratch;
+        let (most, most_of_session) = (greatest(smoothed), greatest(sessions));
+        let inverse = share(1.0, most);
+        let mut top = Top::new(k);
+        // Below this nothing is wanted. A product with an inverse may differ from a quotient in its last bits.
+        let mut floor = 0.0;
+        for (place, (smoothed, session)) in smoothed.iter().zip(&self.session_of).enumerate() {
+            let session = sessions.get(*session as usize).copied().unwrap_or_default();
+            let about = smoothed * inverse + SESSION * share(session, most_of_session);
+            if about <= floor * (1.0 - 1e-9) || !mask.passes(place) {
+                continue;
+            }
+            let (smoothed, session) = (share(*smoothed, most), share(session, most_of_session));
+            let own = own.get(place).copied().unwrap_or_default();
+            let total = smoothed + SESSION * session;
+            top.push(total, place as u32, Score { own, smoothed, session, total });
+            floor = top.floor();
+        }
+        top.into_sorted()
+    }
+
+    /// Lets neighbours lend to each other. What does not pass ends with nothing.
+    fn smooth(&self, mask: &Mask, scratch: &mut Scratch) {
+        let Scratch { own, smoothed, .. } = scratch;
+        for (place, (score, previous)) in own.iter().zip(&self.previous).enumerate() {
+            let previous = *previous as usize;
+            let mut here = *score;
+            // INVARIANT: the one before has a lower place, so what it is lent comes on top of what it was given in its turn.
+            if let (Some(before), Some(lent)) = (own.get(previous), smoothed.get_mut(previous)) {
+                here += FROM_PREVIOUS * before;
+                *lent += FROM_NEXT * score;
+            }
+            if let Some(smoothed) = smoothed.get_mut(place) {
+                *smoothed = here;
+            }
+        }
+        if let Mask::Some(_) = mask {
+            let failing = smoothed.iter_mut().enumerate().filter(|(place, _)| !mask.passes(*place));
+            failing.for_each(|(_, score)| *score = 0.0);
+        }
+    }
+
+    /// The session of each document.
+    pub(super) fn session_of(&self) -> &[u32] {
+        &self.session_of
+    }
+
+    /// How many of some words each document holds.
+    pub(super) fn overlaps<T: AsRef<str>>(&self, words: &[T]) -> Vec<u32> {
+        let mut held = vec![0u32; self.lengths.len()];
+        for (token, _) in counted(words) {
+            for (document, _) in self.words.get(token).into_iter().flat_map(Postings::iter) {
+                if let Some(held) = held.get_mut(document as usize) {
+                    *held += 1;
+                }
+            }
+        }
+        held
+    }
+
+    /// Bytes on the heap, as far as the types tell.
+    pub(super) fn heap_bytes(&self) -> usize {
+        let slots = self.words.capacity() * 8 / 7 * (size_of::<(Box<str>, Postings)>() + 1);
+        let words: usize = self.words.iter().map(|(word, list)| word.len() + list.heap_bytes()).sum();
+        slots
+            + words
+            + (self.lengths.capacity() + self.session_of.capacity() + self.previous.capacity()) * 4
+            + self.sessions.capacity() * size_of::<Session>()
+    }
+}
+
+impl Scratch {
+    fn clear(&mut self, documents: usize, sessions: usize) {
+        for (scores, length) in [(&mut self.own, documents), (&mut self.sessions, sessions)] {
+            scores.clear();
+            scores.resize(length, 0.0);
+        }
+        // Written before it is read.
+        self.smoothed.resize(documents, 0.0);
+        self.counts.clear();
+        self.counts.resize(sessions, Count::default());
+    }
+}
+
+/// The parts of BM25 that a collection has: `idf = ln(1 + (N - df + 0.5) / (df + 0.5))`, and
+/// `tf * (k1 + 1) / (tf + k1 * (1 - b + b * length / mean length))` (Robertson and Zaragoza 2009, with Lucene's idf).
+struct Weights {
+    documents: f64,
+    gain: f64,
+    /// `k1 * (1 - b)`.
+    fixed: f64,
+    /// `k1 * b / mean length`.
+    by_length: f64,
+}
+
+impl Weights {
+    fn new(Parameters { k1, b }: Parameters, documents: f64, tokens: u64) -> Self {
+        let mean = (tokens as f64 / documents.max(1.0)).max(f64::MIN_POSITIVE);
+        Self { documents, gain: k1 + 1.0, fixed: k1 * (1.0 - b), by_length: k1 * b / mean }
+    }
+
+    fn idf(&self, holders: f64) -> f64 {
+        ((self.documents - holders + 0.5) / (holders + 0.5)).ln_1p()
+    }
+
+    fn saturated(&self, count: u32, length: u32) -> f64 {
+        let count = f64::from(count);
+        count * self.gain / (count + self.fixed + self.by_length * f64::from(length))
+    }
+}
+
+/// In eight lanes, so that no comparison waits for the one before.
+fn greatest(scores: &[f64]) -> f64 {
+    let mut lanes = [0.0f64; 8];
+    let rest = scores.chunks_exact(8).remainder().iter().copied().fold(0.0, f64::max);
+    for scores in scores.chunks_exact(8) {
+        for (lane, score) in lanes.iter_mut().zip(scores) {
+            *lane = if *lane < *score { *score } else { *lane };
+        }
+    }
+    lanes.into_iter().fold(rest, f64::max)
+}
+
+/// Adds to a list that never shrinks, with an eighth of it to spare at most.
+pub(super) fn push_tight<T>(list: &mut Vec<T>, item: T) {
+    if list.len() == list.capacity() {
+        list.reserve_exact(list.len() / 8 + 16);
+    }
+    list.push(item);
+}
+
+fn share(part: f64, most: f64) -> f64 {
+    if 0.0 < most { part / most } else { 0.0 }
+}
+
+/// Each word with how often it stands there, in the order in which they first do: sums of fractions depend on it.
+fn counted<T: AsRef<str>>(tokens: &[T]) -> Vec<(&str, u32)> {
+    let mut words: Vec<(&str, u32)> = Vec::new();
+    let mut places: HashMap<&str, usize> = HashMap::new();
+    for token in tokens.iter().map(AsRef::as_ref) {
+        let place = *places.entry(token).or_insert(words.len());
+        match words.get_mut(place) {
+            Some((_, times)) => *times += 1,
+            None => words.push((token, 1)),
+        }
+    }
+    words
+}
