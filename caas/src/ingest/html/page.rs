@@ -97,8 +97,8 @@ struct Walk<'t> {
 impl<'t> Walk<'t> {
     fn new(tree: &'t Tree, limits: &'t Limits) -> Self {
         let headings = || {
-            let nodes = tree.nodes.iter().filter(|node| !is_beside(tree, node));
-            nodes.filter_map(|node| heading(node.name()?))
+            let nodes = tree.nodes.iter().filter(|(_, node)| !is_beside(tree, node));
+            nodes.filter_map(|(_, node)| heading(node.name()?))
         };
         let titled = headings().filter(|level| *level == 1).count() == 1 && headings().next() == Some(1);
         Self {
@@ -474,7 +474,7 @@ fn is_block(name: &str) -> bool {
 /// Tables that lay a page out: those with headings or other tables in them, or that say so.
 fn layouts(tree: &Tree) -> HashSet<Id> {
     let mut layouts = HashSet::new();
-    for (id, node) in tree.nodes.iter().enumerate() {
+    for (id, node) in tree.nodes.iter() {
         let Some(name) = node.name() else { continue };
         if name == "table" && matches!(node.attribute("role"), Some("presentation" | "none")) {
             layouts.insert(id);
