@@ -1,7 +1,7 @@
 //! The shape of lines: whether a text is a program, whatever its language.
 
 use super::{DocumentKind, Evidence};
-use crate::model::{BlockKind, Format, Parsed};
+use crate::model::{Format, Parsed};
 
 /// Fewest lines of code that make a program.
 const MIN_LINES: usize = 3;
@@ -21,23 +21,12 @@ enum Shape {
 
 /// The share of a text's lines that are built like lines of a program. Code that a text quotes is no program.
 pub(super) fn evidence(parsed: &Parsed) -> Option<Evidence> {
-    // A text with markup is none, whatever it quotes.
-    if matches!(
-        parsed.format,
-        Format::Markdown
-            | Format::Json
-            | Format::Yaml
-            | Format::Toml
-            | Format::Csv
-            | Format::Log
-            | Format::Html
-            | Format::Pdf
-    ) {
+    // A text with markup is none, whatever it quotes, and neither is data.
+    if parsed.format != Format::Text {
         return None;
     }
     let (mut code, mut frames, mut comments, mut prose) = (0usize, 0usize, 0usize, 0.0f32);
-    let own = parsed.blocks.iter().filter(|block| block.kind != BlockKind::Code);
-    for block in own {
+    for block in &parsed.blocks {
         for line in parsed.text.get(block.range.clone()).unwrap_or_default().lines() {
             match shape(line) {
                 Shape::Code => code += 1,

@@ -66,12 +66,17 @@ pub struct Detection {
 /// is believed by half, unless it is the sign that makes the kind what it is.
 #[must_use]
 pub fn detect(parsed: &Parsed) -> Detection {
-    let mut evidence = if parsed.format == Format::Code {
-        vec![Evidence { kind: DocumentKind::SourceCode, sign: "its format", count: 1, weight: 1.0 }]
-    } else {
-        let mut evidence = Signs::of(parsed).evidence();
-        evidence.extend(code::evidence(parsed));
-        evidence
+    let mut evidence = match parsed.format {
+        Format::Code => {
+            vec![Evidence { kind: DocumentKind::SourceCode, sign: "its format", count: 1, weight: 1.0 }]
+        }
+        // Data has no kind.
+        Format::Json | Format::Yaml | Format::Toml | Format::Csv | Format::Log => Vec::new(),
+        _ => {
+            let mut evidence = Signs::of(parsed).evidence();
+            evidence.extend(code::evidence(parsed));
+            evidence
+        }
     };
     evidence.sort_by(|one, other| other.weight.total_cmp(&one.weight));
     let mut best = (DocumentKind::Unknown, 0.0);

@@ -220,6 +220,9 @@ fn is_clause(line: &str) -> bool {
 
 /// Terms in quotation marks with their meaning: `"Goods" means`, `(the "Supplier")`.
 fn defined(line: &str) -> usize {
+    if !line.contains(['"', '“']) {
+        return 0;
+    }
     let straight = line.replace(['“', '”'], "\"");
     let parts: Vec<&str> = straight.split('"').collect();
     let terms = parts.iter().enumerate().filter(|(at, term)| {

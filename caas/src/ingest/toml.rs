@@ -13,9 +13,14 @@ use crate::model::{Block, BlockKind, Path};
 
 /// Records up to this many bytes are joined while they lie in one table.
 const TARGET: usize = 1024;
+/// Longest text that is read as TOML, in bytes: the parser keeps every token of it.
+const MAX_BYTES: usize = 4 << 20;
 
 /// Records of a TOML text, and the part of it that is TOML: all or nothing, since a table may be continued anywhere.
 pub(super) fn parse(text: &str, limits: &Limits) -> Result<(Vec<Block>, f32), IngestError> {
+    if MAX_BYTES < text.len() {
+        return Err(IngestError::TooLarge { what: "bytes of TOML", limit: MAX_BYTES });
+    }
     let mut draft = Draft::new(text, Gaps::Next, limits);
     let Ok(table) = DeTable::parse(text) else {
         rest(&mut draft, text, 0)?;
@@ -45,7 +50,9 @@ pub(super) fn parse(text: &str, limits: &Limits) -> Result<(Vec<Block>, f32), In
 
 /// Whether a text is TOML as a whole, with a key at least.
 pub(super) fn is_toml(text: &str) -> bool {
-    text.contains('=') && DeTable::parse(text).is_ok_and(|table| !table.get_ref().is_empty())
+    text.len() <= MAX_BYTES
+        && text.contains('=')
+        && DeTable::parse(text).is_ok_and(|table| !table.get_ref().is_empty())
 }
 
 /// The entries of a table and of all beneath it. The parser bounds how deep that is, and the limit bounds it again.

@@ -1,11 +1,5 @@
 //! Reading documents: what must hold for any bytes, for the files of a folder, and for what is broken or hostile.
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::string_slice,
-    reason = "a test may fail loudly"
-)]
+#![expect(clippy::unwrap_used, clippy::string_slice, reason = "a test may fail loudly")]
 
 mod folder;
 mod laws;

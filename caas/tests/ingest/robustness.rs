@@ -66,6 +66,7 @@ fn every_document_is_read_or_refused() {
         ("foster.html", "<table><b>x".repeat(5_000).into_bytes(), None),
         ("entities.html", "&amp;&lt;&#0;&#x10ffff;&bogus;".repeat(10_000).into_bytes(), None),
         ("many.log", "x\n".repeat(250_000).into_bytes(), Some("AK0757")),
+        ("long.toml", "a = 1\n".repeat(800_000).into_bytes(), Some("AK0757")),
         ("not.pdf", b"hello".to_vec(), Some("AK0759")),
     ] {
         assert_eq!(outcome(&raw, Declared::named(name)), code, "{name}");

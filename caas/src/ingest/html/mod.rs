@@ -191,13 +191,15 @@ mod tests {
     #[test]
     fn lists_code_and_navigation_keep_their_kind() {
         let page = read(
-            "<nav><a>Home</a> <a>Shop</a></nav><ul><li>one<ul><li>inner</ul><li>two</ul><blockquote>said</blockquote>\
+            "<nav><h3>Menu</h3><ul><li>Home <li>Shop</ul></nav><ul><li>one<ul><li>inner</ul><li>two</ul><blockquote>said</blockquote>\
              <pre><code class='hljs language-python'>\ndef f():\n    return 1\n</code></pre><footer>(c)</footer>",
         );
         assert_eq!(
             shown(&page).iter().map(|(kind, text, _)| (*kind, *text)).collect::<Vec<_>>(),
             [
-                (BlockKind::Navigation, "Home Shop"),
+                (BlockKind::Navigation, "Menu"),
+                (BlockKind::Navigation, "Home"),
+                (BlockKind::Navigation, "Shop"),
                 (BlockKind::ListItem, "one"),
                 (BlockKind::ListItem, "inner"),
                 (BlockKind::ListItem, "two"),
@@ -206,7 +208,8 @@ mod tests {
                 (BlockKind::Repeated, "(c)"),
             ]
         );
-        assert_eq!(page.blocks[5].language, Some(crate::Language::Python));
+        assert_eq!(page.blocks[7].language, Some(crate::Language::Python));
+        assert!(page.blocks.iter().all(|block| block.path.is_empty()));
     }
 
     #[test]

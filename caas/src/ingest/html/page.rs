@@ -96,7 +96,10 @@ struct Walk<'t> {
 
 impl<'t> Walk<'t> {
     fn new(tree: &'t Tree, limits: &'t Limits) -> Self {
-        let headings = || tree.nodes.iter().filter_map(|node| heading(node.name()?));
+        let headings = || {
+            let nodes = tree.nodes.iter().filter(|(_, node)| !is_beside(tree, node));
+            nodes.filter_map(|(_, node)| heading(node.name()?))
+        };
         let titled = headings().filter(|level| *level == 1).count() == 1 && headings().next() == Some(1);
         Self {
             tree,
@@ -205,6 +208,10 @@ impl<'t> Walk<'t> {
             "blockquote" => Some(BlockKind::Quote),
             _ => heading(name).map(BlockKind::Heading),
         };
+        // What is beside the text has one kind, and its headings are above nothing of the text.
+        let beside =
+            self.kinds.iter().find(|kind| matches!(kind, BlockKind::Navigation | BlockKind::Repeated));
+        let kind = kind.map(|kind| beside.copied().unwrap_or(kind));
         match (name, kind) {
             (_, Some(kind)) => {
                 self.flush()?;
@@ -393,6 +400,21 @@ fn heading(name: &str) -> Option<u8> {
     }
 }
 
+/// Whether a heading is in the navigation or the footer of a page.
+fn is_beside(tree: &Tree, node: &Node) -> bool {
+    if node.name().and_then(heading).is_none() {
+        return false;
+    }
+    let mut above = node.parent;
+    while let Some(parent) = above.and_then(|id| tree.node(id)) {
+        if matches!(parent.name(), Some("nav" | "footer")) {
+            return true;
+        }
+        above = parent.parent;
+    }
+    false
+}
+
 fn is_block(name: &str) -> bool {
     heading(name).is_some()
         || matches!(
@@ -452,7 +474,7 @@ fn is_block(name: &str) -> bool {
 /// Tables that lay a page out: those with headings or other tables in them, or that say so.
 fn layouts(tree: &Tree) -> HashSet<Id> {
     let mut layouts = HashSet::new();
-    for (id, node) in tree.nodes.iter().enumerate() {
+    for (id, node) in tree.nodes.iter() {
         let Some(name) = node.name() else { continue };
         if name == "table" && matches!(node.attribute("role"), Some("presentation" | "none")) {
             layouts.insert(id);

@@ -12,8 +12,9 @@ use html5ever::{Attribute, ExpandedName, ParseOpts, QualName, parse_document};
 
 use super::super::{IngestError, Limits};
 
-/// Most nodes of a page. At some hundred bytes each it is what keeps reading one within memory.
-const MAX_NODES: usize = 1_000_000;
+/// Most nodes of a page. At some hundred bytes each it is what keeps reading one within memory; 20 MB of dense markup have
+/// them.
+const MAX_NODES: usize = 2_000_000;
 /// Bytes given to the parser between two looks at what it has built.
 const STEP: usize = 4096;
 /// The attributes that something is read from.
@@ -32,8 +33,33 @@ const KEPT: [&str; 12] = [
     "type",
 ];
 
-/// A node's place in [`Tree::nodes`].
-pub(super) type Id = usize;
+/// A node's place in [`Nodes`].
+pub(super) type Id = u32;
+
+/// All nodes of a page, in the order in which they were made.
+#[derive(Debug, Default)]
+pub(super) struct Nodes(Vec<Node>);
+
+impl Nodes {
+    pub(super) fn get(&self, id: Id) -> Option<&Node> {
+        self.0.get(usize::try_from(id).ok()?)
+    }
+
+    fn get_mut(&mut self, id: Id) -> Option<&mut Node> {
+        self.0.get_mut(usize::try_from(id).ok()?)
+    }
+
+    /// More than [`MAX_NODES`] are found out long before there are more than an id can tell.
+    fn push(&mut self, node: Node) -> Id {
+        let id = Id::try_from(self.0.len()).unwrap_or(Id::MAX);
+        self.0.push(node);
+        id
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Id, &Node)> {
+        (0..).zip(&self.0)
+    }
+}
 
 pub(super) const DOCUMENT: Id = 0;
 
@@ -58,7 +84,7 @@ pub(super) struct Node {
     previous: Option<Id>,
     pub(super) next: Option<Id>,
     /// What its depth was when it was put in its place.
-    depth: usize,
+    depth: u32,
     pub(super) data: Data,
 }
 
@@ -83,7 +109,7 @@ impl Node {
 
 #[derive(Debug)]
 pub(super) struct Tree {
-    pub(super) nodes: Vec<Node>,
+    pub(super) nodes: Nodes,
 }
 
 impl Tree {
@@ -147,8 +173,8 @@ struct Handle {
 }
 
 struct Sink {
-    nodes: RefCell<Vec<Node>>,
-    deepest: Cell<usize>,
+    nodes: RefCell<Nodes>,
+    deepest: Cell<u32>,
     /// What the parser is told the name of a node is that has none.
     nameless: QualName,
 }
@@ -165,25 +191,16 @@ impl Sink {
     }
 
     fn check(&self, limits: &Limits) -> Result<(), IngestError> {
-        limits.nesting(self.deepest.get())?;
-        if MAX_NODES < self.nodes.borrow().len() {
+        limits.nesting(usize::try_from(self.deepest.get()).unwrap_or(usize::MAX))?;
+        if MAX_NODES < self.nodes.borrow().0.len() {
             return Err(IngestError::TooLarge { what: "nodes", limit: MAX_NODES });
         }
         Ok(())
     }
 
     fn add(&self, data: Data) -> Id {
-        let mut nodes = self.nodes.borrow_mut();
-        nodes.push(Node {
-            parent: None,
-            first: None,
-            last: None,
-            previous: None,
-            next: None,
-            depth: 0,
-            data,
-        });
-        nodes.len() - 1
+        let node = Node { parent: None, first: None, last: None, previous: None, next: None, depth: 0, data };
+        self.nodes.borrow_mut().push(node)
     }
 
     fn detach(&self, id: Id) {
