@@ -79,7 +79,8 @@ fn episodes_read_like_any_store() {
     hold(
         async |_clock| {
             let store = MemoryStore::new(LedgerId::new("episodes").unwrap(), MemoryLimits::default());
-            let store = Episodic::open(Ledger::open(store, LedgerOptions::default()).unwrap()).unwrap();
+            let ledger = Ledger::open(store, LedgerOptions::default()).unwrap();
+            let store = Episodic::open(ledger, "a".parse().unwrap()).unwrap();
             for (name, data) in files {
                 let quota = Quota { bytes: 1 << 20, files: 10 };
                 let write = Write::new(WriteMode::CreateNew, data.into(), LabelSet::EMPTY, quota);

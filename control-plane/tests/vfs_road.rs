@@ -152,7 +152,8 @@ async fn episodes_are_written_once_and_found_after_a_restart() {
     let open = || {
         let store =
             SegmentStore::open(folder.path(), LedgerId::new("episodes").unwrap(), SegmentOptions::default());
-        Episodic::open(Ledger::open(store.unwrap(), LedgerOptions::default()).unwrap()).unwrap()
+        let ledger = Ledger::open(store.unwrap(), LedgerOptions::default()).unwrap();
+        Episodic::open(ledger, "a".parse().unwrap()).unwrap()
     };
     let episode = |goal: &str| {
         serde_json::json!({"goal": goal, "action": "asked", "result": "done", "reflection": "ask sooner", "cost": 3})

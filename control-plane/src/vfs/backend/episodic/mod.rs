@@ -1,43 +1,51 @@
 //! What an agent has lived through.
 
-mod episode;
+mod file;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Bound;
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
-use agent_primitives::LabelSet;
-use agent_primitives::search::{Bm25, Parameters, tokenise};
+use agent_primitives::search::Embedder;
+use agent_primitives::{AgentId, Clock, LabelSet, SystemClock};
 use bytes::Bytes;
-use emk::{EntryKind, Ledger, LedgerError};
+use emk::memory::{EpisodicMemory, Found, MemoryError, MemoryOptions};
+use emk::recall::{Filter, Query, Recall, RecallError};
+use emk::{Ledger, LedgerError};
 
 use super::{
     Answer, Content, Entry, Hit, Listing, MemoryBackend, Page, RelPath, Search, Stat, Usage, Version,
     VfsError, Write, WriteMode, Written,
 };
-use episode::Stored;
+use file::File;
 
-pub use episode::MAX_EPISODE_BYTES;
+pub use file::MAX_EPISODE_BYTES;
 
 /// Most episodes of one store.
-pub const MAX_EPISODES: usize = 100_000;
+pub const MAX_EPISODES: usize = 1 << 20;
 
-/// Episodes over a ledger: written once, never changed, never removed.
+/// Episodes of one agent over the [memory](EpisodicMemory) in a ledger: written once, never changed, never removed.
 ///
-/// An episode is a file `<name>.json` that holds one JSON object with the texts `goal`, `action`, `result` and `reflection`,
-/// and whatever else it likes, in at most [`MAX_EPISODE_BYTES`]; anything else is refused as `InvalidPath`. It is written
-/// whole, by creating it or by appending to a name that is not there, and is one record of the ledger from then on, with its
-/// name and labels. Writing over it, adding to it and removing it are `AccessDenied`, an end is `NotSupported`. There are no
-/// directories.
+/// An episode is a file `<name>.json` that holds one JSON object with the texts `goal`, `action`, `result` and `reflection`, of which
+/// one of the first two says something, and whatever else it likes, in at most [`MAX_EPISODE_BYTES`]; anything else is refused
+/// as `InvalidPath`. Its `outcome`, `failure`, `importance` and `tags` count as those of the episode. It is written whole, by creating
+/// it or by appending to a name that is not there, and is one record of the ledger from then on, with its name and labels; secrets of
+/// known shapes are taken out first. Writing over it, adding to it and removing it are `AccessDenied`, an end is
+/// `NotSupported`. There are no directories.
+///
+/// What the host erases or quarantines in [`Episodic::memory`] is gone for the agent.
 ///
 /// A write answers once its record is durable. When the ledger fails, everything that follows is refused with `Backend`
 /// until it is opened again. Dropping a write leaves the episode there or not; a record that was appended stays.
 ///
-/// A search weighs the four texts by BM25; of two that fit equally the newer comes first. All episodes are in memory,
-/// read from the ledger when it is opened.
+/// A search is that of [`Recall`]: by words and, with an embedder, by meaning; of two that fit equally the newer comes first. Texts stay
+/// in the ledger; names and the index are in memory.
 pub struct Episodic {
-    ledger: Ledger,
+    recall: Arc<Recall>,
+    embeds: bool,
+    agent: AgentId,
+    clock: Arc<dyn Clock>,
     state: RwLock<State>,
 }
 
@@ -45,10 +53,10 @@ pub struct Episodic {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EpisodicError {
-    /// The ledger cannot be read.
+    /// The memory in the ledger cannot be read.
     #[error("the ledger of episodes cannot be read")]
-    Ledger(#[from] LedgerError),
-    /// A record is no episode of this store, or there are too many.
+    Memory(#[from] MemoryError),
+    /// A record is no file of this store, or its name is taken.
     #[error("record {seq} of the ledger of episodes cannot be used")]
     Record {
         /// Its position.
@@ -61,51 +69,74 @@ impl EpisodicError {
     #[must_use]
     pub const fn code(&self) -> &'static str {
         match self {
-            Self::Ledger(_) => "AK0425",
+            Self::Memory(_) => "AK0425",
             Self::Record { .. } => "AK0426",
         }
     }
 }
 
-/// INVARIANT: `order` has the names of `episodes` in the order of their records, which is that of `words`.
+/// INVARIANT: `names` has the name of each of `files` by its position.
+#[derive(Default)]
 struct State {
-    episodes: BTreeMap<Box<str>, Episode>,
-    order: Vec<Box<str>>,
-    words: Bm25,
+    files: BTreeMap<Box<str>, File>,
+    names: BTreeMap<u64, Box<str>>,
     usage: Usage,
     /// The ledger has failed: what is in here may not be in there.
     failed: bool,
 }
 
-#[derive(Clone)]
-struct Episode {
-    text: Bytes,
-    version: Version,
-    labels: LabelSet,
-}
-
 impl Episodic {
-    /// The episodes in `ledger`, blocking while it is read. Records of other kinds are passed over.
+    /// The episodes of `agent` in `ledger`, blocking while it is read. Those of other agents, and episodes that were not written as
+    /// files, are passed over.
     ///
     /// # Errors
     /// [`EpisodicError`].
-    pub fn open(ledger: Ledger) -> Result<Self, EpisodicError> {
-        let words = Bm25::new(Parameters::DEFAULT).map_err(|_| EpisodicError::Record { seq: 0 })?;
-        let (episodes, order, usage) = (BTreeMap::new(), Vec::new(), Usage::default());
-        let mut state = State { episodes, order, words, usage, failed: false };
-        for entry in ledger.read(ledger.base().count) {
-            let entry = entry?;
-            if entry.kind != EntryKind::Episode {
-                continue;
+    pub fn open(ledger: Ledger, agent: AgentId) -> Result<Self, EpisodicError> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let options = MemoryOptions::default().max_records(MAX_EPISODES);
+        let memory = EpisodicMemory::open(ledger, options, Arc::clone(&clock))?;
+        let mut state = State::default();
+        for found in memory.episodes(0) {
+            let (seq, Found::Episode(episode)) = found? else { continue };
+            let Some(document) = episode.document().filter(|_| *episode.agent() == agent) else { continue };
+            let file = File::of(seq, &episode);
+            if !file::is_name(&document.name) || state.files.contains_key(&*document.name) {
+                return Err(EpisodicError::Record { seq });
             }
-            let unusable = EpisodicError::Record { seq: entry.seq };
-            let Ok(stored) = Stored::decode(&entry.body) else { return Err(unusable) };
-            let version = Version::of_digest(entry.hash);
-            if state.episodes.contains_key(stored.name) || state.take_in(&stored, version).is_err() {
-                return Err(unusable);
-            }
+            state.take_in(&document.name, file);
         }
-        Ok(Self { ledger, state: RwLock::new(state) })
+        let recall = Arc::new(Recall::new(memory, Arc::clone(&clock)));
+        Ok(Self { recall, embeds: false, agent, clock, state: RwLock::new(state) })
+    }
+
+    /// By another clock.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.recall = Arc::new(Recall::new(self.memory().clone(), Arc::clone(&clock)));
+        self.embeds = false;
+        self.clock = clock;
+        self
+    }
+
+    /// Searched by meaning too. What has no vector gets one at the next search, which waits for it.
+    #[must_use]
+    pub fn with_embedder(mut self, embedder: Arc<dyn Embedder>) -> Self {
+        let recall = Recall::new(self.memory().clone(), Arc::clone(&self.clock));
+        self.recall = Arc::new(recall.with_embedder(embedder));
+        self.embeds = true;
+        self
+    }
+
+    /// The memory, for the host: to erase, to quarantine, to verify, to sleep.
+    #[must_use]
+    pub fn memory(&self) -> &EpisodicMemory {
+        self.recall.memory()
+    }
+
+    /// What finds the episodes, for the host: to ask for failures before an attempt.
+    #[must_use]
+    pub fn recall(&self) -> &Recall {
+        &self.recall
     }
 
     fn look<T>(&self, look: impl FnOnce(&State) -> Result<T, VfsError>) -> Result<T, VfsError> {
@@ -113,16 +144,30 @@ impl Episodic {
         if state.failed { Err(VfsError::Backend) } else { look(&state) }
     }
 
-    /// Appends the record and takes the episode in; answers the record's position as well.
-    fn append(&self, path: RelPath<'_>, write: &Write) -> Result<(u64, Written), VfsError> {
+    fn find(&self, state: &State, path: RelPath<'_>) -> Result<File, VfsError> {
+        let mut segments = path.segments();
+        let name = segments.next().ok_or(VfsError::IsDirectory)?;
+        let found = state.files.get(name).filter(|file| self.shows(file)).cloned();
+        let found = found.ok_or(VfsError::NotFound)?;
+        if segments.next().is_some() { Err(VfsError::NotDirectory) } else { Ok(found) }
+    }
+
+    /// Whether the memory still shows it.
+    fn shows(&self, file: &File) -> bool {
+        self.memory().status(file.seq).is_some_and(|status| status.is_visible())
+    }
+
+    /// Appends the record and takes the file in.
+    fn append(&self, path: RelPath<'_>, write: &Write) -> Result<File, VfsError> {
         let mut state = self.state.write().map_err(|_| VfsError::Backend)?;
         if state.failed {
             return Err(VfsError::Backend);
         }
-        let current = match state.find(path) {
-            Err(VfsError::NotFound) => None,
-            found => Some(found?.version),
-        };
+        let mut segments = path.segments();
+        let current = segments.next().and_then(|name| state.files.get(name)).map(|file| file.version);
+        if current.is_some() && segments.next().is_some() {
+            return Err(VfsError::NotDirectory);
+        }
         write.admit(current)?;
         if current.is_some() || write.mode == WriteMode::Replace {
             return Err(VfsError::AccessDenied);
@@ -130,101 +175,109 @@ impl Episodic {
         if write.expires.is_some() {
             return Err(VfsError::NotSupported);
         }
-        let stored = Stored::new(path, &write.data, &write.labels)?;
+        let episode = file::episode(path, write, self.agent.clone(), self.clock.now())?;
         let size = write.size_after(0)?;
         write.quota.admit(state.usage, None, size)?;
-        let body = stored.encode()?;
-        state.has_room(&stored)?;
-        let appended = self.ledger.append(EntryKind::Episode, &body).map_err(|error| failed(&error))?;
-        let version = Version::of_digest(appended.hash);
-        state.take_in(&stored, version)?;
-        Ok((appended.seq, Written::new(version, size, write.labels.clone())))
+        let stored = self.memory().append(&episode).map_err(|error| failed(&error))?;
+        let file = File::of(stored.seq, &episode);
+        state.take_in(path.as_str(), file.clone());
+        Ok(file)
     }
 
     async fn write_durably(&self, path: RelPath<'_>, write: Write) -> Result<Written, VfsError> {
-        let (seq, written) = self.append(path, &write)?;
-        if let Err(error) = self.ledger.durable(seq).await {
+        let file = self.append(path, &write)?;
+        if let Err(error) = self.memory().durable(file.seq).await {
             self.state.write().unwrap_or_else(PoisonError::into_inner).failed = true;
             return Err(failed(&error));
         }
-        Ok(written)
+        Ok(Written::new(file.version, file.size, file.labels))
+    }
+
+    /// The text of an episode, from the ledger.
+    async fn text(&self, seq: u64) -> Result<Option<String>, VfsError> {
+        let memory = self.memory().clone();
+        let episode = blocking(move || memory.get(seq)).await?.map_err(|error| failed(&error))?;
+        Ok(episode.and_then(|episode| episode.document().map(|document| document.text.clone())))
+    }
+
+    async fn search_text(&self, search: Search<'_>) -> Result<Vec<Hit>, VfsError> {
+        let mine = Filter { agents: vec![self.agent.clone()], ..Filter::default() };
+        let query = Query::new(search.text).limit(search.limit).filter(mine);
+        let mut found = if self.embeds {
+            self.recall.embed_missing(|_| {}).await.map_err(|error| lost(&error))?;
+            self.recall.recall(&query).await
+        } else {
+            let recall = Arc::clone(&self.recall);
+            blocking(move || recall.search(&query)).await?
+        }
+        .map_err(|error| lost(&error))?;
+        found.sort_by(|one, other| other.score.total_cmp(&one.score).then(other.seq.cmp(&one.seq)));
+        let mut hits = Vec::new();
+        for hit in found {
+            let named = self.look(|state| {
+                let name = state.names.get(&hit.seq).cloned();
+                Ok(name.and_then(|name| Some((state.files.get(&name)?.clone(), name))))
+            })?;
+            let Some((file, name)) = named else { continue };
+            // Gone since it was found.
+            let Some(text) = self.text(hit.seq).await? else { continue };
+            hits.push(Hit::new(name.into_string(), hit.score, text, file.labels));
+        }
+        Ok(hits)
+    }
+
+    fn list(&self, state: &State, page: Page<'_>) -> Listing {
+        let from = page.after.map_or(Bound::Unbounded, Bound::Excluded);
+        let all = state.files.range::<str, _>((from, Bound::Unbounded));
+        let mut rest = all.filter(|(_, file)| self.shows(file));
+        let shown = rest.by_ref().take(page.limit);
+        let entries: Vec<Entry> =
+            shown.map(|(name, file)| Entry::new(name.to_string(), file.stat())).collect();
+        let next = rest.next().and_then(|_| entries.last().map(|entry| entry.name.clone()));
+        Listing::new(entries, next)
     }
 }
 
 impl State {
-    fn find(&self, path: RelPath<'_>) -> Result<&Episode, VfsError> {
-        let mut segments = path.segments();
-        let name = segments.next().ok_or(VfsError::IsDirectory)?;
-        let found = self.episodes.get(name).ok_or(VfsError::NotFound)?;
-        if segments.next().is_some() { Err(VfsError::NotDirectory) } else { Ok(found) }
-    }
-
-    fn has_room(&self, stored: &Stored<'_>) -> Result<(), VfsError> {
-        let room = self.order.len() < MAX_EPISODES && self.episodes.len() < MAX_EPISODES;
-        if room && stored.words()?.len() <= Bm25::MAX_TOKENS { Ok(()) } else { Err(VfsError::NoSpace) }
-    }
-
-    fn take_in(&mut self, stored: &Stored<'_>, version: Version) -> Result<(), VfsError> {
-        self.has_room(stored)?;
-        self.words.push(&stored.words()?).map_err(|_| VfsError::NoSpace)?;
-        let text = Bytes::copy_from_slice(stored.text.as_bytes());
-        self.usage.bytes = self.usage.bytes.saturating_add(text.len() as u64);
+    fn take_in(&mut self, name: &str, file: File) {
+        self.usage.bytes = self.usage.bytes.saturating_add(file.size);
         self.usage.files = self.usage.files.saturating_add(1);
-        self.order.push(stored.name.into());
-        self.episodes.insert(stored.name.into(), Episode { text, version, labels: stored.labels.clone() });
-        Ok(())
-    }
-
-    fn list(&self, page: Page<'_>) -> Listing {
-        let from = page.after.map_or(Bound::Unbounded, Bound::Excluded);
-        let mut rest = self.episodes.range::<str, _>((from, Bound::Unbounded));
-        let shown = rest.by_ref().take(page.limit);
-        let entries: Vec<Entry> =
-            shown.map(|(name, episode)| Entry::new(name.to_string(), episode.stat())).collect();
-        let next = rest.next().and_then(|_| entries.last().map(|entry| entry.name.clone()));
-        Listing::new(entries, next)
-    }
-
-    fn search(&self, query: Search<'_>) -> Vec<Hit> {
-        let mut found = self.words.search(&tokenise(query.text), self.order.len());
-        found.sort_by(|one, other| other.score.total_cmp(&one.score).then(other.seq.cmp(&one.seq)));
-        let named = found.into_iter().filter_map(|hit| {
-            let name = self.order.get(hit.seq)?;
-            let episode = self.episodes.get(name)?;
-            let text = String::from_utf8_lossy(&episode.text).into_owned();
-            Some(Hit::new(name.to_string(), hit.score, text, episode.labels.clone()))
-        });
-        named.take(query.limit).collect()
+        self.names.insert(file.seq, name.into());
+        self.files.insert(name.into(), file);
     }
 }
 
-impl Episode {
-    fn stat(&self) -> Stat {
-        Stat::file(self.text.len() as u64, self.version, self.labels.clone())
-    }
+/// Runs what waits for a disk where that may be done.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, VfsError> {
+    let runtime = tokio::runtime::Handle::try_current().map_err(|_| VfsError::Backend)?;
+    runtime.spawn_blocking(work).await.map_err(|_| VfsError::Backend)
 }
 
 /// The class of an error, for the agent. The host's log has the rest.
-fn failed(error: &LedgerError) -> VfsError {
+fn failed(error: &MemoryError) -> VfsError {
     match error {
-        LedgerError::StoreFull { .. } => VfsError::NoSpace,
-        LedgerError::TooLarge { .. } => VfsError::TooLarge,
+        MemoryError::Full { .. } | MemoryError::Ledger(LedgerError::StoreFull { .. }) => VfsError::NoSpace,
+        MemoryError::Ledger(LedgerError::TooLarge { .. }) => VfsError::TooLarge,
         error => {
-            tracing::warn!(%error, "a ledger of episodes failed");
+            tracing::warn!(code = error.code(), %error, "a memory of episodes failed");
             VfsError::Backend
         }
     }
 }
 
+fn lost(error: &RecallError) -> VfsError {
+    tracing::warn!(code = error.code(), %error, "a search among episodes failed");
+    VfsError::Backend
+}
+
 impl MemoryBackend for Episodic {
     fn read<'a>(&'a self, path: RelPath<'a>, offset: u64, length: usize) -> Answer<'a, Content> {
         Box::pin(async move {
-            self.look(|state| {
-                let episode = state.find(path)?;
-                let start = usize::try_from(offset).unwrap_or(usize::MAX).min(episode.text.len());
-                let end = start.saturating_add(length).min(episode.text.len());
-                Ok(Content::new(episode.text.slice(start..end), episode.version, episode.labels.clone()))
-            })
+            let file = self.look(|state| self.find(state, path))?;
+            let text = Bytes::from(self.text(file.seq).await?.ok_or(VfsError::NotFound)?);
+            let start = usize::try_from(offset).unwrap_or(usize::MAX).min(text.len());
+            let end = start.saturating_add(length).min(text.len());
+            Ok(Content::new(text.slice(start..end), file.version, file.labels))
         })
     }
 
@@ -233,13 +286,13 @@ impl MemoryBackend for Episodic {
     }
 
     fn remove<'a>(&'a self, path: RelPath<'a>, _: Option<Version>) -> Answer<'a, ()> {
-        Box::pin(async move { self.look(|state| state.find(path).and(Err(VfsError::AccessDenied))) })
+        Box::pin(async move { self.look(|state| self.find(state, path).and(Err(VfsError::AccessDenied))) })
     }
 
     fn list<'a>(&'a self, path: RelPath<'a>, page: Page<'a>) -> Answer<'a, Listing> {
         Box::pin(async move {
-            self.look(|state| match state.find(path) {
-                Err(VfsError::IsDirectory) => Ok(state.list(page)),
+            self.look(|state| match self.find(state, path) {
+                Err(VfsError::IsDirectory) => Ok(self.list(state, page)),
                 found => found.and(Err(VfsError::NotDirectory)),
             })
         })
@@ -247,19 +300,19 @@ impl MemoryBackend for Episodic {
 
     fn stat<'a>(&'a self, path: RelPath<'a>) -> Answer<'a, Stat> {
         Box::pin(async move {
-            self.look(|state| match state.find(path) {
+            self.look(|state| match self.find(state, path) {
                 Err(VfsError::IsDirectory) => Ok(Stat::directory(LabelSet::EMPTY)),
-                found => found.map(Episode::stat),
+                found => found.map(|file| file.stat()),
             })
         })
     }
 
     fn search<'a>(&'a self, path: RelPath<'a>, query: Search<'a>) -> Answer<'a, Vec<Hit>> {
         Box::pin(async move {
-            self.look(|state| match state.find(path) {
-                Err(VfsError::IsDirectory) => Ok(state.search(query)),
+            match self.look(|state| self.find(state, path)) {
+                Err(VfsError::IsDirectory) => self.search_text(query).await,
                 found => found.and(Err(VfsError::NotDirectory)),
-            })
+            }
         })
     }
 }
@@ -267,6 +320,6 @@ impl MemoryBackend for Episodic {
 impl fmt::Debug for Episodic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let usage = self.state.read().unwrap_or_else(PoisonError::into_inner).usage;
-        f.debug_struct("Episodic").field("usage", &usage).finish_non_exhaustive()
+        f.debug_struct("Episodic").field("agent", &self.agent).field("usage", &usage).finish_non_exhaustive()
     }
 }
