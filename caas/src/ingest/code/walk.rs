@@ -95,7 +95,7 @@ struct Walk<'a> {
     row: Option<usize>,
 }
 
-impl Walk<'_> {
+impl<'a> Walk<'a> {
     /// Marks what a node is, and returns the level inside of it, where there is one to be looked at.
     fn visit<'t>(&mut self, level: &mut Level<'t>, node: Node<'t>) -> Result<Option<Level<'t>>, IngestError> {
         if node.is_error() {
@@ -177,8 +177,9 @@ impl Walk<'_> {
             words.push(' ');
             words.push_str(name.trim_matches(|char: char| char == ';' || char.is_whitespace()));
         }
-        let words = words
-            .trim_end_matches(|char: char| matches!(char, '{' | ':' | '=' | '(') || char.is_whitespace());
+        let words = words.replace("( ", "(").replace(", )", ")");
+        let words = words.trim_end_matches(|char: char| " {:=(".contains(char));
+        let words = words.strip_suffix(" =>").unwrap_or(words);
         match words.char_indices().nth(MAX_STEP - 1) {
             Some((end, _)) if words.get(end..).is_some_and(|rest| 1 < rest.chars().count()) => {
                 format!("{}…", words.get(..end).unwrap_or_default()).into()
@@ -278,7 +279,7 @@ impl Walk<'_> {
         Ok(())
     }
 
-    fn slice(&self, node: Node<'_>) -> &str {
+    fn slice(&self, node: Node<'_>) -> &'a str {
         self.text.get(node.byte_range()).unwrap_or_default()
     }
 }
