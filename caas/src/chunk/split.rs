@@ -55,38 +55,27 @@ pub(super) fn split(
     counter: &dyn TokenCounter,
 ) -> Result<Vec<Range<usize>>, usize> {
     let mut packed = Packed { text, sizes, counter, done: Vec::new(), open: 0..0, tokens: 0 };
-    let first = if by_lines { Border::Line } else { Border::Paragraph };
-    // Not by recursion, so that no text is too deep; parts in order, the next one last.
-    let mut due: Vec<(Range<usize>, Border)> = vec![(0..text.len(), first)];
-    while let Some((range, border)) = due.pop() {
-        let part = text.get(range.clone()).unwrap_or_default();
-        let mut at = range.start;
-        let mut parts = Vec::new();
-        for piece in border.parts(part) {
-            parts.push(at..at + piece.len());
-            at += piece.len();
-        }
-        let mut rest = parts.into_iter();
-        for piece in rest.by_ref() {
-            let tokens = counter.count(text.get(piece.clone()).unwrap_or_default());
-            if tokens <= sizes.target {
-                packed.push(piece, tokens);
-                continue;
-            }
-            let Some(finer) = border.next() else {
-                if sizes.most < tokens {
-                    return Err(piece.start);
+    // Not by recursion, so that no text is too deep; parts in order, the next one last, each with the borders it was cut at.
+    let mut due: Vec<(Range<usize>, Option<Border>)> = vec![(0..text.len(), None)];
+    while let Some((piece, border)) = due.pop() {
+        let part = text.get(piece.clone()).unwrap_or_default();
+        let tokens = counter.count(part);
+        let finer = match border {
+            None => Some(Border::Paragraph),
+            Some(Border::Paragraph) if !by_lines => Some(Border::Sentence),
+            Some(border) => border.next(),
+        };
+        match finer {
+            Some(finer) if sizes.target < tokens => {
+                let mut end = piece.end;
+                for inner in finer.parts(part).into_iter().rev() {
+                    let start = end - inner.len();
+                    due.push((start..end, Some(finer)));
+                    end = start;
                 }
-                packed.push(piece, tokens);
-                continue;
-            };
-            // What comes behind it is looked at when it is done.
-            if piece.end < range.end {
-                due.push((piece.end..range.end, border));
             }
-            let finer = if finer == Border::Line && !by_lines { Border::Sentence } else { finer };
-            due.push((piece, finer));
-            break;
+            None if sizes.most < tokens => return Err(piece.start),
+            _ => packed.push(piece, tokens),
         }
     }
     packed.close();
