@@ -55,9 +55,8 @@ pub(super) fn split(
     counter: &dyn TokenCounter,
 ) -> Result<Vec<Range<usize>>, usize> {
     let mut packed = Packed { text, sizes, counter, done: Vec::new(), open: 0..0, tokens: 0 };
-    let first = if by_lines { Border::Line } else { Border::Paragraph };
     // Not by recursion, so that no text is too deep; parts in order, the next one last.
-    let mut due: Vec<(Range<usize>, Border)> = vec![(0..text.len(), first)];
+    let mut due: Vec<(Range<usize>, Border)> = vec![(0..text.len(), Border::Paragraph)];
     while let Some((range, border)) = due.pop() {
         let part = text.get(range.clone()).unwrap_or_default();
         let mut at = range.start;

@@ -115,14 +115,19 @@ fn an_item_of_a_program_stays_whole_up_to_the_most() {
         (Signature, "fn b()"),
         (Body, "{ }"),
     ]);
-    let item: Path = Arc::from([Arc::from("fn a()")]);
-    for place in [2, 4] {
-        parsed.blocks[place].path = Arc::clone(&item);
+    for (place, item) in [(2, "fn a()"), (4, "fn b()")] {
+        parsed.blocks[place].path = Arc::from([Arc::from(item)]);
     }
     let chunks = cut(20, 80, &parsed);
     assert_eq!(texts(&chunks), ["use std", &format!("fn a()\n\n{body}"), "fn b()\n\n{ }"]);
     assert_eq!(chunks[0].outline.as_deref(), Some("fn a()\nfn b()\n"));
-    assert_eq!(cut(20, 30, &parsed).len(), 5, "the signature stays with the beginning of its body");
+    let cut = cut(20, 30, &parsed);
+    assert!(cut[1].text.starts_with("fn a()\n\nx = y"), "the signature stays with the beginning of its body");
+    assert_eq!(
+        cut.iter().map(|chunk| chunk.tokens).collect::<Vec<_>>(),
+        [2, 22, 25, 5],
+        "no few last lines alone"
+    );
 }
 
 #[test]

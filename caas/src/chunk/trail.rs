@@ -40,14 +40,18 @@ pub(super) fn path(path: &Path, counter: &dyn TokenCounter) -> Path {
 
 /// The first lines of the outermost signatures of a program, as many as fit.
 pub(super) fn outline(parsed: &Parsed, counter: &dyn TokenCounter) -> Option<Arc<str>> {
-    let outermost =
-        parsed.blocks.iter().filter(|block| block.kind == BlockKind::Signature && block.path.is_empty());
     let mut outline = String::new();
     let mut tokens = 0;
-    for block in outermost {
+    for (place, block) in parsed.blocks.iter().enumerate() {
+        if block.kind != BlockKind::Signature || !block.path.is_empty() {
+            continue;
+        }
         let text = parsed.text.get(block.range.clone()).unwrap_or_default();
-        // A comment or an attribute may stand before the signature itself, which is last.
-        let line = text.lines().rfind(|line| !line.trim().is_empty()).unwrap_or_default().trim();
+        // What is in the item has its name. Where nothing is in it, a comment or an attribute may stand before the signature
+        // itself, which is last.
+        let inside = parsed.blocks.get(place + 1).and_then(|next| next.path.first());
+        let last = || text.lines().rfind(|line| !line.trim().is_empty()).unwrap_or_default().trim();
+        let line = inside.map_or_else(last, |step| step);
         let count = counter.count(line) + 1;
         if ChunkSizes::MAX_OUTLINE < tokens + count {
             break;
