@@ -3,15 +3,15 @@
 use caas_core::tokens::TokenCounter;
 
 /// Letters of one token at the most. Vocabularies of models hold most words of this length whole.
-const LETTERS: usize = 6;
+const LETTERS: usize = 9;
 
-/// Runs of letters and digits, in pieces of at most six, and every mark: more than models count in English.
+/// Runs of letters and digits, in pieces of at most nine, and every mark: about what WordPiece counts in English.
 #[derive(Debug)]
 pub(crate) struct Pieces;
 
 impl TokenCounter for Pieces {
     fn name(&self) -> &str {
-        "pieces of six letters"
+        "pieces of nine letters"
     }
 
     fn count(&self, text: &str) -> usize {

@@ -31,7 +31,11 @@ const WRITER_BYTES: usize = 50_000_000;
 ///
 /// Each change is a commit: on disk, and found, when the call returns; a process that dies before leaves what was there.
 /// A commit takes milliseconds, so many documents are better replaced in one call. One process at a time has it open.
-/// In memory are 36 bytes for each chunk.
+/// In memory are 48 bytes for each chunk.
+///
+/// Where a change is on disk and cannot be read back, the call fails, and the change is found from the next one, or the next
+/// opening, on. Threads of tantivy merge small
+/// segments after a commit.
 pub struct TantivyIndex {
     folder: PathBuf,
     parameters: Parameters,
