@@ -51,7 +51,7 @@ pub(super) fn outline(parsed: &Parsed, counter: &dyn TokenCounter) -> Option<Arc
         // itself, which is last.
         let inside = parsed.blocks.get(place + 1).and_then(|next| next.path.first());
         let last = || text.lines().rfind(|line| !line.trim().is_empty()).unwrap_or_default().trim();
-        let line = inside.map_or_else(last, |step| step);
+        let line = inside.map_or_else(last, AsRef::as_ref);
         let count = counter.count(line) + 1;
         if ChunkSizes::MAX_OUTLINE < tokens + count {
             break;

@@ -63,5 +63,5 @@ fn by_lines(text: &str, limits: &Limits) -> Result<Vec<Block>, IngestError> {
     draft.finish()
 }
 
-#[cfg(all(test, feature = "code"))]
+#[cfg(test)]
 mod tests;

@@ -1,3 +1,6 @@
+#![cfg(feature = "code")]
+#![expect(clippy::string_slice, reason = "a test may fail loudly")]
+
 use proptest::prelude::*;
 
 use super::*;
@@ -248,8 +251,8 @@ fn an_item_that_never_ends_is_no_reason_to_lose_the_others() {
     let (blocks, quality) = parse(&text, Language::Rust, &Limits::DEFAULT).unwrap();
     covered(&text, &blocks);
     assert!(quality < 1.0);
-    assert!(blocks.iter().any(|block| line(&text, block).contains("pub struct Ledger")
-        || text[block.range.clone()].contains("pub struct Ledger") && block.kind == BlockKind::Signature));
+    let names: Vec<String> = blocks.iter().map(|block| line(&text, block)).collect();
+    assert!(names.contains(&"Signature [] /// Payments, in order.".to_owned()), "{names:?}");
 }
 
 #[test]
