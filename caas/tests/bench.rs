@@ -1,5 +1,4 @@
 //! The bench of retrieval computes what it prints.
-#![expect(clippy::unwrap_used, reason = "a test may fail loudly")]
 
 use std::path::Path;
 
