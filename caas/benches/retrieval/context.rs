@@ -53,6 +53,11 @@ impl Corpus {
         Ok(corpus)
     }
 
+    /// Whether any chunk lies beneath something.
+    pub(crate) fn has_paths(&self) -> bool {
+        self.documents.iter().flat_map(|document| &document.chunks).any(|chunk| !chunk.path.is_empty())
+    }
+
     /// Texts are cut into chunks.
     pub(crate) fn of_documents(set: &Set, sizes: ChunkSizes) -> anyhow::Result<Self> {
         let chunker = StructureChunker::new(sizes, Arc::new(Pieces))?;

@@ -28,7 +28,8 @@ pub(crate) fn systems(set: &Set) -> anyhow::Result<Vec<Box<dyn System>>> {
         ("lexical + feedback", Without::default(), Some(Feedback::DEFAULT)),
         ("lexical, tiers off", Without { tiers: true, ..Without::default() }, None),
     ];
-    if !set.programs.is_empty() {
+    // Without the grammars of programs there is nothing to take away.
+    if corpus.has_paths() {
         rows.extend([
             ("lexical, path off", Without { path: true, ..Without::default() }, None),
             ("lexical, outline off", Without { outline: true, ..Without::default() }, None),
