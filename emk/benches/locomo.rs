@@ -18,7 +18,7 @@ use emk::memory::{EpisodicMemory, MemoryOptions};
 use emk::recall::{Query, Recall};
 use emk::{Ledger, LedgerId, LedgerOptions, MemoryLimits, MemoryStore};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 type Failure = Box<dyn Error + Send + Sync>;
 
@@ -93,10 +93,21 @@ fn conversation(sample: Sample) -> Result<Conversation, Failure> {
         for turn in Vec::<Turn>::deserialize(session)? {
             places.insert(turn.dia_id.clone(), turns.len());
             let caption = turn.blip_caption.unwrap_or_default();
-            let episode = Episode::builder(turn.speaker.parse()?, time(date)?)
-                .session(format!("{}.session_{number}", sample.sample_id).parse()?)
-                .action(turn.text.clone())
-                .result(caption.clone())
+            // A turn that is a picture alone is the picture's caption.
+            let (action, result) = if turn.text.trim().is_empty() {
+                (caption.as_str(), "")
+            } else {
+                (turn.text.as_str(), caption.as_str())
+            };
+            // One that says nothing at all has its place, and no word to be found by.
+            let action = if action.trim().is_empty() { "-" } else { action };
+            // Its id is not searched; with it, a turn that repeats another is an episode of its own.
+            let id = Map::from_iter([("dia_id".to_owned(), Value::from(turn.dia_id))]);
+            let episode = Episode::builder(name(&turn.speaker).parse()?, time(date)?)
+                .session(name(&format!("{}.session_{number}", sample.sample_id)).parse()?)
+                .action(action)
+                .result(result)
+                .metadata(id)
                 .build()?;
             let text = format!("{date} {} {} {caption}", turn.speaker, turn.text);
             turns.push(Spoken { episode, text });
@@ -113,6 +124,13 @@ fn conversation(sample: Sample) -> Result<Conversation, Failure> {
     };
     let questions = sample.qa.into_iter().filter_map(asked).collect();
     Ok(Conversation { turns, questions })
+}
+
+/// A name as an identifier.
+fn name(text: &str) -> String {
+    text.chars()
+        .map(|char| if char.is_ascii_alphanumeric() || ".-_".contains(char) { char } else { '-' })
+        .collect()
 }
 
 /// Every `D(\d+):0*(\d+)` in a text, as the ids of turns are written.

@@ -57,7 +57,10 @@ impl Recall {
                     _ => Found::Rule(Box::new(Rule::decode(seq, &entry.body)?)),
                 };
                 self.write().add(seq, &found)?;
-                self.look_again([seq]);
+                // What a mark says of it comes later in the ledger; what it does to others is done now.
+                if matches!(&found, Found::Episode(episode) if episode.revision().is_some()) {
+                    self.look_again([seq]);
+                }
             }
             EntryKind::Tombstone => self.look_again(Mark::decode(seq, &entry.body)?.seqs),
             EntryKind::Checkpoint | EntryKind::Event => {}

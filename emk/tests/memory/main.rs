@@ -1,8 +1,6 @@
 //! Tests of episodic memory through its public interface, on every store.
 #![expect(clippy::unwrap_used, reason = "a test may fail loudly")]
-#![expect(clippy::panic, reason = "a test may fail loudly")]
 #![expect(clippy::indexing_slicing, reason = "a test may fail loudly")]
-#![expect(clippy::print_stdout, reason = "a process that is killed tells what it was promised")]
 
 mod append;
 mod erase;

@@ -1,7 +1,5 @@
 //! Recall over a memory, through its public interface.
 #![expect(clippy::unwrap_used, reason = "a test may fail loudly")]
-#![expect(clippy::panic, reason = "a test may fail loudly")]
-#![expect(clippy::indexing_slicing, reason = "a test may fail loudly")]
 
 mod advice;
 mod filters;
