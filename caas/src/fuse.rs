@@ -74,6 +74,8 @@ pub fn fuse(
     for (leg, is_dense, weight) in [(lexical, false, weights.0), (dense, true, weights.1)] {
         let Some(leg) = leg else { continue };
         let (least, most) = range(leg);
+        // Words that are not there are worth 0, so that is where their scale begins; a cosine has no such place.
+        let least = if is_dense { least } else { least.min(0.0) };
         for (rank, (chunk, score)) in (1..).zip(leg.iter().copied()) {
             let part = match fusion {
                 Fusion::Reciprocal { k } => (k + 1.0) / (k + rank as f64),
