@@ -16,6 +16,7 @@ pub mod lexical;
 mod model;
 pub mod route;
 pub mod tokens;
+pub mod truth;
 pub mod vector;
 
 pub use model::{

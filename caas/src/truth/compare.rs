@@ -1,0 +1,198 @@
+//! Which claims are about one thing.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use super::claim::{Claim, Kind, Sentence};
+
+/// Claims of one kind that share a word: with how many of them one is compared, those of the best chunks first.
+const MAX_BUCKET: usize = 64;
+
+/// A sentence of a chunk.
+pub(super) struct Placed {
+    /// Which of the chunks.
+    pub(super) chunk: usize,
+    /// Which of the sentences that are kept.
+    pub(super) text: String,
+    /// What it is about: its own words, and those of what it lies beneath where it has too few.
+    pub(super) subject: Vec<u32>,
+    pub(super) sentence: Sentence,
+}
+
+/// The claims of all chunks, in order.
+pub(super) struct Claims<'a> {
+    pub(super) placed: &'a [Placed],
+    /// The words of the last heading above each chunk.
+    pub(super) headings: &'a [Vec<Option<u32>>],
+    /// Whether two chunks lie beneath different headings of one document, side by side.
+    pub(super) apart: &'a dyn Fn(usize, usize) -> bool,
+}
+
+/// A claim, and the sentence it is in.
+type Of<'a> = (usize, &'a Claim);
+
+impl Claims<'_> {
+    /// The pairs of claims that contradict each other, as places of sentences with their claims, and whether all were
+    /// compared. Each pair once, the earlier first.
+    pub(super) fn pairs(&self) -> (Vec<(Of<'_>, Of<'_>)>, bool) {
+        let claims: Vec<Of<'_>> = (0..)
+            .zip(self.placed)
+            .flat_map(|(at, placed)| placed.sentence.claims.iter().map(move |claim| (at, claim)))
+            .collect();
+        let mut buckets: HashMap<(Kind, Option<u32>), Vec<usize>> = HashMap::new();
+        for (place, claim) in claims.iter().enumerate() {
+            for word in self.words(*claim) {
+                buckets.entry((claim.1.kind, word)).or_default().push(place);
+            }
+        }
+        let mut complete = true;
+        let mut seen: HashSet<(usize, usize)> = HashSet::new();
+        let mut agreed: HashSet<(usize, usize)> = HashSet::new();
+        let mut disagreed: Vec<(usize, usize)> = Vec::new();
+        for (place, claim) in claims.iter().enumerate() {
+            for other in self.candidates(*claim, &buckets, &mut complete) {
+                let pair = (place.min(other), place.max(other));
+                let Some(second) = claims.get(other).filter(|_| place != other) else { continue };
+                if !seen.insert(pair) || !self.comparable(*claim, *second) {
+                    continue;
+                }
+                let (chunk, chunk_of_other) = (self.chunk(claim.0), self.chunk(second.0));
+                if claim.1.value.agrees(&second.1.value) {
+                    agreed.insert((place, chunk_of_other));
+                    agreed.insert((other, chunk));
+                } else if chunk != chunk_of_other && claim.1.value.contradicts(&second.1.value) {
+                    disagreed.push(pair);
+                }
+            }
+        }
+        disagreed.sort_unstable();
+        let pairs = disagreed.into_iter().filter_map(|(one, other)| {
+            let (first, second) = (*claims.get(one)?, *claims.get(other)?);
+            // Two texts that both say both do not contradict each other.
+            let both = agreed.contains(&(one, self.chunk(second.0)))
+                && agreed.contains(&(other, self.chunk(first.0)));
+            (!both).then_some((first, second))
+        });
+        (pairs.collect(), complete)
+    }
+
+    /// What a claim is found by. A key or a predicate is one word; else each word of the subject.
+    fn words(&self, (at, claim): Of<'_>) -> Vec<Option<u32>> {
+        if is_keyed(claim.kind) || matches!(claim.kind, Kind::Said(_)) {
+            return vec![None];
+        }
+        let subject = self.placed.get(at).map_or(&[][..], |placed| &placed.subject);
+        subject.iter().copied().map(Some).collect()
+    }
+
+    /// Claims that share a word. Of a subject of which half has to be shared, any half and one word hold one that is, so it
+    /// is enough to look behind the rarest of them.
+    fn candidates(
+        &self,
+        claim: Of<'_>,
+        buckets: &HashMap<(Kind, Option<u32>), Vec<usize>>,
+        complete: &mut bool,
+    ) -> Vec<usize> {
+        let mut behind: Vec<&Vec<usize>> =
+            self.words(claim).into_iter().filter_map(|word| buckets.get(&(claim.1.kind, word))).collect();
+        behind.sort_by_key(|bucket| bucket.len());
+        let enough = behind.len() / 2 + 1;
+        let mut found = Vec::new();
+        for bucket in behind.into_iter().take(enough) {
+            *complete &= bucket.len() <= MAX_BUCKET;
+            found.extend(bucket.iter().copied().take(MAX_BUCKET));
+        }
+        found
+    }
+
+    fn chunk(&self, at: usize) -> usize {
+        self.placed.get(at).map_or(usize::MAX, |placed| placed.chunk)
+    }
+
+    /// Whether two claims of one kind are about one thing.
+    fn comparable(&self, one: Of<'_>, other: Of<'_>) -> bool {
+        let (Some(a), Some(b)) = (self.placed.get(one.0), self.placed.get(other.0)) else { return false };
+        let (first, second) = (&a.sentence, &b.sentence);
+        if first.statistic != second.statistic || first.advice != second.advice {
+            return false;
+        }
+        let about_one = match one.1.kind {
+            Kind::Said(_) => said_of_one(a, b),
+            kind if is_keyed(kind) => true,
+            _ => overlaps(&a.subject, &b.subject),
+        };
+        about_one && !self.apart(a, b)
+    }
+
+    /// Whether something in the sentences, or above them, says that they are about two things of one sort.
+    fn apart(&self, a: &Placed, b: &Placed) -> bool {
+        if (self.apart)(a.chunk, b.chunk) || contrast(&a.sentence.content, &b.sentence.content) {
+            return true;
+        }
+        let heading = |placed: &Placed| self.headings.get(placed.chunk).map_or(&[][..], Vec::as_slice);
+        contrast(heading(a), heading(b)) || places_differ(&a.sentence, &b.sentence)
+    }
+}
+
+const fn is_keyed(kind: Kind) -> bool {
+    matches!(kind, Kind::Setting(key) if key != u32::MAX)
+        || matches!(kind, Kind::Quantity(super::Dimension::Bare, key) if key != u32::MAX)
+}
+
+/// Half of the smaller subject, and two words at least.
+fn overlaps(one: &[u32], other: &[u32]) -> bool {
+    let shared = shared(one, other);
+    2 <= shared && one.len().min(other.len()) <= 2 * shared
+}
+
+fn shared(one: &[u32], other: &[u32]) -> usize {
+    one.iter().filter(|word| other.binary_search(word).is_ok()).count()
+}
+
+/// Whether a sentence that says something is not so and one that says it is are about one thing: everything behind the
+/// negation is said, and half of what is before it.
+fn said_of_one(a: &Placed, b: &Placed) -> bool {
+    let (negated, said) = match (&a.sentence.negated, &b.sentence.negated) {
+        (Some(one), Some(other)) => return one.1 == other.1,
+        (Some(negated), None) => (negated, &b.sentence.words),
+        (None, Some(negated)) => (negated, &a.sentence.words),
+        (None, None) => return overlaps(&a.subject, &b.subject),
+    };
+    let (before, after) = negated;
+    if !after.is_subset(said) {
+        return false;
+    }
+    let shared = before.intersection(said).count();
+    let fewer = before.len().min(said.len().saturating_sub(after.len()));
+    if before.is_empty() { 2 <= after.len() } else { 1 <= shared && fewer <= 2 * shared }
+}
+
+/// Whether a word that both hold stands beside words that only one of them holds, as in `free plan` and `team plan`.
+fn contrast(one: &[Option<u32>], other: &[Option<u32>]) -> bool {
+    let set = |content: &[Option<u32>]| content.iter().flatten().copied().collect::<BTreeSet<u32>>();
+    let (of_one, of_other) = (set(one), set(other));
+    let mut places: BTreeMap<u32, usize> = BTreeMap::new();
+    for (at, word) in other.iter().enumerate().filter_map(|(at, word)| Some((at, (*word)?))) {
+        places.entry(word).or_insert(at);
+    }
+    let beside =
+        |content: &[Option<u32>], at: Option<usize>| at.and_then(|at| content.get(at).copied().flatten());
+    one.iter().enumerate().any(|(at, word)| {
+        let Some(there) = word.and_then(|word| places.get(&word).copied()) else { return false };
+        let pairs = [
+            (beside(one, at.checked_sub(1)), beside(other, there.checked_sub(1))),
+            (beside(one, Some(at + 1)), beside(other, Some(there + 1))),
+        ];
+        pairs
+            .into_iter()
+            .any(|pair| matches!(pair, (Some(a), Some(b)) if !of_other.contains(&a) && !of_one.contains(&b)))
+    })
+}
+
+/// Whether both name something behind the same preposition, and not the same.
+fn places_differ(a: &Sentence, b: &Sentence) -> bool {
+    a.places.iter().any(|(place, object)| {
+        !b.words.contains(object)
+            && b.places.iter().any(|(other, object)| place == other && !a.words.contains(object))
+            && !b.places.iter().any(|(other, object)| place == other && a.words.contains(object))
+    })
+}
