@@ -30,10 +30,19 @@ pub(super) struct Claims<'a> {
 /// A claim, and the sentence it is in.
 type Of<'a> = (usize, &'a Claim);
 
+/// What contradicts what.
+pub(super) struct Pairs<'a> {
+    pub(super) pairs: Vec<(Of<'a>, Of<'a>)>,
+    /// Whether no bucket was too large to be looked at as a whole.
+    pub(super) complete: bool,
+    /// Pairs that were looked at.
+    pub(super) compared: usize,
+}
+
 impl Claims<'_> {
     /// The pairs of claims that contradict each other, as places of sentences with their claims, and whether all were
     /// compared. Each pair once, the earlier first.
-    pub(super) fn pairs(&self) -> (Vec<(Of<'_>, Of<'_>)>, bool) {
+    pub(super) fn pairs(&self) -> Pairs<'_> {
         let claims: Vec<Of<'_>> = (0..)
             .zip(self.placed)
             .flat_map(|(at, placed)| placed.sentence.claims.iter().map(move |claim| (at, claim)))
@@ -72,7 +81,7 @@ impl Claims<'_> {
                 && agreed.contains(&(other, self.chunk(first.0)));
             (!both).then_some((first, second))
         });
-        (pairs.collect(), complete)
+        Pairs { pairs: pairs.collect(), complete, compared: seen.len() }
     }
 
     /// What a claim is found by. A key or a predicate is one word; else each word of the subject.

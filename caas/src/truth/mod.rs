@@ -36,7 +36,7 @@ pub use value::{Bound, Value};
 
 use crate::model::{ChunkId, DocumentId, Found, SourceKind};
 use claim::{Claim, Kind, Sentence};
-use compare::{Claims, Placed};
+use compare::{Claims, Pairs, Placed};
 use words::Words;
 
 /// Most chunks that are looked at, the best first.
@@ -124,6 +124,8 @@ pub struct Conflicts {
     pub found: Vec<Conflict>,
     /// Whether everything was looked at and compared. `false` where a bound of this module was met.
     pub complete: bool,
+    /// Pairs of claims that were compared: at most so many for each claim, however many there are.
+    pub compared: usize,
 }
 
 /// The conflicts among what was found. Takes time linear in the text and the claims; equal input gives equal output.
@@ -143,8 +145,8 @@ pub fn conflicts(found: &[Found]) -> Conflicts {
         found.get(one).zip(found.get(other)).is_some_and(|(a, b)| are_siblings(a, b))
     };
     let claims = Claims { placed: &placed, headings: &headings, apart: &apart };
-    let (pairs, compared) = claims.pairs();
-    complete &= compared;
+    let Pairs { pairs, complete: compared_all, compared } = claims.pairs();
+    complete &= compared_all;
     let mut seen = std::collections::BTreeSet::new();
     let mut conflicts = Vec::new();
     for ((one, first), (other, second)) in pairs {
@@ -166,7 +168,7 @@ pub fn conflicts(found: &[Found]) -> Conflicts {
     });
     complete &= conflicts.len() <= MAX_CONFLICTS;
     conflicts.truncate(MAX_CONFLICTS);
-    Conflicts { found: conflicts, complete }
+    Conflicts { found: conflicts, complete, compared }
 }
 
 /// Whether two chunks are of one document and beneath different headings side by side.
