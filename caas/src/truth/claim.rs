@@ -45,11 +45,20 @@ pub(super) struct Claim {
     pub(super) value: Value,
 }
 
+/// A word of what a sentence is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Said {
+    pub(super) id: u32,
+    /// Whether it is the name of something, and no verb, as far as can be seen: it has a capital or a digit, or `is` or the
+    /// like comes next.
+    pub(super) names: bool,
+}
+
 /// What a sentence is about, and what it claims.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Sentence {
     /// Its words in order; `None` for what is none, or says nothing.
-    pub(super) content: Vec<Option<u32>>,
+    pub(super) content: Vec<Option<Said>>,
     /// The same as a set.
     pub(super) words: BTreeSet<u32>,
     /// Behind which preposition stands what.
@@ -106,8 +115,7 @@ fn statistic(word: &str) -> Option<&str> {
 /// Whether the token is the unit of the number before it.
 fn is_unit(tokens: &[Token], at: usize) -> bool {
     let number = at.checked_sub(1).and_then(|before| tokens.get(before));
-    number.is_some_and(|token| is_number(token))
-        && tokens.get(at).is_some_and(|token| unit::unit(&token.text).is_some())
+    number.is_some_and(is_number) && tokens.get(at).is_some_and(|token| unit::unit(&token.text).is_some())
 }
 
 fn is_number(token: &Token) -> bool {
@@ -143,8 +151,20 @@ fn content(tokens: &[Token], words: &mut Words, sentence: &mut Sentence) {
             }
             sentence.words.insert(word);
         }
-        sentence.content.push(said);
+        let names = token.capital
+            || token.text.contains(|char: char| char.is_ascii_digit())
+            || is_copula(tokens.get(at + 1));
+        sentence.content.push(said.map(|id| Said { id, names }));
     }
+}
+
+/// Whether a token ties what is before it to a value.
+fn is_copula(token: Option<&Token>) -> bool {
+    token.is_some_and(|token| {
+        token.is_mark('=')
+            || token.is_mark(':')
+            || listed("is are was were has have must should can may", &token.text)
+    })
 }
 
 /// Whether a number names one of several, as in `worker 4`, `error 500` and `Android 8`.
@@ -391,7 +411,7 @@ impl Reader<'_> {
         let id = self.words.know(value).id;
         self.sentence.words.remove(&id);
         for word in &mut self.sentence.content {
-            if *word == Some(id) {
+            if word.is_some_and(|word| word.id == id) {
                 *word = None;
             }
         }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use super::claim::{Claim, Kind, Sentence};
+use super::claim::{Claim, Kind, Said, Sentence};
 
 /// Claims of one kind that share a word: with how many of them one is compared, those of the best chunks first.
 const MAX_BUCKET: usize = 64;
@@ -22,7 +22,7 @@ pub(super) struct Placed {
 pub(super) struct Claims<'a> {
     pub(super) placed: &'a [Placed],
     /// The words of the last heading above each chunk.
-    pub(super) headings: &'a [Vec<Option<u32>>],
+    pub(super) headings: &'a [Vec<Option<Said>>],
     /// Whether two chunks lie beneath different headings of one document, side by side.
     pub(super) apart: &'a dyn Fn(usize, usize) -> bool,
 }
@@ -175,25 +175,25 @@ fn said_of_one(a: &Placed, b: &Placed) -> bool {
     if before.is_empty() { 2 <= after.len() } else { 1 <= shared && fewer <= 2 * shared }
 }
 
-/// Whether a word that both hold stands beside words that only one of them holds, as in `free plan` and `team plan`.
-fn contrast(one: &[Option<u32>], other: &[Option<u32>]) -> bool {
-    let set = |content: &[Option<u32>]| content.iter().flatten().copied().collect::<BTreeSet<u32>>();
+/// Whether a word that both hold stands behind words that only one of them holds, as in `free plan` and `team plan`, or
+/// before such names, as in `API v1` and `API v2`.
+fn contrast(one: &[Option<Said>], other: &[Option<Said>]) -> bool {
+    let set =
+        |content: &[Option<Said>]| content.iter().flatten().map(|word| word.id).collect::<BTreeSet<u32>>();
     let (of_one, of_other) = (set(one), set(other));
     let mut places: BTreeMap<u32, usize> = BTreeMap::new();
     for (at, word) in other.iter().enumerate().filter_map(|(at, word)| Some((at, (*word)?))) {
-        places.entry(word).or_insert(at);
+        places.entry(word.id).or_insert(at);
     }
     let beside =
-        |content: &[Option<u32>], at: Option<usize>| at.and_then(|at| content.get(at).copied().flatten());
+        |content: &[Option<Said>], at: Option<usize>| at.and_then(|at| content.get(at).copied().flatten());
+    let only = |a: Said, b: Said| !of_other.contains(&a.id) && !of_one.contains(&b.id);
     one.iter().enumerate().any(|(at, word)| {
-        let Some(there) = word.and_then(|word| places.get(&word).copied()) else { return false };
-        let pairs = [
-            (beside(one, at.checked_sub(1)), beside(other, there.checked_sub(1))),
-            (beside(one, Some(at + 1)), beside(other, Some(there + 1))),
-        ];
-        pairs
-            .into_iter()
-            .any(|pair| matches!(pair, (Some(a), Some(b)) if !of_other.contains(&a) && !of_one.contains(&b)))
+        let Some(there) = word.and_then(|word| places.get(&word.id).copied()) else { return false };
+        let before = (beside(one, at.checked_sub(1)), beside(other, there.checked_sub(1)));
+        let behind = (beside(one, Some(at + 1)), beside(other, Some(there + 1)));
+        matches!(before, (Some(a), Some(b)) if only(a, b))
+            || matches!(behind, (Some(a), Some(b)) if only(a, b) && a.names && b.names)
     })
 }
 

@@ -35,7 +35,7 @@ pub use unit::Dimension;
 pub use value::{Bound, Value};
 
 use crate::model::{ChunkId, DocumentId, Found, SourceKind};
-use claim::{Claim, Kind, Sentence};
+use claim::{Claim, Kind, Said, Sentence};
 use compare::{Claims, Pairs, Placed};
 use words::Words;
 
@@ -184,7 +184,7 @@ fn conflict(
     (b, second, other): (&Placed, &Claim, &Found),
 ) -> Conflict {
     let mut topic: Vec<u32> = Vec::new();
-    for word in a.sentence.content.iter().flatten().chain(&a.subject) {
+    for word in a.sentence.content.iter().flatten().map(|word| &word.id).chain(&a.subject) {
         if b.subject.binary_search(word).is_ok() && !topic.contains(word) {
             topic.push(*word);
         }
@@ -221,14 +221,14 @@ struct Reading {
 }
 
 impl Reading {
-    fn heading(&mut self, text: &str) -> Vec<Option<u32>> {
+    fn heading(&mut self, text: &str) -> Vec<Option<Said>> {
         let (tokens, _) = scan::tokens(text);
         claim::read(&tokens, false, &mut self.words).content
     }
 
     fn chunk(&mut self, place: usize, found: &Found) {
         let text = &*found.chunk.text;
-        let end = text.floor_char_boundary(MAX_TEXT);
+        let end = (0..=MAX_TEXT.min(text.len())).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
         self.complete &= end == text.len();
         let (mut claims, mut above) = (0, None);
         for (text, question) in scan::sentences(text.get(..end).unwrap_or_default()) {
@@ -260,7 +260,7 @@ impl Reading {
     /// The words of what a chunk lies beneath: its heading, or else its title.
     fn above(&mut self, found: &Found) -> Vec<u32> {
         let above = found.chunk.path.last().unwrap_or(&found.title);
-        self.heading(above).into_iter().flatten().collect()
+        self.heading(above).into_iter().flatten().map(|word| word.id).collect()
     }
 
     /// What some sentence denies, others say without a number or a word for it: that they say it is a claim, too.

@@ -293,6 +293,8 @@ mod laws {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
         #[test]
         fn no_side_is_the_first(texts in proptest::sample::subsequence(sentences(), 2..12)) {
             let founds: Vec<Found> =

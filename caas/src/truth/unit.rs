@@ -91,7 +91,7 @@ pub(super) fn month(word: &str) -> Option<u8> {
         "december",
     ];
     let is = |name: &&str| **name == *word || (word.len() == 3 && name.starts_with(word));
-    NAMES.iter().position(|name| is(&name)).and_then(|place| u8::try_from(place + 1).ok())
+    NAMES.iter().position(is).and_then(|place| u8::try_from(place + 1).ok())
 }
 
 /// Days since 1970-01-01 of a date of the Gregorian calendar; `None` for one that is not. Howard Hinnant's
