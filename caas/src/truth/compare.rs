@@ -1,6 +1,6 @@
 //! Which claims are about one thing.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 
 use super::claim::{Claim, Kind, Said, Sentence};
 
@@ -61,14 +61,16 @@ impl Claims<'_> {
             for other in self.candidates(*claim, &buckets, &mut complete) {
                 let pair = (place.min(other), place.max(other));
                 let Some(second) = claims.get(other).filter(|_| place != other) else { continue };
-                if !seen.insert(pair) || !self.comparable(*claim, *second) {
+                let agrees = claim.1.value.agrees(&second.1.value);
+                let matters = agrees || claim.1.value.contradicts(&second.1.value);
+                if !seen.insert(pair) || !matters || !self.comparable(*claim, *second) {
                     continue;
                 }
                 let (chunk, chunk_of_other) = (self.chunk(claim.0), self.chunk(second.0));
-                if claim.1.value.agrees(&second.1.value) {
+                if agrees {
                     agreed.insert((place, chunk_of_other));
                     agreed.insert((other, chunk));
-                } else if chunk != chunk_of_other && claim.1.value.contradicts(&second.1.value) {
+                } else if chunk != chunk_of_other {
                     disagreed.push(pair);
                 }
             }
@@ -178,30 +180,32 @@ fn said_of_one(a: &Placed, b: &Placed) -> bool {
 /// Whether a word that both hold stands behind words that only one of them holds, as in `free plan` and `team plan`, or
 /// before such names, as in `API v1` and `API v2`.
 fn contrast(one: &[Option<Said>], other: &[Option<Said>]) -> bool {
-    let set =
-        |content: &[Option<Said>]| content.iter().flatten().map(|word| word.id).collect::<BTreeSet<u32>>();
-    let (of_one, of_other) = (set(one), set(other));
-    let mut places: BTreeMap<u32, usize> = BTreeMap::new();
-    for (at, word) in other.iter().enumerate().filter_map(|(at, word)| Some((at, (*word)?))) {
-        places.entry(word.id).or_insert(at);
-    }
+    // Sentences are short, so looking through them costs less than a set of their words.
+    let holds = |content: &[Option<Said>], id: u32| content.iter().flatten().any(|word| word.id == id);
     let beside =
         |content: &[Option<Said>], at: Option<usize>| at.and_then(|at| content.get(at).copied().flatten());
-    let only = |a: Said, b: Said| !of_other.contains(&a.id) && !of_one.contains(&b.id);
-    one.iter().enumerate().any(|(at, word)| {
-        let Some(there) = word.and_then(|word| places.get(&word.id).copied()) else { return false };
-        let before = (beside(one, at.checked_sub(1)), beside(other, there.checked_sub(1)));
-        let behind = (beside(one, Some(at + 1)), beside(other, Some(there + 1)));
-        matches!(before, (Some(a), Some(b)) if only(a, b))
-            || matches!(behind, (Some(a), Some(b)) if only(a, b) && a.names && b.names)
+    let only = |a: Said, b: Said| !holds(other, a.id) && !holds(one, b.id);
+    let words = |content: &[Option<Said>]| -> Vec<(usize, u32)> {
+        content.iter().enumerate().filter_map(|(at, word)| Some((at, (*word)?.id))).collect()
+    };
+    let there = words(other);
+    words(one).into_iter().any(|(at, word)| {
+        there.iter().filter(|(_, other)| *other == word).any(|(there, _)| {
+            let before = (beside(one, at.checked_sub(1)), beside(other, there.checked_sub(1)));
+            let behind = (beside(one, Some(at + 1)), beside(other, Some(there + 1)));
+            matches!(before, (Some(a), Some(b)) if only(a, b))
+                || matches!(behind, (Some(a), Some(b)) if only(a, b) && a.names && b.names)
+        })
     })
 }
 
-/// Whether both name something behind the same preposition, and not the same.
+/// Whether both name something behind the same preposition, and nothing that both speak of.
 fn places_differ(a: &Sentence, b: &Sentence) -> bool {
-    a.places.iter().any(|(place, object)| {
-        !b.words.contains(object)
-            && b.places.iter().any(|(other, object)| place == other && !a.words.contains(object))
-            && !b.places.iter().any(|(other, object)| place == other && a.words.contains(object))
+    a.places.iter().any(|(place, _)| {
+        let all_new = |one: &Sentence, other: &Sentence| {
+            let mut there = one.places.iter().filter(|(known, _)| known == place).peekable();
+            there.peek().is_some() && there.all(|(_, object)| !other.words.contains(object))
+        };
+        all_new(a, b) && all_new(b, a)
     })
 }

@@ -145,13 +145,18 @@ pub fn conflicts(found: &[Found]) -> Conflicts {
         found.get(one).zip(found.get(other)).is_some_and(|(a, b)| are_siblings(a, b))
     };
     let claims = Claims { placed: &placed, headings: &headings, apart: &apart };
-    let Pairs { pairs, complete: compared_all, compared } = claims.pairs();
+    let Pairs { mut pairs, complete: compared_all, compared } = claims.pairs();
     complete &= compared_all;
+    pairs.sort_by_key(|((_, first), (_, second))| std::cmp::Reverse(weight(&first.value, &second.value)));
     let mut seen = std::collections::BTreeSet::new();
     let mut conflicts = Vec::new();
     for ((one, first), (other, second)) in pairs {
         let (Some(a), Some(b)) = (placed.get(one), placed.get(other)) else { continue };
         let (Some(of_one), Some(of_other)) = (found.get(a.chunk), found.get(b.chunk)) else { continue };
+        if conflicts.len() == MAX_CONFLICTS {
+            complete = false;
+            break;
+        }
         let conflict = conflict(&words, (a, first, of_one), (b, second, of_other));
         let same = (
             (conflict.one.document.clone(), conflict.one.value.shown()),
@@ -162,13 +167,14 @@ pub fn conflicts(found: &[Found]) -> Conflicts {
             conflicts.push(conflict);
         }
     }
-    let gap = |conflict: &Conflict| conflict.gap.unwrap_or(1.0);
-    conflicts.sort_by(|one, other| {
-        other.severity.cmp(&one.severity).then_with(|| gap(other).total_cmp(&gap(one)))
-    });
-    complete &= conflicts.len() <= MAX_CONFLICTS;
-    conflicts.truncate(MAX_CONFLICTS);
     Conflicts { found: conflicts, complete, compared }
+}
+
+/// What conflicts are ordered by: their severity, then the gap in millionths; what is no matter of size is as far apart as
+/// can be.
+fn weight(one: &Value, other: &Value) -> (Severity, u64) {
+    // A gap is 0 to 2, so the number fits.
+    (one.severity(other), (one.gap(other).unwrap_or(1.0) * 1e6) as u64)
 }
 
 /// Whether two chunks are of one document and beneath different headings side by side.
