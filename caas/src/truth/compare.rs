@@ -3,9 +3,10 @@
 use std::collections::{HashMap, HashSet};
 
 use super::claim::{Claim, Kind, Said, Sentence};
+use super::value::Value;
 
 /// Claims of one kind that share a word: with how many of them one is compared, those of the best chunks first.
-const MAX_BUCKET: usize = 64;
+const MAX_BUCKET: usize = 32;
 
 /// A sentence of a chunk.
 pub(super) struct Placed {
@@ -35,7 +36,7 @@ pub(super) struct Pairs<'a> {
     pub(super) pairs: Vec<(Of<'a>, Of<'a>)>,
     /// Whether no bucket was too large to be looked at as a whole.
     pub(super) complete: bool,
-    /// Pairs that were looked at.
+    /// Pairs of which the subjects were compared.
     pub(super) compared: usize,
 }
 
@@ -63,7 +64,7 @@ impl Claims<'_> {
                 let Some(second) = claims.get(other).filter(|_| place != other) else { continue };
                 let agrees = claim.1.value.agrees(&second.1.value);
                 let matters = agrees || claim.1.value.contradicts(&second.1.value);
-                if !seen.insert(pair) || !matters || !self.comparable(*claim, *second) {
+                if !matters || !seen.insert(pair) || !self.comparable(*claim, *second) {
                     continue;
                 }
                 let (chunk, chunk_of_other) = (self.chunk(claim.0), self.chunk(second.0));
@@ -78,9 +79,11 @@ impl Claims<'_> {
         disagreed.sort_unstable();
         let pairs = disagreed.into_iter().filter_map(|(one, other)| {
             let (first, second) = (*claims.get(one)?, *claims.get(other)?);
-            // Two texts that both say both do not contradict each other.
-            let both = agreed.contains(&(one, self.chunk(second.0)))
-                && agreed.contains(&(other, self.chunk(first.0)));
+            // Two texts that both say both do not contradict each other. Nor does one that says and denies a thing contradict
+            // one that denies it.
+            let heard = |claim: usize, of: Of<'_>| agreed.contains(&(claim, self.chunk(of.0)));
+            let says = |of: Of<'_>| matches!(of.1.kind, Kind::Said(_)) && of.1.value == Value::Flag(true);
+            let both = (says(first) || heard(one, second)) && (says(second) || heard(other, first));
             (!both).then_some((first, second))
         });
         Pairs { pairs: pairs.collect(), complete, compared: seen.len() }
@@ -88,8 +91,11 @@ impl Claims<'_> {
 
     /// What a claim is found by. A key or a predicate is one word; else each word of the subject.
     fn words(&self, (at, claim): Of<'_>) -> Vec<Option<u32>> {
-        if is_keyed(claim.kind) || matches!(claim.kind, Kind::Said(_)) {
-            return vec![None];
+        match claim.kind {
+            // Those that deny are few; those that do not are looked up by them, and never among each other.
+            Kind::Said(_) => return vec![Some(u32::from(claim.value == Value::Flag(true)))],
+            kind if is_keyed(kind) => return vec![None],
+            _ => {}
         }
         let subject = self.placed.get(at).map_or(&[][..], |placed| &placed.subject);
         subject.iter().copied().map(Some).collect()
@@ -103,8 +109,13 @@ impl Claims<'_> {
         buckets: &HashMap<(Kind, Option<u32>), Vec<usize>>,
         complete: &mut bool,
     ) -> Vec<usize> {
+        let words = match (claim.1.kind, &claim.1.value) {
+            (Kind::Said(_), Value::Flag(true)) => Vec::new(),
+            (Kind::Said(_), _) => vec![Some(0), Some(1)],
+            _ => self.words(claim),
+        };
         let mut behind: Vec<&Vec<usize>> =
-            self.words(claim).into_iter().filter_map(|word| buckets.get(&(claim.1.kind, word))).collect();
+            words.into_iter().filter_map(|word| buckets.get(&(claim.1.kind, word))).collect();
         behind.sort_by_key(|bucket| bucket.len());
         let enough = behind.len() / 2 + 1;
         let mut found = Vec::new();
