@@ -17,6 +17,7 @@ mod model;
 pub mod pipeline;
 pub mod route;
 pub mod tokens;
+pub mod truth;
 pub mod vector;
 
 pub use model::{
