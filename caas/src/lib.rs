@@ -4,6 +4,8 @@
 pub mod assemble;
 pub mod conversation;
 pub mod decay;
+#[cfg(feature = "candle")]
+pub mod embed;
 pub mod eval;
 pub mod filter;
 pub mod fuse;
