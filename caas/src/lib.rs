@@ -6,6 +6,8 @@ pub mod chunk;
 pub mod conversation;
 pub mod decay;
 pub mod detect;
+#[cfg(feature = "candle")]
+pub mod embed;
 pub mod eval;
 pub mod filter;
 pub mod fuse;
