@@ -75,11 +75,10 @@ impl Pipeline {
                 break;
             }
             self.read(folder, found, &metadata, &mut batch, &mut report);
-            if BATCH <= batch.documents.len() || BATCH_BYTES <= batch.bytes {
-                if let Err(error) = self.index_batch(&mut batch, known, &mut report).await {
-                    report.ended_by = Some(error);
-                    return report;
-                }
+            let full = BATCH <= batch.documents.len() || BATCH_BYTES <= batch.bytes;
+            if full && let Err(error) = self.index_batch(&mut batch, known, &mut report).await {
+                report.ended_by = Some(error);
+                return report;
             }
         }
         let mut ended = self.index_batch(&mut batch, known, &mut report).await.err();

@@ -78,7 +78,7 @@ impl Pipeline {
     /// # Errors
     /// [`PipelineError`]; not with the settings of this release.
     pub fn in_memory(timer: Arc<dyn Timer>) -> Result<Self, PipelineError> {
-        let counter: Arc<dyn TokenCounter> = Arc::new(Estimate);
+        let counter: Arc<dyn TokenCounter> = Arc::new(Estimate::default());
         let chunker = Arc::new(StructureChunker::new(ChunkSizes::default(), Arc::clone(&counter))?);
         let lexical =
             Arc::new(MemoryBm25::new(Parameters::default()).map_err(crate::index::IndexError::from)?);

@@ -10,7 +10,7 @@ use crate::model::{Classification, Source, SourceKind};
 
 fn pipeline(index: Index) -> Pipeline {
     let assembler =
-        Assembler::new(Arc::new(Estimate), Arc::new(SeededIds::new(1)), Options::default()).unwrap();
+        Assembler::new(Arc::new(Estimate::default()), Arc::new(SeededIds::new(1)), Options::default()).unwrap();
     Pipeline::new(Parser::new(Limits::DEFAULT).unwrap(), index, assembler)
 }
 

@@ -67,7 +67,7 @@ impl Semantic {
     /// [`SemanticError`]; not with the settings of this release.
     pub fn new(store: Arc<dyn MemoryBackend>) -> Result<Self, SemanticError> {
         let unusable = |error: Box<dyn std::error::Error + Send + Sync>| SemanticError(error);
-        let chunker = StructureChunker::new(ChunkSizes::default(), Arc::new(Estimate));
+        let chunker = StructureChunker::new(ChunkSizes::default(), Arc::new(Estimate::default()));
         let chunker = chunker.map_err(|error| unusable(error.into()))?;
         let words = MemoryBm25::new(Parameters::default()).map_err(|error| unusable(error.into()))?;
         let timer = Arc::new(TokioTimer::new());
