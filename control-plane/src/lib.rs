@@ -28,6 +28,7 @@ pub mod watch;
 
 pub use agent_primitives as primitives;
 pub use agent_tool_registry as atr;
+pub use caas_core as caas;
 pub use emk;
 
 pub use agent::AgentHandle;

@@ -146,6 +146,10 @@ impl Index {
         self
     }
 
+    pub(crate) fn now(&self) -> agent_primitives::Timestamp {
+        self.timer.now()
+    }
+
     /// How many documents and chunks there are.
     pub async fn len(&self) -> (usize, usize) {
         let catalogue = self.catalogue.read().await;

@@ -20,6 +20,7 @@ use crate::ingest::{Declared, Limits, Parser};
 use crate::lexical::{MemoryBm25, Parameters};
 use crate::model::{DocumentId, Metadata};
 use crate::tokens::{Estimate, TokenCounter};
+use crate::truth::{Conflicts, Policy, conflicts, notes};
 
 /// A context, and how it came about.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,6 +29,8 @@ pub struct Answered {
     pub context: Assembled,
     /// What was found for it, best first.
     pub findings: Findings,
+    /// Where what was found disagrees. The context says so where both sides are in it.
+    pub conflicts: Conflicts,
 }
 
 impl Answered {
@@ -140,11 +143,13 @@ impl Pipeline {
         budget: usize,
     ) -> Result<Answered, PipelineError> {
         let findings = self.index.search(query).await?;
+        let conflicts = conflicts(&findings.hits);
+        let notes = notes(&conflicts.found, Policy::Both, self.index.now());
         let neighbours = self.index.neighbours(&findings).await;
         let request =
-            Request { budget, triad, found: &findings.hits, notes: &[], neighbours: Some(&neighbours) };
+            Request { budget, triad, found: &findings.hits, notes: &notes, neighbours: Some(&neighbours) };
         let context = self.assembler.assemble(&request)?;
-        Ok(Answered { context, findings })
+        Ok(Answered { context, findings, conflicts })
     }
 }
 

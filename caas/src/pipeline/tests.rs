@@ -10,7 +10,8 @@ use crate::model::{Classification, Source, SourceKind};
 
 fn pipeline(index: Index) -> Pipeline {
     let assembler =
-        Assembler::new(Arc::new(Estimate::default()), Arc::new(SeededIds::new(1)), Options::default()).unwrap();
+        Assembler::new(Arc::new(Estimate::default()), Arc::new(SeededIds::new(1)), Options::default())
+            .unwrap();
     Pipeline::new(Parser::new(Limits::DEFAULT).unwrap(), index, assembler)
 }
 
@@ -118,4 +119,21 @@ fn a_budget_holds_over_the_whole_road() {
         assert!(answered.context.tokens <= budget && !answered.context.receipts.is_empty(), "{budget}");
         assert!(answered.degraded().is_empty());
     }
+}
+
+#[test]
+fn what_disagrees_is_shown_with_both_sources() {
+    let pipeline = pipeline(fixture(IndexOptions::default()).index);
+    for (name, kind, text) in [
+        ("guide.md", SourceKind::OfficialDocs, "The export service accepts 100 concurrent requests."),
+        ("chat.md", SourceKind::TeamChat, "The export service accepts 50 concurrent requests."),
+    ] {
+        let metadata = Metadata::new(Source::of(kind), Classification::Internal);
+        wait(pipeline.ingest(name.parse().unwrap(), text.as_bytes(), &Declared::named(name), metadata))
+            .unwrap();
+    }
+    let answered = wait(pipeline.ask("concurrent requests of the export service", 1000)).unwrap();
+    assert_eq!(answered.conflicts.found.len(), 1, "{:?}", answered.conflicts);
+    let note = answered.context.text.lines().find(|line| line.starts_with("Note: ")).unwrap();
+    assert!(note.contains("100") && note.contains("50"), "{note}");
 }
