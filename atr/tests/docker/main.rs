@@ -43,7 +43,7 @@ impl World {
         let raw = bollard::Docker::connect_with_unix(socket.to_str().unwrap(), 60, API_DEFAULT_VERSION);
         let raw = raw.unwrap().negotiate_version().await.unwrap();
         let image = image::probe(&raw).await;
-        let docker = Docker::connect(socket).await.unwrap();
+        let docker = connected(socket).await;
         let executions = Executions::new(Arc::new(TokioTimer::new()));
         Self { docker, raw, image, agent, executions }
     }
@@ -168,4 +168,15 @@ pub(crate) async fn timed<T>(work: impl Future<Output = T>) -> (Duration, T) {
     let start = timer.monotonic();
     let done = work.await;
     (timer.monotonic().since(start), done)
+}
+
+/// A connection. A daemon that many tests use at once may take longer than one attempt waits for it.
+async fn connected(socket: &std::path::Path) -> Docker {
+    const ATTEMPTS: usize = 15;
+    for _ in 1..ATTEMPTS {
+        if let Ok(docker) = Docker::connect(socket).await {
+            return docker;
+        }
+    }
+    Docker::connect(socket).await.unwrap()
 }

@@ -146,7 +146,7 @@ fn what_a_host_that_died_has_left_is_removed_by_the_next_and_nothing_else_is() {
             world.raw.create_container(Some(options), body).await.unwrap();
             world.raw.start_container(name, None).await.unwrap();
         }
-        let next = Docker::connect(crate::daemon::shared()).await.unwrap();
+        let next = crate::connected(crate::daemon::shared()).await;
         let there = async |name: &str| world.raw.inspect_container(name, None).await.is_ok();
         for _ in 0..500 {
             if !there("atr-reaper-gone").await && !there("atr-reaper-before").await {
@@ -195,7 +195,7 @@ fn a_host_that_is_killed_leaves_its_containers_to_the_next_stopped_or_not() {
         assert_eq!(left.len(), 2);
         host.kill().unwrap();
         host.wait().unwrap();
-        let _next = Docker::connect(crate::daemon::shared()).await.unwrap();
+        let _next = crate::connected(crate::daemon::shared()).await;
         world.gone_within(Duration::from_secs(20), &left).await;
     });
 }

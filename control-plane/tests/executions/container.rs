@@ -12,10 +12,15 @@ use agent_control_plane::atr::{Executors, Level};
 use crate::daemon;
 use crate::place::Place;
 
+/// How often a busy daemon is asked again.
+const PATIENCE: usize = 15;
+
 pub(crate) fn place(like: &Place) -> Place {
     let socket = daemon::shared();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let docker = runtime.block_on(Docker::connect(socket)).unwrap();
+    // A daemon that many tests use at once may take longer than a connection waits for it.
+    let connected = (0..PATIENCE).find_map(|_| runtime.block_on(Docker::connect(socket)).ok());
+    let docker = connected.unwrap_or_else(|| runtime.block_on(Docker::connect(socket)).unwrap());
     Place::elsewhere(like, Level::Container, Executors::none().with(docker)).of_image(image(socket))
 }
 
