@@ -6,8 +6,8 @@ use std::sync::Arc;
 use agent_primitives::{Digest, ToolId};
 use serde_json::{Map, Value, json};
 
-use crate::ToolContract;
 use crate::contract::Effect;
+use crate::{ToolContract, pointer};
 
 /// Most tools that OpenAI takes in one request.
 pub const MAX_OPENAI_TOOLS: usize = 128;
@@ -24,13 +24,15 @@ const MAX_STRICT_ENUM: usize = 1000;
 #[non_exhaustive]
 pub enum ExportError {
     /// Strict mode has no way to say what a schema says, and nothing is left out silently.
-    #[error("the schema of `{id}` cannot be strict, because of `{pointer}`")]
+    #[error("the schema of `{id}` cannot be strict: {reason}, at `{pointer}`")]
     #[non_exhaustive]
     NotStrictable {
         /// The tool.
         id: ToolId,
         /// JSON pointer into the schema of its arguments.
         pointer: String,
+        /// What strict mode does not take.
+        reason: &'static str,
     },
     /// More tools than the vendor takes.
     #[error("{count} tools, and at most {limit} are taken")]
@@ -101,7 +103,9 @@ pub fn openai(tools: &[Arc<ToolContract>]) -> Result<Export, ExportError> {
 /// For OpenAI in strict mode: the same with `"strict": true`. The model's arguments are then held to the schema by the
 /// vendor, which takes only a part of JSON Schema.
 ///
-/// `$schema`, which names the dialect, is left out; every other keyword is kept or the tool is refused.
+/// `$schema`, which names the dialect, is left out; every other keyword is kept or the tool is refused. Strict mode wants every
+/// property to be required. A field of a Rust type is not if it is an `Option` or has a default; `#[schemars(required)]`
+/// makes one that is null or there of an `Option`.
 ///
 /// # Errors
 /// As [`openai`], and [`ExportError::NotStrictable`].
@@ -110,9 +114,9 @@ pub fn openai_strict(tools: &[Arc<ToolContract>]) -> Result<Export, ExportError>
     export(tools, &FUNCTIONS, |name, contract| {
         let mut parameters = contract.input_schema().clone();
         parameters.as_object_mut().map(|root| root.remove("$schema"));
-        let mut walk = Strict::default();
-        walk.schema(&parameters, String::new(), 0)
-            .map_err(|pointer| ExportError::NotStrictable { id: contract.id().clone(), pointer })?;
+        Strict::default().schema(&parameters, String::new(), 0).map_err(|Misfit { pointer, reason }| {
+            ExportError::NotStrictable { id: contract.id().clone(), pointer, reason }
+        })?;
         let description = contract.description();
         let function =
             json!({"name": name, "description": description, "parameters": parameters, "strict": true});
@@ -176,23 +180,22 @@ const SUFFIX: usize = 9;
 impl Alphabet {
     /// The name in this alphabet, which other names may share; `None` if it is too long for it.
     fn plain(&self, id: &ToolId) -> Option<String> {
+        (id.as_str().len() <= self.longest).then(|| self.spelt(id).collect())
+    }
+
+    /// The name, with what stands for every character that is not taken.
+    fn spelt<'a>(&'a self, id: &'a ToolId) -> impl Iterator<Item = char> + 'a {
         let fits = |symbol: char| {
             symbol.is_ascii_alphanumeric() || "_-".contains(symbol) || self.more.contains(symbol)
         };
-        let name = id.as_str();
-        (name.len() <= self.longest)
-            .then(|| name.chars().map(|symbol| if fits(symbol) { symbol } else { self.instead }).collect())
+        id.as_str().chars().map(move |symbol| if fits(symbol) { symbol } else { self.instead })
     }
 
     /// The name with the beginning of its digest.
     fn marked(&self, id: &ToolId) -> String {
-        let fits = |symbol: char| {
-            symbol.is_ascii_alphanumeric() || "_-".contains(symbol) || self.more.contains(symbol)
-        };
-        let symbols = id.as_str().chars().map(|symbol| if fits(symbol) { symbol } else { self.instead });
         let digest = Digest::of("agent-os atr exported name v1", id.as_str().as_bytes()).to_string();
         let hex: String = digest.chars().filter(char::is_ascii_hexdigit).take(SUFFIX - 1).collect();
-        symbols.take(self.longest - SUFFIX).chain(['_']).chain(hex.chars()).collect()
+        self.spelt(id).take(self.longest - SUFFIX).chain(['_']).chain(hex.chars()).collect()
     }
 }
 
@@ -233,15 +236,24 @@ struct Strict {
 const STRICT_FORMATS: [&str; 9] =
     ["date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid"];
 
+/// The first thing that strict mode does not take.
+struct Misfit {
+    pointer: String,
+    reason: &'static str,
+}
+
+fn misfit<T>(pointer: String, reason: &'static str) -> Result<T, Misfit> {
+    Err(Misfit { pointer, reason })
+}
+
 impl Strict {
-    /// The pointer of the first thing that strict mode does not take.
-    fn schema(&mut self, schema: &Value, at: String, depth: usize) -> Result<(), String> {
-        let Some(keywords) = schema.as_object() else { return Err(at) };
+    fn schema(&mut self, schema: &Value, at: String, depth: usize) -> Result<(), Misfit> {
+        let Some(keywords) = schema.as_object() else { return misfit(at, "a schema that is no object") };
         if MAX_STRICT_DEPTH < depth {
-            return Err(at);
+            return misfit(at, "a schema nested too deep");
         }
         for (keyword, value) in keywords {
-            let here = || format!("{at}/{}", keyword.replace('~', "~0").replace('/', "~1"));
+            let here = || format!("{at}/{}", pointer::escaped(keyword));
             match keyword.as_str() {
                 "type" | "description" | "title" | "const" | "$ref" | "required" | "pattern"
                 | "multipleOf" | "maximum" | "exclusiveMaximum" | "minimum" | "exclusiveMinimum"
@@ -249,7 +261,7 @@ impl Strict {
                 "enum" => {
                     self.enum_values += value.as_array().map_or(0, Vec::len);
                     if MAX_STRICT_ENUM < self.enum_values {
-                        return Err(here());
+                        return misfit(here(), "too many values of enumerations");
                     }
                 }
                 "format" if value.as_str().is_some_and(|format| STRICT_FORMATS.contains(&format)) => {}
@@ -263,11 +275,11 @@ impl Strict {
                 }
                 "properties" | "$defs" => {
                     for (name, inner) in value.as_object().into_iter().flatten() {
-                        let inner_at = format!("{}/{}", here(), name.replace('~', "~0").replace('/', "~1"));
+                        let inner_at = format!("{}/{}", here(), pointer::escaped(name));
                         self.schema(inner, inner_at, depth + 1)?;
                     }
                 }
-                _ => return Err(here()),
+                _ => return misfit(here(), "a keyword, or this value of it, that strict mode does not take"),
             }
         }
         let is_object = match keywords.get("type") {
@@ -278,9 +290,9 @@ impl Strict {
     }
 
     /// Every property is required, and no other is allowed.
-    fn object(keywords: &Map<String, Value>, at: &str) -> Result<(), String> {
+    fn object(keywords: &Map<String, Value>, at: &str) -> Result<(), Misfit> {
         if keywords.get("additionalProperties") != Some(&Value::Bool(false)) {
-            return Err(at.to_owned());
+            return misfit(at.to_owned(), "an object without `additionalProperties: false`");
         }
         let required: Vec<&Value> =
             keywords.get("required").and_then(Value::as_array).into_iter().flatten().collect();
@@ -290,7 +302,10 @@ impl Strict {
             .flatten()
             .find(|(name, _)| !required.iter().any(|required| required.as_str() == Some(name.as_str())));
         match optional {
-            Some((name, _)) => Err(format!("{at}/properties/{}", name.replace('~', "~0").replace('/', "~1"))),
+            Some((name, _)) => misfit(
+                format!("{at}/properties/{}", pointer::escaped(name)),
+                "a property that may be missing",
+            ),
             None => Ok(()),
         }
     }

@@ -6,6 +6,8 @@ use agent_primitives::json::Value;
 use agent_primitives::{Label, LabelSet};
 use serde::{Serialize, Serializer};
 
+use crate::pointer;
+
 /// Most fields whose labels one contract declares.
 pub const MAX_LABELLED_FIELDS: usize = 64;
 /// Longest pattern of a field, in bytes.
@@ -152,7 +154,7 @@ impl OutputLabels {
                     }
                     Value::Object(entries) if !entries.is_empty() => {
                         pending.extend(entries.iter().map(|(key, entry)| {
-                            (format!("{pointer}/{}", escaped(key)), entry, self.step(&place, key))
+                            (format!("{pointer}/{}", pointer::escaped(key)), entry, self.step(&place, key))
                         }));
                     }
                     _ => return Some(Leaf { pointer, value, labels: place.labels }),
@@ -241,17 +243,13 @@ impl Segment {
             return Some(Self::Any);
         }
         let well_formed = text.split('~').skip(1).all(|rest| rest.starts_with(['0', '1']));
-        well_formed.then(|| Self::Exactly(text.replace("~1", "/").replace("~0", "~")))
+        well_formed.then(|| Self::Exactly(pointer::unescaped(text)))
     }
 }
 
 fn set(labels: Vec<String>) -> Result<LabelSet, String> {
     let labels = labels.iter().map(|label| label.parse()).collect::<Result<Vec<Label>, _>>();
     LabelSet::new(labels.map_err(|error| error.to_string())?).map_err(|error| error.to_string())
-}
-
-fn escaped(key: &str) -> String {
-    key.replace('~', "~0").replace('/', "~1")
 }
 
 impl Serialize for OutputLabels {

@@ -16,8 +16,10 @@ mod lifecycle;
 mod manifest;
 #[cfg(feature = "mcp")]
 pub mod mcp;
+mod number;
 mod output;
 mod path;
+mod pointer;
 mod registry;
 #[cfg(feature = "sign")]
 pub mod replicate;
@@ -29,6 +31,8 @@ mod snapshot;
 mod text;
 mod timer;
 
+/// Identifiers, clocks, digests, rates, resources, tickets and labels, as they stand in the signatures here.
+pub use agent_primitives as primitives;
 pub use arguments::Arguments;
 pub use builder::{MAX_WORDS, RegistryBuilder, ToolArguments, ToolBuilder, ToolReply};
 pub use context::{CallContext, Canceller, MAX_RESOURCES, Meter, NotSpent, Ran};
@@ -41,7 +45,9 @@ pub use invoke::{
     AccessRule, AccessRules, Answer, ApprovalError, Approvals, AuditRecord, AuditSink, Authorizer, Call,
     CallChain, Caller, Invoker, MemoryAudit, OnBehalf, Quotas, Secret, Stage,
 };
-pub use isolation::{Access, Guarantee, GuaranteeSet, Level, Limits, Permissions, SandboxPolicy};
+pub use isolation::{
+    Access, Guarantee, GuaranteeSet, IsolationReport, Level, Limits, Permissions, SandboxPolicy,
+};
 pub use labels::{Leaf, MAX_FIELD_PATTERN, MAX_LABELLED_FIELDS, OutputLabels};
 pub use lifecycle::{MAX_TRANSITIONS, Status, Transition};
 pub use manifest::{
@@ -58,5 +64,7 @@ pub use schema::{
 /// The version of schemars whose `JsonSchema` a tool's arguments derive.
 pub use schemars;
 pub use search::{Filter, MAX_FOUND, MAX_SEARCHED, SEARCH_TOOLS};
+/// Versions of tools, and requirements of versions.
+pub use semver;
 pub use snapshot::{MAX_TOOLS, MAX_VERSIONS, Snapshot, Tool};
 pub use timer::TokioTimer;

@@ -223,6 +223,8 @@ impl Registry {
     /// loaded and again before each call; between that and its start it can still be exchanged by whoever may write there,
     /// as it is started by its path. A module is kept in memory, and an image is named by its digest.
     ///
+    #[doc = include_str!("docs/manifest.md")]
+    ///
     /// # Errors
     /// [`ManifestError::Unreadable`] and [`ManifestError::TooMany`] of the folder; nothing is registered then.
     pub fn load_folder(&self, folder: impl AsRef<Path>) -> Result<Loaded, ManifestError> {
@@ -289,7 +291,11 @@ fn read_manifest(dir: &Dir, name: &str) -> Result<Checked, ManifestError> {
         json::parse(&bytes, &json::Limits::DEFAULT).map_err(|error| malformed(&error))?
     } else {
         let text = std::str::from_utf8(&bytes).map_err(|error| malformed(&error))?;
-        toml::from_str(text).map_err(|error| malformed(&error.message()))?
+        toml::from_str(text).map_err(|error| {
+            let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+            let line = before.matches('\n').count() + 1;
+            malformed(&format_args!("line {line}: {}", error.message()))
+        })?
     };
     json::check(&value, &json::Limits::DEFAULT).map_err(|error| malformed(&error))?;
     let canonical = json::canonical(&value).map_err(|error| malformed(&error))?;

@@ -5,6 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::pointer;
 use crate::schema::InputSchema;
 
 /// What an argument decides. An argument that is not declared has neither role, and what that means is up to the policy.
@@ -80,9 +81,7 @@ impl Roles {
 fn names(arguments: &[String], schema: &InputSchema) -> Result<BTreeSet<String>, String> {
     let mut names = BTreeSet::new();
     for argument in arguments {
-        let name = argument
-            .strip_prefix('/')
-            .map_or_else(|| argument.clone(), |pointer| pointer.replace("~1", "/").replace("~0", "~"));
+        let name = argument.strip_prefix('/').map_or_else(|| argument.clone(), pointer::unescaped);
         let whole = !argument.strip_prefix('/').is_some_and(|pointer| pointer.contains('/'));
         if !whole || !schema.names(&name) {
             let shown: String = argument.chars().take(64).collect();

@@ -6,8 +6,10 @@ use std::fmt;
 use agent_primitives::json::{self, JsonError, Value};
 use jsonschema::{Draft, PatternOptions, Validator};
 use schemars::JsonSchema;
+use schemars::transform::RecursiveTransform;
 
 use crate::error::{ArgumentError, one_line};
+use crate::number;
 
 /// Largest schema as canonical JSON.
 pub const MAX_SCHEMA_BYTES: usize = 64 << 10;
@@ -49,6 +51,7 @@ impl InputSchema {
     /// The schema of a Rust type.
     pub(crate) fn of<A: JsonSchema>() -> Value {
         schemars::generate::SchemaSettings::draft2020_12()
+            .with_transform(RecursiveTransform(number::bound))
             .into_generator()
             .into_root_schema_for::<A>()
             .to_value()

@@ -10,6 +10,7 @@ use unicode_normalization::UnicodeNormalization;
 use unicode_security::confusable_detection::skeleton;
 
 use crate::contract::{Provenance, ToolContract};
+use crate::pointer;
 use crate::snapshot::Tool;
 
 /// Most line breaks in a row.
@@ -70,7 +71,7 @@ pub(crate) fn each_text<E>(
             .enumerate()
             .try_for_each(|(index, item)| each_text(format!("{pointer}/{index}"), item, show)),
         Value::Object(entries) => entries.iter().try_for_each(|(key, entry)| {
-            let below = format!("{pointer}/{}", key.replace('~', "~0").replace('/', "~1"));
+            let below = format!("{pointer}/{}", pointer::escaped(key));
             show(&below, key)?;
             each_text(below, entry, show)
         }),

@@ -409,7 +409,7 @@ fn t39_a_result_that_is_not_on_record_is_withheld() {
     let error = block_on(invoker.invoke(agent("a"), "t", b"{}")).unwrap_err();
     assert!(matches!(error, ToolError::AuditFailed { .. }));
     assert!(!error.to_string().contains("/dev/sda"));
-    assert_eq!(error.host_detail(), Some("the disk /dev/sda is full"));
+    assert_eq!(error.host_detail().as_deref(), Some("the disk /dev/sda is full"));
     assert_eq!(runs.load(Ordering::Relaxed), 1);
 }
 

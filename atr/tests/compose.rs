@@ -176,8 +176,14 @@ fn a_fallback_does_not_go_on_after_what_may_have_had_its_effect() {
 fn what_has_too_many_steps_runs_none() {
     let (caller, seen) = allowed();
     let steps = || (0..=MAX_STEPS).map(|_| Step::new("echo"));
-    assert!(block_on(Sequence::of(steps()).run(&caller, &json!({}))).is_err());
-    assert!(block_on(Parallel::of(steps()).all(&caller, &json!({})))[0].is_err());
-    assert!(block_on(Fallback::of(steps()).run(&caller, &json!({}))).is_err());
+    let sequence = block_on(Sequence::of(steps()).run(&caller, &json!({}))).unwrap_err().error;
+    let all = block_on(Parallel::of(steps()).all(&caller, &json!({}))).remove(0).unwrap_err();
+    let first = block_on(Parallel::of(steps()).first(&caller, &json!({}))).unwrap_err().remove(0);
+    let fallback = block_on(Fallback::of(steps()).run(&caller, &json!({}))).unwrap_err();
+    for error in [sequence, all, first, fallback] {
+        assert_eq!(error.code(), "AK0515");
+        assert!(!error.retryable(), "there will be as many of them next time");
+        assert!(error.to_string().contains("more than 64 steps"), "{error}");
+    }
     assert!(called(&seen).is_empty());
 }

@@ -8,6 +8,8 @@ use std::sync::Arc;
 use agent_tool_registry::export::{self, ExportError};
 use agent_tool_registry::{Effect, Registry, ToolContract};
 use proptest::prelude::*;
+use schemars::JsonSchema;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 fn contracts(tools: &[(&str, Value)]) -> Vec<Arc<ToolContract>> {
@@ -131,6 +133,31 @@ fn what_strict_mode_cannot_say_is_refused_where_it_stands() {
         deep = object(json!({"a": deep}), json!(["a"]));
     }
     assert_eq!(strict(deep), Ok(()));
+}
+
+/// Arguments as hosts have them.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "only its schema is looked at")]
+struct Transfer {
+    to: String,
+    cents: u32,
+    #[schemars(required)]
+    note: Option<String>,
+    parts: Vec<i64>,
+}
+
+#[test]
+fn a_type_of_rust_can_be_strict() {
+    let mut tools = Registry::builder();
+    tools.tool("pay").description("Test.").run(|_, _: Transfer| async { Ok(()) }).unwrap();
+    let contract = tools.build().get(&"pay".parse().unwrap()).unwrap();
+    let export = export::openai_strict(&[contract]).unwrap();
+    let parameters = &export.tools()[0]["function"]["parameters"];
+    assert_eq!(
+        parameters["properties"]["cents"],
+        json!({"type": "integer", "minimum": 0, "maximum": u32::MAX})
+    );
 }
 
 proptest! {

@@ -301,7 +301,7 @@ async fn a_panic_ends_one_call_and_nothing_else() {
     for (name, payload) in [("at_once", "at once"), ("later", "later in /root/secret")] {
         let error = call(&registry, name, "{}", context()).await.unwrap_err();
         assert_eq!((error.to_string().as_str(), error.code()), ("the tool panicked", "AK0522"));
-        assert_eq!(error.host_detail(), Some(payload));
+        assert_eq!(error.host_detail().as_deref(), Some(payload));
     }
     let cx = context();
     cx.canceller().cancel();

@@ -554,60 +554,6 @@ fn a_call_that_nobody_waits_for_is_on_record_and_charged() {
 }
 
 #[test]
-fn a_thousand_cancelled_calls_leave_nothing_behind() {
-    let mut tools = Registry::builder();
-    tools
-        .tool("program")
-        .description("Hangs.")
-        .isolation(SandboxPolicy::at_least(Level::Child))
-        .command(any_object(), Command::new("/bin/sleep").arg("60"))
-        .unwrap();
-    let hang = |_: CallContext, _: Value| async {
-        pending::<()>().await;
-        Ok(())
-    };
-    tools.tool("function").description("Hangs.").run_raw(any_object(), hang).unwrap();
-    let invoker = Invoker::permissive(tools.build(), real(), MemoryAudit::new(1));
-    let count = |of: &str| std::fs::read_dir(of).unwrap().count();
-    // Of every thread; one that ends meanwhile has none.
-    let children = || {
-        let of = |task: std::fs::DirEntry| {
-            std::fs::read_to_string(task.path().join("children")).unwrap_or_default()
-        };
-        let tasks = std::fs::read_dir("/proc/self/task").unwrap();
-        tasks.map(|task| of(task.unwrap()).split_whitespace().count()).sum::<usize>()
-    };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async {
-        let cancel = async |tool: &str| {
-            let mut call: Running = Box::pin(invoker.invoke(agent("a"), tool, b"{}"));
-            assert!(poll_once(&mut call).await.is_pending());
-            while tool == "program" && children() == 0 {
-                assert!(poll_once(&mut call).await.is_pending());
-                tokio::task::yield_now().await;
-            }
-            drop(call);
-            while children() != 0 {
-                tokio::task::yield_now().await;
-            }
-        };
-        cancel("program").await;
-        let before = (count("/proc/self/fd"), count("/proc/self/task"));
-        for number in 0..1000 {
-            cancel(if number % 20 == 0 { "program" } else { "function" }).await;
-        }
-        assert_eq!((count("/proc/self/fd"), count("/proc/self/task")), before);
-    });
-    let counted = invoker.metrics().to_prometheus();
-    assert!(counted.contains("atr_calls_total{tool=\"function\",outcome=\"failed\"} 950"), "{counted}");
-}
-
-/// Polls once, on behalf of the task.
-async fn poll_once(call: &mut Running) -> Poll<Result<Answer, ToolError>> {
-    std::future::poll_fn(|task| Poll::Ready(call.as_mut().poll(task))).await
-}
-
-#[test]
 fn records_are_written_one_a_line_before_the_answer() {
     for durability in [Durability::Written, Durability::Synced] {
         let dir = tempfile::tempdir().unwrap();
@@ -690,6 +636,19 @@ fn an_idempotent_tool_is_tried_again_within_its_deadline_and_on_its_clock() {
         assert_eq!(count.load(Ordering::Relaxed), runs);
         assert!(waited <= Duration::from_millis(600), "{waited:?}");
     }
+}
+
+#[test]
+fn why_a_program_could_not_be_run_is_on_record_and_told_to_the_host_only() {
+    let mut tools = Registry::builder();
+    let tool = tools.tool("t").description("Is not there.").isolation(SandboxPolicy::at_least(Level::Child));
+    tool.command(any_object(), Command::new("/no/such/program")).unwrap();
+    let audit = MemoryAudit::new(1);
+    let invoker = Invoker::permissive(tools.build(), real(), audit.clone());
+    let error = block_on(invoker.invoke(agent("a"), "t", b"{}")).unwrap_err();
+    assert_eq!((error.code(), error.to_string().as_str()), ("AK0530", "the tool's process could not be run"));
+    assert!(error.host_detail().unwrap().contains("No such file"), "{error:?}");
+    assert_eq!(audit.records()[0].detail.as_deref(), error.host_detail().as_deref());
 }
 
 #[test]

@@ -154,7 +154,7 @@ async fn only_what_is_approved_or_deprecated_is_called() {
     registry.quarantine(&name, one, "smells\nof 10.0.0.1", "scanner").unwrap();
     let error = call.run(context()).await.unwrap_err();
     assert_eq!((error.code(), error.to_string().as_str()), ("AK0551", "the tool `t` is quarantined"));
-    assert_eq!(error.host_detail(), Some("smells of 10.0.0.1"));
+    assert_eq!(error.host_detail().as_deref(), Some("smells of 10.0.0.1"));
     assert_eq!(refused(&registry), Err("AK0551"));
 
     registry.changed(&name, one, Digest::of("test", b"other"), "watcher").unwrap();

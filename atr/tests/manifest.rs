@@ -174,3 +174,15 @@ fn a_folder_that_is_not_there_is_an_error() {
     let registry = Registry::builder().build();
     assert_eq!(registry.load_folder("/nowhere/at/all").unwrap_err().code(), "AK0570");
 }
+
+#[test]
+fn a_manifest_that_does_not_parse_is_told_where() {
+    let dir = TempDir::new().unwrap();
+    fs::write(dir.path().join("a.tool.json"), "{\n\"name\": 1,,\n}").unwrap();
+    fs::write(dir.path().join("b.tool.toml"), "name = \"b\"\n\nversion = 1.0.0\n").unwrap();
+    let (_, loaded) = load(dir.path());
+    let told: Vec<String> = loaded.errors.iter().map(|(_, error)| error.to_string()).collect();
+    let (json, toml) = (told.first().unwrap(), told.last().unwrap());
+    assert!(json.contains("line 2"), "{json}");
+    assert!(toml.starts_with("it is no manifest: line 3: "), "{toml}");
+}

@@ -314,7 +314,7 @@ async fn t36_what_a_connection_dies_of_is_told_to_the_host_and_not_to_the_model(
     rig.script(&script);
     let error = rig.call("echo", json!({})).await.unwrap_err();
     assert_eq!(error.to_string(), "the server of the tool cannot be used: it did not understand the call");
-    assert_eq!(error.host_detail(), Some("token=hunter2 /root/.ssh"));
+    assert_eq!(error.host_detail().as_deref(), Some("token=hunter2 /root/.ssh"));
 }
 
 #[tokio::test]

@@ -145,13 +145,13 @@ fn a_program_that_fails_is_reported_without_what_it_said() {
     let error = run_plain("echo /root/secret >&2; echo '{}'; exit 7").unwrap_err();
     assert_eq!(error.code(), "AK0531");
     assert_eq!(error.to_string(), "the tool's process ended with exit code 7");
-    assert_eq!(error.host_detail(), Some("/root/secret\n"));
+    assert_eq!(error.host_detail().as_deref(), Some("/root/secret\n"));
     assert!(!format!("{error:?}").contains("secret"));
 
     let error = run_plain("echo dying >&2; kill -SEGV $$").unwrap_err();
     assert_eq!((error.code(), error.retryable()), ("AK0532", true));
     assert_eq!(error.to_string(), "the tool's process was ended by signal 11");
-    assert_eq!(error.host_detail(), Some("dying\n"));
+    assert_eq!(error.host_detail().as_deref(), Some("dying\n"));
 }
 
 #[test]
@@ -186,7 +186,7 @@ fn a_limit_that_only_webassembly_is_held_to_is_refused_and_not_ignored() {
 fn complaints_are_kept_up_to_the_limit_and_never_block() {
     let limits = Limits { stderr_bytes: 100, ..Limits::DEFAULT };
     let error = run("head -c 1000000 /dev/zero | tr '\\0' e >&2; exit 1", limits, json!({})).unwrap_err();
-    assert_eq!(error.host_detail(), Some(format!("{}\n[cut]", "e".repeat(100)).as_str()));
+    assert_eq!(error.host_detail().as_deref(), Some(format!("{}\n[cut]", "e".repeat(100)).as_str()));
     let output = run("head -c 1000000 /dev/zero >&2; echo 1", limits, json!({})).unwrap();
     assert_eq!(output.into_value(), json!(1));
 }

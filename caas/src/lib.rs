@@ -2,8 +2,10 @@
 #![forbid(unsafe_code)]
 
 pub mod assemble;
+pub mod chunk;
 pub mod conversation;
 pub mod decay;
+pub mod detect;
 #[cfg(feature = "candle")]
 pub mod embed;
 pub mod eval;
@@ -11,6 +13,7 @@ pub mod filter;
 pub mod fuse;
 pub mod guard;
 pub mod index;
+pub mod ingest;
 pub mod lexical;
 mod model;
 pub mod route;

@@ -56,7 +56,7 @@ fn isolation() -> SandboxPolicy {
     match Process::new().guarantees(&Permissions::none(), &Limits::DEFAULT) {
         Ok(_) => SandboxPolicy::CONFINED,
         Err(error) => {
-            let why = error.host_detail().unwrap_or_default().to_owned();
+            let why = error.host_detail().unwrap_or_default().into_owned();
             // Nobody is there to be told that standard error is closed.
             let _ = writeln!(
                 std::io::stderr(),

@@ -197,7 +197,8 @@ fn bounded(steps: impl IntoIterator<Item = Step>) -> Vec<Step> {
 
 fn check(steps: &[Step]) -> Result<(), ToolError> {
     if MAX_STEPS < steps.len() {
-        return Err(ToolError::ConcurrencyLimit { limit: MAX_STEPS });
+        let message = format_args!("there are more than {MAX_STEPS} steps");
+        return Err(ToolError::ArgsInvalid { errors: vec![ArgumentError::new("", "steps", message)] });
     }
     Ok(())
 }

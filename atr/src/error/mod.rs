@@ -1,7 +1,9 @@
 //! Why a tool was not registered, and why a call did not succeed.
 
+mod class;
 mod detail;
 mod registry;
+mod show;
 
 use std::fmt;
 use std::io;
@@ -15,6 +17,8 @@ use crate::isolation::{GuaranteeSet, Level};
 
 pub use detail::{ArgumentError, Stderr};
 pub use registry::RegistryError;
+pub(crate) use show::one_line;
+use show::{List, Missing, Names, Ticketed};
 
 /// Why a call did not succeed.
 ///
@@ -397,137 +401,6 @@ impl ToolError {
         Self::Failed { message: one_line(message, MAX_MESSAGE), transient: true }
     }
 
-    /// Stable code: `AK0507`, or `AK0510` and above.
-    #[must_use]
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::NotFound { .. } => "AK0510",
-            Self::ArgsMalformed { source } => match source {
-                JsonError::TooLarge { .. } | JsonError::TooManyNodes { .. } => "AK0512",
-                JsonError::TooDeep { .. } => "AK0513",
-                JsonError::DuplicateKey { .. } => "AK0514",
-                _ => "AK0511",
-            },
-            Self::ArgsInvalid { .. } => "AK0515",
-            Self::PathEscapes { .. } => "AK0516",
-            Self::PathMissing { .. } => "AK0517",
-            Self::Timeout => "AK0520",
-            Self::Cancelled => "AK0521",
-            Self::Panicked { .. } => "AK0522",
-            Self::Failed { .. } => "AK0523",
-            Self::OutputTooLarge { .. } => "AK0524",
-            Self::OutputInvalid { .. } => "AK0525",
-            Self::Spawn { .. } => "AK0530",
-            Self::ExitCode { .. } => "AK0531",
-            Self::Crashed { .. } => "AK0532",
-            Self::IsolationUnavailable { .. } => "AK0533",
-            Self::ExecutorUnavailable { .. } => "AK0534",
-            Self::CpuExceeded { .. } => "AK0535",
-            Self::MemoryExceeded { .. } => "AK0536",
-            Self::ProcessesExceeded { .. } => "AK0537",
-            Self::FuelExhausted => "AK0538",
-            Self::Trapped { .. } => "AK0539",
-            Self::SandboxViolation { .. } => "AK0540",
-            Self::Killed => "AK0541",
-            Self::Stopped => "AK0542",
-            Self::VersionReqInvalid { .. } => "AK0507",
-            Self::ProgramInvalid { .. } => "AK0543",
-            Self::Proposed { .. } => "AK0550",
-            Self::Quarantined { .. } => "AK0551",
-            Self::NameConfusable { .. } => "AK0506",
-            Self::Revoked { .. } => "AK0552",
-            Self::DefinitionChanged { .. } => "AK0553",
-            Self::VersionUnsatisfied { .. } => "AK0554",
-            Self::Ambiguous { .. } => "AK0555",
-            Self::AccessDenied { .. } => "AK0556",
-            Self::ApprovalRequired { .. } => "AK0557",
-            Self::ApprovalStale { .. } => "AK0558",
-            Self::RateLimited { .. } => "AK0559",
-            Self::BudgetExceeded { .. } => "AK0560",
-            Self::ConcurrencyLimit { .. } => "AK0561",
-            Self::RecursionLimit { .. } => "AK0562",
-            Self::AuditFailed { .. } => "AK0563",
-            Self::CircuitOpen { .. } => "AK0564",
-            Self::MaybeApplied { .. } => "AK0565",
-            Self::Transport { .. } => "AK0590",
-            Self::SecretUnavailable { .. } => "AK0566",
-            Self::NameInvalid { .. } => "AK0567",
-        }
-    }
-
-    /// Whether the same call may succeed later. Only an idempotent tool may be called again, whatever this says: the
-    /// failed call may have had its effect.
-    #[must_use]
-    pub fn retryable(&self) -> bool {
-        match self {
-            Self::Timeout
-            | Self::Spawn { .. }
-            | Self::Crashed { .. }
-            | Self::ExecutorUnavailable { .. }
-            | Self::Transport { .. } => true,
-            Self::RateLimited { .. } | Self::ConcurrencyLimit { .. } | Self::CircuitOpen { .. } => true,
-            Self::Failed { transient, .. } => *transient,
-            _ => false,
-        }
-    }
-
-    /// Whether the caller, or the tool on its behalf, tried what it is known not to be allowed. A kernel ends the agent.
-    #[must_use]
-    pub fn is_violation(&self) -> bool {
-        matches!(
-            self,
-            Self::SandboxViolation { .. }
-                | Self::DefinitionChanged { .. }
-                | Self::AccessDenied { reason: DenyReason::Forbidden }
-                | Self::ApprovalStale { reason: Stale::Used }
-        )
-    }
-
-    /// Whether it is certain that the tool was not run.
-    #[must_use]
-    pub fn is_without_effect(&self) -> bool {
-        self.is_argument_error()
-            || matches!(
-                self,
-                Self::NotFound { .. }
-                    | Self::Ambiguous { .. }
-                    | Self::VersionUnsatisfied { .. }
-                    | Self::Proposed { .. }
-                    | Self::Quarantined { .. }
-                    | Self::NameConfusable { .. }
-                    | Self::VersionReqInvalid { .. }
-                    | Self::ProgramInvalid { .. }
-                    | Self::DefinitionChanged { .. }
-                    | Self::NameInvalid { .. }
-                    | Self::IsolationUnavailable { .. }
-                    | Self::ExecutorUnavailable { .. }
-                    | Self::Stopped
-                    | Self::AccessDenied { .. }
-                    | Self::ApprovalRequired { .. }
-                    | Self::ApprovalStale { .. }
-                    | Self::RateLimited { .. }
-                    | Self::BudgetExceeded { .. }
-                    | Self::ConcurrencyLimit { .. }
-                    | Self::RecursionLimit { .. }
-                    | Self::CircuitOpen { .. }
-                    | Self::SecretUnavailable { .. }
-            )
-    }
-
-    /// Whether what ran the tool failed, or the way to it, rather than the tool with an answer of its own.
-    pub(crate) fn is_of_executor(&self) -> bool {
-        matches!(
-            self,
-            Self::Timeout
-                | Self::Panicked { .. }
-                | Self::Spawn { .. }
-                | Self::Crashed { .. }
-                | Self::ExecutorUnavailable { .. }
-                | Self::Transport { .. }
-                | Self::Trapped { .. }
-        )
-    }
-
     /// The same error with every text in it that is not ours put through `change`.
     pub(crate) fn map_texts(self, change: &dyn Fn(&str) -> String) -> Self {
         let cut = |text: &str| one_line(change(text), MAX_MESSAGE);
@@ -553,36 +426,6 @@ impl ToolError {
         }
     }
 
-    /// Whether other arguments could have helped; the tool was not run.
-    #[must_use]
-    pub fn is_argument_error(&self) -> bool {
-        matches!(
-            self,
-            Self::ArgsMalformed { .. }
-                | Self::ArgsInvalid { .. }
-                | Self::PathEscapes { .. }
-                | Self::PathMissing { .. }
-        )
-    }
-
-    /// What happened, for the host's eyes and logs only: standard error of a process, the message of a panic, what is
-    /// wrong with an output.
-    #[must_use]
-    pub fn host_detail(&self) -> Option<&str> {
-        match self {
-            Self::ExitCode { stderr, .. } | Self::Crashed { stderr, .. } => Some(stderr.as_str()),
-            Self::Panicked { payload } => Some(payload),
-            Self::OutputInvalid { reason }
-            | Self::ExecutorUnavailable { reason, .. }
-            | Self::ProgramInvalid { reason } => Some(reason),
-            Self::SandboxViolation { what } => Some(what),
-            Self::Transport { detail, .. } => Some(detail),
-            Self::Quarantined { reason, .. } => Some(reason),
-            Self::AuditFailed { reason } => Some(reason),
-            _ => None,
-        }
-    }
-
     /// What a tool returns is its own failure, whatever it says: a tool that calls another one and hands on its error
     /// must not make the caller believe that its own arguments were refused.
     pub(crate) fn by_tool(self) -> Self {
@@ -602,64 +445,6 @@ impl From<JsonError> for ToolError {
 
 /// Longest message of a tool's own failure, in characters.
 const MAX_MESSAGE: usize = 1024;
-
-/// The text of `shown` on one line, cut after `max_chars` characters.
-pub(crate) fn one_line(shown: impl fmt::Display, max_chars: usize) -> String {
-    let text = shown.to_string();
-    let mut rest = text.chars().map(|symbol| if symbol.is_control() { ' ' } else { symbol });
-    let mut line: String = rest.by_ref().take(max_chars).collect();
-    if rest.next().is_some() {
-        line.push('…');
-    }
-    line
-}
-
-struct Ticketed(Option<TicketId>);
-
-impl fmt::Display for Ticketed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            Some(ticket) => write!(f, ", under ticket `{ticket}`"),
-            None => f.write_str(", and nobody can be asked"),
-        }
-    }
-}
-
-struct Missing(GuaranteeSet);
-
-impl fmt::Display for Missing {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.is_empty() { Ok(()) } else { write!(f, ": not guaranteed is {}", self.0) }
-    }
-}
-
-struct Names<'a>(&'a [ToolId]);
-
-impl fmt::Display for Names<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, id) in self.0.iter().enumerate() {
-            write!(f, "{}`{id}`", if index == 0 { "" } else { ", " })?;
-        }
-        Ok(())
-    }
-}
-
-struct List<'a>(&'a [ArgumentError]);
-
-impl fmt::Display for List<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, error) in self.0.iter().enumerate() {
-            if index != 0 {
-                f.write_str("; ")?;
-            }
-            if !error.pointer.is_empty() {
-                write!(f, "`{}`: ", error.pointer)?;
-            }
-            f.write_str(&error.message)?;
-        }
-        Ok(())
-    }
-}
 
 #[cfg(test)]
 mod tests {
@@ -688,13 +473,13 @@ mod tests {
         let error = ToolError::Transport { reason: "it broke off", detail: "key abc".to_owned() };
         assert!(error.is_of_executor() && !error.is_without_effect());
         let clean = error.map_texts(&|text| text.replace("abc", "-"));
-        assert_eq!(clean.host_detail(), Some("key -"));
+        assert_eq!(clean.host_detail().as_deref(), Some("key -"));
     }
 
     #[test]
     fn standard_error_is_for_the_host_only() {
         let error = ToolError::ExitCode { code: 3, stderr: Stderr::new(b"/root/secret") };
-        assert_eq!(error.host_detail(), Some("/root/secret"));
+        assert_eq!(error.host_detail().as_deref(), Some("/root/secret"));
         assert!(!format!("{error} {error:?}").contains("secret"));
     }
 }

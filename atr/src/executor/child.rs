@@ -26,8 +26,11 @@ use super::{Artefact, Executor, Launch};
 use crate::error::ToolError;
 use crate::isolation::{Guarantee, GuaranteeSet, Level, Limits, Permissions};
 
-/// A program and everything it is given. Nothing is inherited from the host: no environment, no working directory, no
+/// A program and what the host gives it. Nothing is inherited from the host: no environment, no working directory, no
 /// search path, no terminal.
+///
+/// [`Process`](super::Process) adds `PATH`, `LANG`, `HOME` and `TMPDIR` where `env` does not name them, and refuses variables
+/// that steer a loader or an interpreter, such as `LD_PRELOAD`, when the program is to start.
 ///
 /// `Debug` shows the names of the environment variables only.
 #[derive(Clone)]
@@ -37,7 +40,7 @@ pub struct Command {
     /// Its arguments, without the program's own name. They are the host's; an agent's arguments travel on standard
     /// input.
     pub args: Vec<String>,
-    /// Its whole environment.
+    /// Its environment; the whole of it for [`Child`].
     pub env: BTreeMap<String, String>,
     /// Its working directory, as an absolute path.
     pub current_dir: PathBuf,

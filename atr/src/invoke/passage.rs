@@ -1,7 +1,6 @@
 //! One call on its way through the stages.
 
 use std::collections::BTreeMap;
-use std::mem;
 use std::sync::Arc;
 
 use agent_primitives::id_source::uuid_v7;
@@ -51,6 +50,7 @@ pub(super) struct Passage {
 /// What a call holds while it is under way.
 #[derive(Default)]
 struct Held {
+    /// Kept until the call is on record: until then it is under way.
     _place: Option<Place>,
     pass: Option<Pass>,
     reserved: Option<Reservation>,
@@ -259,8 +259,7 @@ impl Passage {
             ToolError::OutputInvalid { .. } => Stage::ValidateOutput,
             _ => Stage::Run,
         });
-        let held = mem::take(&mut self.held);
-        if let Some(pass) = held.pass {
+        if let Some(pass) = self.held.pass.take() {
             let now = self.host.timer.monotonic();
             match error {
                 // Nothing is known of the tool then.
@@ -271,10 +270,9 @@ impl Passage {
                 _ => pass.ended(false, now),
             }
         }
-        if let Some(reserved) = held.reserved.filter(|_| began) {
+        if let Some(reserved) = self.held.reserved.take().filter(|_| began) {
             reserved.settle(&self.meter);
         }
-        self.held._place = held._place;
         if !isolated {
             self.stage = Stage::Isolate;
             return self.over(result);

@@ -56,7 +56,8 @@ impl Permissions {
     }
 
     /// The programs and libraries of the system, to read and execute: `/usr`, `/bin`, `/sbin`, `/lib`, `/lib64`, `/lib32`,
-    /// and the links among them in `/etc/alternatives`, as far as they are there. They are no secret, and dynamically linked programs do not start without them.
+    /// and the links among them in `/etc/alternatives`, as far as they are there. They are no secret, and dynamically linked
+    /// programs do not start without them.
     #[must_use]
     pub fn system() -> Self {
         let there = SYSTEM.iter().map(PathBuf::from).filter(|path| path.exists());

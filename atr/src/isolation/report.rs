@@ -1,5 +1,6 @@
 //! What there is on this machine to isolate programs with, and what each level comes to here.
 
+use std::borrow::Cow;
 use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
@@ -71,7 +72,7 @@ impl IsolationReport {
             let (guarantees, unavailable) = match given {
                 Ok(guarantees) => (guarantees, None),
                 Err(error) => {
-                    let reason = error.host_detail().map_or_else(|| error.to_string(), str::to_owned);
+                    let reason = error.host_detail().map_or_else(|| error.to_string(), Cow::into_owned);
                     (GuaranteeSet::NONE, Some(reason))
                 }
             };

@@ -9,7 +9,7 @@ use agent_tool_registry::Access;
 use libc::{c_long, pid_t};
 use serde_json::{Value, json};
 
-use crate::host::Tool;
+use crate::host::{Tool, alone};
 
 /// A system call in the probe's words.
 fn call(number: c_long, args: &[&str]) -> String {
@@ -92,6 +92,7 @@ fn s11_s12_s13_s38_no_socket_reaches_anything() {
 
 #[test]
 fn s14_other_processes_cannot_be_looked_into() {
+    let _alone = alone();
     let host = process::id().to_string();
     let calls: Vec<(&str, c_long, Vec<&str>)> = ["1", host.as_str()]
         .into_iter()
@@ -120,6 +121,7 @@ fn s14_other_processes_cannot_be_looked_into() {
 
 #[test]
 fn s15_nothing_is_mounted_and_no_namespace_is_made_or_entered() {
+    let _alone = alone();
     let calls: &[(&str, c_long, &[&str])] = &[
         ("mount", libc::SYS_mount, &["'tmpfs", "'/scratch", "'tmpfs", "0", "0"]),
         ("bind", libc::SYS_mount, &["'/", "'/scratch", "0", "4096", "0"]),
@@ -155,6 +157,7 @@ fn s17_signals_reach_nobody_else() {
 
 #[test]
 fn s39_doors_into_the_kernel_are_shut() {
+    let _alone = alone();
     let calls: &[(&str, c_long, &[&str])] = &[
         ("bpf", libc::SYS_bpf, &["5", "@", "128"]),
         ("perf_event_open", libc::SYS_perf_event_open, &["@", "0", "-1", "-1", "0"]),

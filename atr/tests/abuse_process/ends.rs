@@ -19,13 +19,13 @@ fn s19_a_crash_is_a_crash() {
     assert_eq!(run.code(), "AK0532", "{run:?}");
     let error = run.result.unwrap_err();
     assert_eq!(error.to_string(), "the tool's process was ended by signal 11");
-    assert_eq!(error.host_detail(), Some("about to fall\n"));
+    assert_eq!(error.host_detail().as_deref(), Some("about to fall\n"));
 }
 
 #[test]
 fn s20_an_exit_code_is_an_exit_code() {
     let error = Tool::new().run(&["exit", "3"]).result.unwrap_err();
-    assert_eq!((error.code(), error.host_detail()), ("AK0531", Some("the reason\n")));
+    assert_eq!((error.code(), error.host_detail().as_deref()), ("AK0531", Some("the reason\n")));
     assert_eq!(error.to_string(), "the tool's process ended with exit code 3");
 }
 

@@ -9,7 +9,7 @@ use agent_tool_registry::{Access, Permissions};
 use libc::c_long;
 use serde_json::json;
 
-use crate::host::{Tool, block_on, timer};
+use crate::host::{Tool, alone, block_on, timer};
 
 /// Results of system calls, made one after the other.
 fn results(tool: &Tool, calls: &[(c_long, &[&str])]) -> Vec<i64> {
@@ -86,6 +86,7 @@ fn s07_s08_s10_files_of_the_host_are_not_there() {
 
 #[test]
 fn s09_no_link_leads_out() {
+    let _alone = alone();
     let (tool, granted) = Tool::new().granted("in", Access::Read);
     let tool = tool.with_proc();
     let (inside, out) = (granted.join("file"), granted.join("out"));
@@ -127,6 +128,7 @@ fn s09_no_link_leads_out() {
 
 #[test]
 fn s37_what_may_be_read_only_is_not_changed() {
+    let _alone = alone();
     for access in [Access::Read, Access::Execute] {
         let (tool, granted) = Tool::new().granted("in", access);
         let path = granted.join("file");
@@ -188,6 +190,7 @@ fn what_may_be_written_can_be_written_and_not_run() {
 
 #[test]
 fn what_may_be_written_is_not_run_by_a_loader_or_an_interpreter_line_either() {
+    let _alone = alone();
     let loaders = ["/lib64/ld-linux-x86-64.so.2", "/lib/ld-linux-aarch64.so.1"];
     let loader = loaders.into_iter().find(|loader| Path::new(loader).exists()).unwrap();
     let script = format!(
@@ -209,6 +212,7 @@ fn what_may_be_written_is_not_run_by_a_loader_or_an_interpreter_line_either() {
 
 #[test]
 fn nothing_it_makes_runs_as_the_hosts_user() {
+    let _alone = alone();
     let (tool, out) = Tool::new().granted("out", Access::Write);
     let path = format!("'{}/f", text(&out));
     let found = results(
@@ -237,6 +241,7 @@ fn nothing_it_makes_runs_as_the_hosts_user() {
 
 #[test]
 fn the_same_folder_is_not_granted_to_write_and_to_run() {
+    let _alone = alone();
     let (tool, folder) = Tool::new().granted("bin", Access::Execute);
     // Some other name of the same folder, or of one within.
     let within = folder.join("within");
@@ -259,6 +264,7 @@ fn the_same_folder_is_not_granted_to_write_and_to_run() {
 
 #[test]
 fn a_program_is_not_run_from_where_it_may_write_whatever_it_is_called() {
+    let _alone = alone();
     let (tool, out) = Tool::new().granted("out", Access::Write);
     let (file, name) = (out.join("tool"), tool.folder().join("name"));
     fs::copy(&tool.program, &file).unwrap();
@@ -273,6 +279,7 @@ fn a_program_is_not_run_from_where_it_may_write_whatever_it_is_called() {
 
 #[test]
 fn a_folder_within_another_is_granted_as_it_says() {
+    let _alone = alone();
     let (tool, outer) = Tool::new().granted("outer", Access::Read);
     let (inner, secret) = (outer.join("inner"), outer.join("f"));
     fs::create_dir(&inner).unwrap();
@@ -340,6 +347,7 @@ fn a_grant_that_has_become_a_link_is_refused() {
 
 #[test]
 fn what_is_no_file_and_no_folder_is_not_granted() {
+    let _alone = alone();
     let tool = Tool::new();
     let socket = tool.folder().join("socket");
     let _listening = std::os::unix::net::UnixListener::bind(&socket).unwrap();
@@ -358,6 +366,7 @@ fn what_is_no_file_and_no_folder_is_not_granted() {
 
 #[test]
 fn programs_of_the_system_run_as_they_do_elsewhere() {
+    let _alone = alone();
     let mut tool = Tool::new();
     let (with_input, input) = tool.granted("input", Access::Read);
     tool = with_input;

@@ -22,6 +22,7 @@ fn call(tool: &Tool) -> Result<serde_json::Value, ToolError> {
 
 #[test]
 fn s40_what_cannot_be_kept_is_not_run() {
+    let _alone = alone();
     let (tool, _) = Tool::new().granted("out", Access::Write);
     let process = || Executors::none().with(Process::new());
     let child = || Executors::none().with(Child);
@@ -107,6 +108,7 @@ fn what_can_be_kept_is_said_to_have_been_in_force() {
 
 #[test]
 fn permissions_that_cannot_be_given_are_not_given_in_part() {
+    let _alone = alone();
     let tool = Tool::new();
     let never = [
         "/",
@@ -157,6 +159,7 @@ fn variables_that_steer_a_loader_are_refused_and_not_dropped() {
 
 #[test]
 fn what_is_no_program_is_an_error_without_its_path() {
+    let _alone = alone();
     let tool = Tool::new();
     let write = |name: &str, bytes: &[u8], mode| {
         let path = tool.folder().join(name);

@@ -16,7 +16,7 @@ fn refused(bytes: impl Into<Bytes>) -> String {
     let bytes = bytes.into();
     let reason = wasm().check(&Artefact::Module(bytes.clone()), &Limits::DEFAULT).unwrap_err();
     let error = answer(bytes, Limits::DEFAULT, "{}").unwrap_err();
-    assert_eq!((error.code(), error.host_detail()), ("AK0543", Some(reason.as_str())));
+    assert_eq!((error.code(), error.host_detail().as_deref()), ("AK0543", Some(reason.as_str())));
     assert_eq!(error.to_string(), "the tool's program cannot be run");
     assert!(!error.retryable());
     reason
@@ -121,7 +121,10 @@ fn nobody_waits_for_long_for_a_compiler_and_what_it_makes_is_kept() {
         until(|| clock.sleepers() == 1).await;
         clock.advance(Duration::from_secs(10));
         let error = call.await.unwrap().result.unwrap_err();
-        assert_eq!((error.code(), error.host_detail()), ("AK0534", Some("it takes too long to compile")));
+        assert_eq!(
+            (error.code(), error.host_detail().as_deref()),
+            ("AK0534", Some("it takes too long to compile"))
+        );
         // On a clock that stands still, nobody becomes impatient.
         let mut patient = launch(large, Limits::DEFAULT, &executions());
         patient.timer = Arc::new(clock);

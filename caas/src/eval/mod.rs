@@ -1,6 +1,6 @@
 //! How good a ranking is, against what people judged to be right.
 //!
-//! The [metrics](metrics) are those of `trec_eval`: gains are the grades themselves (linear), a discount of `log2(rank + 1)`,
+//! The [metrics] are those of `trec_eval`: gains are the grades themselves (linear), a discount of `log2(rank + 1)`,
 //! and whatever nobody judged counts as wrong. [`Tally`] gathers them over questions, [`randomisation_p`] tells whether two
 //! systems differ by more than chance.
 

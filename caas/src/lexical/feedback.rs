@@ -1,6 +1,6 @@
 //! Asking again with words of the best hits: pseudo-relevance feedback.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use super::LexicalError;
 
@@ -44,13 +44,17 @@ impl Default for Feedback {
 /// One of the best hits: its score, and its words with how often they are there, weighed by field.
 pub(super) struct Evidence {
     pub(super) score: f64,
-    pub(super) words: HashMap<String, f64>,
+    pub(super) words: BTreeMap<String, f64>,
 }
 
-/// The words to ask for the second time (a relevance model, interpolated with the question: RM3 of Abdul-Jaleel et al. 2004).
+/// Fewest hits that hold an added word. What is in one alone is typical of that hit, not of what is right.
+const LEAST_HITS: usize = 2;
+
+/// The words to ask for the second time (a relevance model, interpolated with the question, as RM3 of Abdul-Jaleel et al.
+/// 2004).
 ///
-/// How likely a word is in what is right is estimated from the hits, each weighed by its score. Which words are typical is
-/// that likelihood times how rare the word is.
+/// How likely a word is in what is right is estimated from the hits, each weighed by its score. How typical it is of that,
+/// and how much it counts, is this likelihood times how rare the word is.
 pub(super) fn expanded(
     asked: &BTreeMap<String, f64>,
     evidence: &[Evidence],
@@ -58,29 +62,35 @@ pub(super) fn expanded(
     idf: impl Fn(&str) -> f64,
 ) -> BTreeMap<String, f64> {
     let total: f64 = evidence.iter().map(|hit| hit.score).sum();
-    let mut likelihood: BTreeMap<&str, f64> = BTreeMap::new();
+    let mut words: BTreeMap<&str, (usize, f64)> = BTreeMap::new();
     for hit in evidence {
         let length: f64 = hit.words.values().sum();
         for (word, count) in &hit.words {
-            *likelihood.entry(word).or_default() += hit.score / total * count / length;
+            let (hits, likelihood) = words.entry(word).or_default();
+            *hits += 1;
+            *likelihood += hit.score / total * count / length;
         }
     }
-    let mut typical: Vec<(&str, f64, f64)> = likelihood
+    let mut typical: Vec<(&str, f64)> = words
         .into_iter()
-        .map(|(word, likelihood)| (word, likelihood, likelihood * idf(word)))
-        .filter(|(_, _, worth)| worth.is_finite() && 0.0 < *worth)
+        .filter(|(_, (hits, _))| LEAST_HITS <= *hits)
+        .map(|(word, (_, likelihood))| (word, likelihood * idf(word)))
+        .filter(|(_, worth)| worth.is_finite() && 0.0 < *worth)
         .collect();
     // The sort is stable and began in the order of the words.
-    typical.sort_by(|a, b| b.2.total_cmp(&a.2));
+    typical.sort_by(|a, b| b.1.total_cmp(&a.1));
     typical.truncate(feedback.words);
+    if typical.is_empty() {
+        return asked.clone();
+    }
 
     let sum = |weights: &mut dyn Iterator<Item = f64>| weights.sum::<f64>().max(f64::MIN_POSITIVE);
     let of_question = (1.0 - feedback.weight) / sum(&mut asked.values().copied());
-    let of_hits = feedback.weight / sum(&mut typical.iter().map(|(_, likelihood, _)| *likelihood));
+    let of_hits = feedback.weight / sum(&mut typical.iter().map(|(_, worth)| *worth));
     let mut words: BTreeMap<String, f64> =
         asked.iter().map(|(word, weight)| (word.clone(), weight * of_question)).collect();
-    for (word, likelihood, _) in typical {
-        *words.entry(word.to_owned()).or_default() += likelihood * of_hits;
+    for (word, worth) in typical {
+        *words.entry(word.to_owned()).or_default() += worth * of_hits;
     }
     words
 }

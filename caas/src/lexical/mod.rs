@@ -1,7 +1,7 @@
 //! Search by words: BM25F over the [fields](Field) of chunks.
 //!
-//! Two indexes keep to the same trait and give the same scores: [`MemoryBm25`] in memory and, behind the feature
-//! `tantivy`, `TantivyIndex` on disk. An index is one namespace: how rare a word is follows from its own chunks alone.
+//! Two indexes keep to the same [trait](LexicalIndex) and give the same scores: [`MemoryBm25`] in memory and, behind the
+//! feature `tantivy`, `TantivyIndex` on disk. An index is one namespace: how rare a word is follows from its own chunks alone.
 
 mod analyze;
 mod feedback;
@@ -9,6 +9,9 @@ mod fields;
 mod memory;
 mod query;
 mod score;
+mod search;
+#[cfg(feature = "tantivy")]
+mod tantivy;
 mod top;
 
 use std::fmt;
@@ -20,6 +23,8 @@ pub use feedback::Feedback;
 pub use fields::Field;
 pub use memory::MemoryBm25;
 pub use score::{FieldWeights, Parameters};
+#[cfg(feature = "tantivy")]
+pub use tantivy::TantivyIndex;
 
 /// Why an index refuses.
 #[derive(Debug, thiserror::Error)]

@@ -147,6 +147,11 @@ impl Model {
         weight * f64::from(count) / (1.0 - self.b + self.b * length * inverse).max(f64::MIN_POSITIVE)
     }
 
+    /// The weighted frequency of a word, or phrase, with these counts by field.
+    pub(super) fn frequencies(&self, counts: &[u32; FIELDS], lengths: &[u32; GROUPS]) -> f64 {
+        Field::ALL.into_iter().zip(counts).map(|(field, count)| self.frequency(field, *count, lengths)).sum()
+    }
+
     /// What a word of this weighted frequency adds, its rarity aside.
     pub(super) fn saturated(&self, frequency: f64) -> f64 {
         // Without any occurrence, or with none that counts, the quotient may be 0 by 0.

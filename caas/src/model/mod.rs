@@ -123,7 +123,7 @@ macro_rules! words {
         }
     };
 }
-use words;
+pub(crate) use words;
 
 #[cfg(test)]
 mod tests {

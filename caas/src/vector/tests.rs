@@ -8,9 +8,11 @@ use super::*;
 use crate::index::fixture::wait;
 
 fn stores() -> Vec<Box<dyn VectorStore>> {
-    let mut stores: Vec<Box<dyn VectorStore>> = vec![Box::new(ExactVectors::new())];
-    #[cfg(feature = "hnsw")]
-    stores.push(Box::new(HnswVectors::default()));
+    let stores: Vec<Box<dyn VectorStore>> = vec![
+        Box::new(ExactVectors::new()),
+        #[cfg(feature = "hnsw")]
+        Box::new(HnswVectors::default()),
+    ];
     for store in &stores {
         wait(store.bind("model", 3)).unwrap();
     }

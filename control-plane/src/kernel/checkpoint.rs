@@ -24,10 +24,10 @@ use bytes::Bytes;
 
 pub use self::form::{BadCheckpoint, Checkpoint};
 use self::form::{Content, File, OpenDescriptor, VERSION};
-use super::agents::{AgentSpec, SpawnError};
 use super::children::CHILD;
 use super::running::panic_text;
 use super::service::FILE_DEADLINE;
+use super::spec::{AgentSpec, SpawnError};
 use super::table::{Agent, ExitStatus};
 use super::{Inner, Kernel, Raise};
 use crate::agent::AgentHandle;

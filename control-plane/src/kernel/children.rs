@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use agent_primitives::{AgentId, Monotonic, Signal};
 use agent_tool_registry::executor::Order;
 
-use super::agents::{AgentSpec, SpawnError};
+use super::spec::{AgentSpec, SpawnError};
 use super::table::{Agent, ExitStatus};
 use super::{Inner, Kernel, Raise};
 use crate::error::{CallError, SignalError};

@@ -45,8 +45,8 @@ use tokio::io::{AsyncRead, AsyncReadExt as _};
 use self::channel::{Broken, Channel};
 pub use self::channel::{MAX_CALLS, MAX_FRAME};
 use super::Kernel;
-use super::agents::{AgentSpec, SpawnError};
 use super::programs::{Program, Run};
+use super::spec::{AgentSpec, SpawnError};
 use super::table::ExitStatus;
 use crate::agent::AgentHandle;
 

@@ -37,6 +37,7 @@ mod running;
 mod service;
 mod shadow;
 mod shutdown;
+mod spec;
 mod state;
 mod stateless;
 mod syscall;
@@ -55,7 +56,7 @@ use agent_tool_registry::ToolContract;
 use arc_swap::ArcSwapOption;
 
 pub use accounts::MAX_ACCOUNTS;
-pub use agents::{AgentInfo, AgentSpec, MAX_FACTS, SpawnError};
+pub use agents::AgentInfo;
 pub use builder::{BuildError, DEFAULT_GRACE, KernelBuilder, NeedsPolicy, Ready};
 pub use checkpoint::{
     BadCheckpoint, Checkpoint, MAX_CHECKPOINT_BYTES, MAX_SNAPSHOT_BYTES, MAX_SNAPSHOTS, Reopened,
@@ -78,6 +79,7 @@ pub(crate) use running::panic_text;
 pub use service::{FILE_DEADLINE, MAX_AWAIT};
 pub use shadow::{Divergence, MAX_DIVERGENCES, ShadowReport};
 pub use shutdown::ShutdownReport;
+pub use spec::{AgentSpec, MAX_FACTS, SpawnError};
 pub use state::{Impairment, Part, State};
 pub use stateless::{Deed, JudgeContext, Judgement, MAX_PAST};
 pub use table::{AgentState, ExitStatus, MAX_AGENTS, MAX_ZOMBIES, Was};

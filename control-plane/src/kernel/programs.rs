@@ -11,10 +11,11 @@ use agent_primitives::json::Value;
 use agent_tool_registry::{Output, ToolError};
 
 use super::Inner;
-use super::agents::{AgentSpec, Owned, SpawnError};
+use super::agents::Owned;
 use super::children::CHILD;
 use super::own::{self, Spawn, Started};
 use super::running::{Intent, panic_text};
+use super::spec::{AgentSpec, SpawnError};
 use super::table::Agent;
 use crate::agent::AgentHandle;
 use crate::call::Reply;

@@ -1,5 +1,6 @@
 //! From bytes to a program: checked, compiled off the runtime, kept.
 
+use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -88,7 +89,7 @@ impl Loader {
         }
         let (reply, answer) = sync_channel(1);
         self.ask(bytes, metered, move |program| drop(reply.send(program)))
-            .map_err(|error| error.host_detail().map_or_else(|| error.to_string(), str::to_owned))?;
+            .map_err(|error| error.host_detail().map_or_else(|| error.to_string(), Cow::into_owned))?;
         answer.recv_timeout(PATIENCE).unwrap_or_else(|_| Err("it takes too long to compile".to_owned()))
     }
 

@@ -3,7 +3,7 @@
 mod codec;
 mod dictionary;
 mod postings;
-mod search;
+mod scan;
 mod sequence;
 mod store;
 
@@ -13,6 +13,7 @@ use std::sync::{PoisonError, RwLock};
 use crate::{ChunkId, DocumentId};
 
 use super::fields::AnalyzedChunk;
+use super::search;
 use super::{
     Keep, LexicalDocument, LexicalError, LexicalHit, LexicalIndex, LexicalQuery, LexicalStats, Parameters,
 };
@@ -81,8 +82,7 @@ impl LexicalIndex for MemoryBm25 {
     }
 
     fn search(&self, query: &LexicalQuery<'_>, keep: Keep<'_>) -> Result<Vec<LexicalHit>, LexicalError> {
-        query.check()?;
-        Ok(self.read(|store| store.search(query, keep)))
+        self.read(|store| search::search(store, query, keep))
     }
 
     fn stats(&self) -> Result<LexicalStats, LexicalError> {

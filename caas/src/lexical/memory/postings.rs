@@ -39,7 +39,7 @@ impl Postings {
         }
     }
 
-    /// Calls `chunk` with each slot and its counts, and `count` for each count.
+    /// Reads them from the first on.
     pub(super) fn cursor(&self) -> Cursor<'_> {
         Cursor { bytes: &self.bytes, slot: 0 }
     }
@@ -53,7 +53,7 @@ impl Postings {
     }
 }
 
-/// Reads postings from the first on.
+/// How far postings were read.
 #[derive(Debug)]
 pub(super) struct Cursor<'p> {
     bytes: &'p [u8],

@@ -1,10 +1,10 @@
 //! What the index holds, and how it changes.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 
 use crate::lexical::fields::{AnalyzedChunk, FIELDS, GROUPS};
 use crate::lexical::score::Totals;
-use crate::lexical::{Analyzer, LexicalError, LexicalStats, Parameters};
+use crate::lexical::{Analyzer, LexicalError, LexicalStats, Parameters, Tokens};
 use crate::{ChunkId, DocumentId};
 
 use super::MemoryBm25;
@@ -27,7 +27,7 @@ pub(super) struct Store {
     documents: HashMap<DocumentId, Vec<u32>>,
     pub(super) totals: Totals,
     /// Chunks by the analyzer of theirs.
-    analyzers: HashMap<Analyzer, usize>,
+    pub(super) analyzers: HashMap<Analyzer, usize>,
     sequence_bytes: usize,
 }
 
@@ -65,11 +65,6 @@ impl Store {
         self.by_chunk.get(&chunk).copied()
     }
 
-    /// The analyzers of the chunks there are, in order.
-    pub(super) fn analyzers(&self) -> BTreeSet<Analyzer> {
-        self.analyzers.iter().filter(|(_, chunks)| 0 < **chunks).map(|(analyzer, _)| *analyzer).collect()
-    }
-
     /// Either all of it, or nothing.
     pub(super) fn replace(&mut self, documents: Vec<Analyzed>) -> Result<(), LexicalError> {
         self.check(&documents)?;
@@ -104,12 +99,8 @@ impl Store {
                 let why = if elsewhere { "it is in another document" } else { "it is there twice" };
                 return Err(LexicalError::BadChunk { chunk: *chunk, why });
             }
-            letters += analyzed
-                .fields
-                .iter()
-                .flat_map(super::super::analyze::Tokens::iter)
-                .map(|(token, _)| token.len())
-                .sum::<usize>();
+            letters +=
+                analyzed.fields.iter().flat_map(Tokens::iter).map(|(token, _)| token.len()).sum::<usize>();
         }
         for (what, count, limit) in [
             ("chunks", self.slots.len().saturating_add(seen.len()), MemoryBm25::MAX_CHUNKS),

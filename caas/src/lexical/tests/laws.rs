@@ -26,19 +26,19 @@ const WORDS: [&str; 12] = [
     "the",
 ];
 
-fn text() -> impl Strategy<Value = String> {
+pub(super) fn text() -> impl Strategy<Value = String> {
     prop::collection::vec(prop::sample::select(&WORDS[..]), 0..12).prop_map(|words| words.join(" "))
 }
 
 /// A document: its name, its title, and its chunks by text, language and tier. An empty one is deleted.
-type Step = (u8, String, Vec<(String, bool, bool)>);
+pub(super) type Step = (u8, String, Vec<(String, bool, bool)>);
 
-fn step() -> impl Strategy<Value = Step> {
+pub(super) fn step() -> impl Strategy<Value = Step> {
     let chunk = (text(), any::<bool>(), any::<bool>());
     (0u8..6, text(), prop::collection::vec(chunk, 0..4))
 }
 
-fn apply(index: &MemoryBm25, (name, title, texts): &Step) {
+pub(super) fn apply(index: &dyn LexicalIndex, (name, title, texts): &Step) {
     let name_text = name.to_string();
     if texts.is_empty() {
         index.delete_document(&id(&name_text)).unwrap();

@@ -1,6 +1,8 @@
 //! What every index must do, and what the one in memory promises besides.
 
 mod conformance;
+#[cfg(feature = "tantivy")]
+mod disk;
 mod laws;
 mod texts;
 

@@ -1,0 +1,49 @@
+//! What the bench was asked to do.
+
+use std::path::{Path, PathBuf};
+
+pub(crate) const HELP: &str = "\
+cargo bench -p caas-core --bench retrieval -- DIR
+
+DIR   a set (corpus.jsonl, queries.jsonl, qrels.jsonl and, of programs, documents.jsonl), or a folder of sets";
+
+#[derive(Debug)]
+pub(crate) struct Options {
+    folder: PathBuf,
+}
+
+impl Options {
+    /// `None` where there is nothing to do.
+    pub(crate) fn parse(arguments: impl Iterator<Item = String>) -> anyhow::Result<Option<Self>> {
+        let mut folder = None;
+        for argument in arguments {
+            match argument.as_str() {
+                // What cargo adds by itself.
+                "--bench" | "--test" => {}
+                "--help" => return Ok(None),
+                option if option.starts_with('-') => anyhow::bail!("unknown option `{option}`\n{HELP}"),
+                _ if folder.is_some() => anyhow::bail!("one folder only\n{HELP}"),
+                _ => folder = Some(PathBuf::from(argument)),
+            }
+        }
+        Ok(folder.map(|folder| Self { folder }))
+    }
+
+    /// The folder itself where it is a set, or else those in it that are, by name.
+    pub(crate) fn sets(&self) -> anyhow::Result<Vec<PathBuf>> {
+        if is_set(&self.folder) {
+            return Ok(vec![self.folder.clone()]);
+        }
+        let entries = std::fs::read_dir(&self.folder)
+            .map_err(|error| anyhow::anyhow!("`{}`: {error}", self.folder.display()))?;
+        let paths: Result<Vec<PathBuf>, _> = entries.map(|entry| entry.map(|entry| entry.path())).collect();
+        let mut sets: Vec<PathBuf> = paths?.into_iter().filter(|path| is_set(path)).collect();
+        sets.sort();
+        anyhow::ensure!(!sets.is_empty(), "`{}` has no sets", self.folder.display());
+        Ok(sets)
+    }
+}
+
+fn is_set(folder: &Path) -> bool {
+    folder.join("qrels.jsonl").is_file()
+}
