@@ -167,7 +167,7 @@ impl Described {
         {
             return Err(malformed(CONFIG, &format!("`{name}` is {value}, not 1 to {most}")));
         }
-        if self.hidden_size % self.num_attention_heads != 0 {
+        if !self.hidden_size.is_multiple_of(self.num_attention_heads) {
             return Err(malformed(CONFIG, "the heads do not divide `hidden_size`"));
         }
         if !self.layer_norm_eps.is_finite() || self.layer_norm_eps < 0.0 {

@@ -88,7 +88,7 @@ pub(in crate::tokens) fn table(vocabulary: impl Iterator<Item = Vec<u8>>) -> (St
     let kept = |rank: usize, token: &[u8]| match std::str::from_utf8(token) {
         _ if rank < 8192 => true,
         Ok(text) => matches!((far(text), rank), (Some(1), _) | (Some(2), ..120_000)),
-        Err(_) => token.len() <= 3 && 0xe3 <= token[0],
+        Err(_) => token.len() <= 3 && token.first().is_some_and(|first| 0xe3 <= *first),
     };
     let line = |token: &[u8]| match std::str::from_utf8(token) {
         Ok(text) => text.chars().map(shown).collect::<String>(),
