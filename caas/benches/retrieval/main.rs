@@ -1,5 +1,6 @@
 //! How well chunks are found, on sets of questions that people judged:
-//! `cargo bench -p caas-core --bench retrieval -- DIR`, where `DIR` is one set or a folder of sets.
+//! `cargo bench -p caas-core --bench retrieval -- DIR`, where `DIR` is one set or a folder of sets. With `--features candle` and
+//! `--model DIR`, or `AGENT_OS_MODEL`, search by meaning is measured too.
 //!
 //! Every figure is computed from the files in `DIR` in this run. What must be reached is in `gates.json`; a gate that is
 //! missed makes the exit code 1.
@@ -10,6 +11,8 @@ mod baseline;
 mod context;
 mod counter;
 mod gate;
+#[cfg(feature = "candle")]
+mod meaning;
 mod options;
 mod report;
 mod set;
@@ -24,6 +27,7 @@ use gate::Gates;
 use options::Options;
 use report::Report;
 use set::{Right, Set};
+use system::System;
 
 fn main() -> ExitCode {
     match run() {
@@ -44,10 +48,11 @@ fn run() -> anyhow::Result<bool> {
         return Ok(true);
     };
     let gates = Gates::read()?;
+    let models = Models::load(&options)?;
     let mut reports = Vec::new();
     for folder in options.sets()? {
         let set = Set::read(&folder).with_context(|| format!("`{}` is no set", folder.display()))?;
-        let report = measure(&set)?;
+        let report = measure(&set, &models)?;
         println!("{report}");
         let held = gates.hold(&report);
         for verdict in &held {
@@ -61,12 +66,43 @@ fn run() -> anyhow::Result<bool> {
     Ok(reports.iter().flat_map(|(_, held)| held).all(|verdict| verdict.reached))
 }
 
-fn measure(set: &Set) -> anyhow::Result<Report> {
+/// What embeds.
+struct Models {
+    #[cfg(feature = "candle")]
+    sentences: Option<caas_core::embed::CandleBert>,
+}
+
+impl Models {
+    #[cfg(feature = "candle")]
+    fn load(options: &Options) -> anyhow::Result<Self> {
+        let sentences =
+            options.model().map(|folder| caas_core::embed::CandleBert::load(&folder)).transpose()?;
+        Ok(Self { sentences })
+    }
+
+    #[cfg(not(feature = "candle"))]
+    fn load(options: &Options) -> anyhow::Result<Self> {
+        anyhow::ensure!(!options.asks_for_model(), "`--model` needs `--features candle`");
+        Ok(Self {})
+    }
+
+    #[cfg(feature = "candle")]
+    fn systems(&self, set: &Set) -> anyhow::Result<Vec<Box<dyn System>>> {
+        self.sentences.as_ref().map_or_else(|| Ok(Vec::new()), |model| meaning::systems(set, model))
+    }
+
+    #[cfg(not(feature = "candle"))]
+    fn systems(&self, _: &Set) -> anyhow::Result<Vec<Box<dyn System>>> {
+        Ok(Vec::new())
+    }
+}
+
+fn measure(set: &Set, models: &Models) -> anyhow::Result<Report> {
     let grades = match &set.right {
         Right::Spans(spans) => return Ok(Report::new(set, spans::measure(set, spans)?)),
         Right::Texts(grades) => grades,
     };
-    let systems = baseline::systems(set)?.into_iter().chain(words::systems(set)?);
+    let systems = baseline::systems(set)?.into_iter().chain(words::systems(set)?).chain(models.systems(set)?);
     let rows = systems.map(|system| system::measure(set, grades, &*system)).collect::<anyhow::Result<_>>()?;
     Ok(Report::new(set, rows))
 }

@@ -3,30 +3,48 @@
 use std::path::{Path, PathBuf};
 
 pub(crate) const HELP: &str = "\
-cargo bench -p caas-core --bench retrieval -- DIR
+cargo bench -p caas-core --bench retrieval [--features candle] -- DIR [--model FOLDER]
 
-DIR   a set (corpus.jsonl, queries.jsonl, qrels.jsonl and, of programs, documents.jsonl), or a folder of sets";
+DIR   a set (corpus.jsonl, queries.jsonl, qrels.jsonl and, of programs, documents.jsonl), or a folder of sets
+FOLDER   a sentence embedder, as `.ci/model` makes one; `AGENT_OS_MODEL` where it is not given. Without one, search by meaning is not measured";
 
 #[derive(Debug)]
 pub(crate) struct Options {
     folder: PathBuf,
+    model: Option<PathBuf>,
 }
 
 impl Options {
     /// `None` where there is nothing to do.
-    pub(crate) fn parse(arguments: impl Iterator<Item = String>) -> anyhow::Result<Option<Self>> {
-        let mut folder = None;
-        for argument in arguments {
+    pub(crate) fn parse(mut arguments: impl Iterator<Item = String>) -> anyhow::Result<Option<Self>> {
+        let (mut folder, mut model) = (None, None);
+        while let Some(argument) = arguments.next() {
             match argument.as_str() {
                 // What cargo adds by itself.
                 "--bench" | "--test" => {}
+                "--model" => {
+                    let named =
+                        arguments.next().ok_or_else(|| anyhow::anyhow!("`--model` of what?\n{HELP}"))?;
+                    model = Some(PathBuf::from(named));
+                }
                 "--help" => return Ok(None),
                 option if option.starts_with('-') => anyhow::bail!("unknown option `{option}`\n{HELP}"),
                 _ if folder.is_some() => anyhow::bail!("one folder only\n{HELP}"),
                 _ => folder = Some(PathBuf::from(argument)),
             }
         }
-        Ok(folder.map(|folder| Self { folder }))
+        Ok(folder.map(|folder| Self { folder, model }))
+    }
+
+    /// The folder of the sentence embedder.
+    #[cfg(feature = "candle")]
+    pub(crate) fn model(&self) -> Option<PathBuf> {
+        self.model.clone().or_else(|| std::env::var_os("AGENT_OS_MODEL").map(PathBuf::from))
+    }
+
+    #[cfg(not(feature = "candle"))]
+    pub(crate) fn asks_for_model(&self) -> bool {
+        self.model.is_some()
     }
 
     /// The folder itself where it is a set, or else those in it that are, by name.
