@@ -19,20 +19,31 @@ use crate::set::Set;
 use crate::system::System;
 
 pub(crate) fn systems(set: &Set, model: &CandleBert) -> anyhow::Result<Vec<Box<dyn System>>> {
-    let legs = Rc::new(Legs::new(set, model.clone())?);
     let half = Fusion::PROSE;
-    let rows = [
-        ("dense", None, None),
-        ("hybrid, convex 0.5", Some(half), None),
-        ("hybrid, convex 0.3", Some(Fusion::CODE), None),
-        ("hybrid, RRF", Some(Fusion::Reciprocal { k: 60.0 }), None),
-        ("hybrid, convex 0.5 + feedback", Some(half), Some(Feedback::DEFAULT)),
+    let mut rows = vec![
+        ("dense", true, None, None),
+        ("hybrid, convex 0.5", true, Some(half), None),
+        ("hybrid, convex 0.3", true, Some(Fusion::CODE), None),
+        ("hybrid, RRF", true, Some(Fusion::Reciprocal { k: 60.0 }), None),
+        ("hybrid, convex 0.5 + feedback", true, Some(half), Some(Feedback::DEFAULT)),
     ];
-    let rows = rows.map(|(name, fusion, feedback)| {
-        let system: Box<dyn System> = Box::new(Meaning { name, fusion, feedback, legs: Rc::clone(&legs) });
+    let legs = Rc::new(Legs::new(set, model.clone(), true)?);
+    let pathless = if set.programs.is_empty() {
+        Rc::clone(&legs)
+    } else {
+        rows.extend([
+            ("dense, path off", false, None, None),
+            ("hybrid, convex 0.5, dense path off", false, Some(half), None),
+            ("hybrid, convex 0.3, dense path off", false, Some(Fusion::CODE), None),
+        ]);
+        Rc::new(Legs::new(set, model.clone(), false)?)
+    };
+    let rows = rows.into_iter().map(|(name, path, fusion, feedback)| {
+        let legs = Rc::clone(if path { &legs } else { &pathless });
+        let system: Box<dyn System> = Box::new(Meaning { name, fusion, feedback, legs });
         system
     });
-    Ok(rows.into())
+    Ok(rows.collect())
 }
 
 /// Both indexes of a set.
@@ -44,7 +55,7 @@ struct Legs {
 }
 
 impl Legs {
-    fn new(set: &Set, model: CandleBert) -> anyhow::Result<Self> {
+    fn new(set: &Set, model: CandleBert, path: bool) -> anyhow::Result<Self> {
         let corpus = Corpus::of_texts(set)?;
         let (vectors, words) = (ExactVectors::new(), MemoryBm25::new(Parameters::DEFAULT)?);
         wait(vectors.bind(model.model(), model.dimensions()))?;
@@ -52,7 +63,7 @@ impl Legs {
         for document in &corpus.documents {
             let (id, title, chunks) = (&document.id, document.title.as_str(), &document.chunks);
             words.replace_document(LexicalDocument { id, title, chunks })?;
-            let passages: Vec<String> = chunks.iter().map(|chunk| passage(title, chunk)).collect();
+            let passages: Vec<String> = chunks.iter().map(|chunk| passage(title, chunk, path)).collect();
             let mut fitting = Vec::with_capacity(passages.len());
             for passage in &passages {
                 let taken = model.fitting(TextKind::Passage, passage)?;
@@ -70,8 +81,9 @@ impl Legs {
                 usize::from(model.fitting(TextKind::Query, &question.text)?.len() < question.text.len());
         }
         println!(
-            "{}: of {all} texts {cut}, and of {} questions {questions}, are embedded up to {} tokens only",
+            "{}{}: of {all} texts {cut}, and of {} questions {questions}, are embedded up to {} tokens only",
             set.name,
+            if path { "" } else { ", path off" },
             set.questions.len(),
             model.max_tokens().unwrap_or_default()
         );
@@ -97,8 +109,8 @@ impl Legs {
 }
 
 /// The chunk beneath what it lies beneath, as an index gives it to an embedder.
-fn passage(title: &str, chunk: &Chunk) -> String {
-    let path = chunk.path.iter().map(|step| &**step);
+fn passage(title: &str, chunk: &Chunk, path: bool) -> String {
+    let path = chunk.path.iter().filter(|_| path).map(|step| &**step);
     let trail = std::iter::once(title).chain(path).collect::<Vec<_>>().join(" > ");
     format!("{trail}\n{}", chunk.text)
 }
