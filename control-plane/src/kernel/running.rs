@@ -177,7 +177,7 @@ impl Inner {
             discard(listed.slot.service.lock().unwrap_or_else(PoisonError::into_inner).take());
             self.see_out(agent).await;
             // The order that ended a program may reach it while the call is looked at: that is no failure of the tool.
-            if matches!(result, Err(CallError::Tool(ToolError::Killed))) {
+            if matches!(result, Err(CallError::Tool(ToolError::Killed | ToolError::Cancelled))) {
                 return Err(self.dead(agent));
             }
         }
