@@ -52,8 +52,12 @@ const METERED: Limits = Limits { fuel: Some(1 << 40), ..Limits::DEFAULT };
 
 pub(crate) fn run(watch: &Stopwatch, scale: Scale) -> anyhow::Result<()> {
     let wasm = Wasm::new()?;
+    // Calls are polled in place; what they wait for at the most asks tokio for the time.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let context = runtime.enter();
     calls(watch, scale, &wasm)?;
     speed(watch, scale, &wasm)?;
+    drop(context);
     stops(watch, scale, &wasm)?;
     crowd(scale, &wasm)
 }
