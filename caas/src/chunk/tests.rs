@@ -202,6 +202,10 @@ fn paths_and_outlines_are_short() {
     let path = trail::path(&deep, &Words);
     assert!(path.len() < 12 && &*path[0] == "step number 0 of this path", "{path:?}");
     assert_eq!(path.iter().filter(|step| &***step == "…").count(), 1);
+    let dense: Path = Arc::from([Arc::from("漢".repeat(300)), Arc::from("字".repeat(300))]);
+    let tokens = |path: &Path| path.iter().map(|step| Words.count(step)).sum::<usize>();
+    let path = trail::path(&dense, &Words);
+    assert!(path.len() == 2 && tokens(&path) <= ChunkSizes::MAX_TRAIL, "{path:?}");
     let long: Path = Arc::from([Arc::from("x\n".repeat(300))]);
     assert_eq!(trail::path(&long, &Words)[0].chars().count(), 120);
 }

@@ -9,8 +9,8 @@ use crate::tokens::TokenCounter;
 /// Longest step of a path, in characters.
 const MAX_STEP: usize = 120;
 
-/// A path that is short: each step on one line and at most 120 characters, the middle left out where all of them are more than
-/// [`ChunkSizes::MAX_TRAIL`] tokens.
+/// A path that is short: each step on one line and at most 120 characters, the middle left out, and then steps cut, where all of them
+/// are more than [`ChunkSizes::MAX_TRAIL`] tokens.
 pub(super) fn path(path: &Path, counter: &dyn TokenCounter) -> Path {
     let short = |step: &Arc<str>| -> Arc<str> {
         let line = step.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -34,6 +34,15 @@ pub(super) fn path(path: &Path, counter: &dyn TokenCounter) -> Path {
         } else if let Some(step) = steps.get_mut(middle) {
             *step = "…".into();
         }
+    }
+    // Two long steps can still be too much, in scripts with a token or more for each character.
+    while ChunkSizes::MAX_TRAIL < tokens(&steps) {
+        let Some(longest) = steps.iter_mut().max_by_key(|step| step.len()) else { break };
+        let half = longest.chars().count() / 2;
+        if half < 2 {
+            break;
+        }
+        *longest = longest.chars().take(half - 1).chain(['…']).collect::<String>().into();
     }
     steps.into()
 }
