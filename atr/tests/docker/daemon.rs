@@ -103,6 +103,32 @@ impl Private {
         self.daemon = Self::run(self.folder.path());
     }
 
+    /// Makes it answer nothing; when this returns, not one of its threads runs.
+    pub(crate) fn stop(&self) {
+        self.signal("-STOP");
+        let stands = |task: std::io::Result<fs::DirEntry>| {
+            // The name of a thread, in parentheses, may hold anything.
+            let stat = fs::read_to_string(task.unwrap().path().join("stat")).unwrap_or_default();
+            stat.rsplit_once(')').is_none_or(|(_, rest)| rest.trim_start().starts_with('T'))
+        };
+        let tasks = format!("/proc/{}/task", self.daemon.id());
+        let clock = SystemClock::new();
+        let until = clock.monotonic().after(PATIENCE);
+        while !fs::read_dir(&tasks).unwrap().all(stands) {
+            assert!(clock.monotonic() < until, "it does not stop");
+            std::thread::yield_now();
+        }
+    }
+
+    pub(crate) fn resume(&self) {
+        self.signal("-CONT");
+    }
+
+    fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args([name, &self.daemon.id().to_string()]).status();
+        assert!(sent.unwrap().success());
+    }
+
     fn run(folder: &Path) -> Child {
         let at = |name: &str| folder.join(name).display().to_string();
         let mut command = Command::new(dockerd());
@@ -125,8 +151,9 @@ impl Drop for Private {
             // So that what it has left is cleared away.
             self.restart();
         }
-        let asked = Command::new("kill").arg("-TERM").arg(self.daemon.id().to_string()).status();
-        assert!(asked.unwrap().success());
+        self.signal("-TERM");
+        // A test that failed may have left it stopped.
+        self.signal("-CONT");
         let _ = self.daemon.wait();
         // A daemon that was killed has left its folder mounted on itself.
         for _ in 0..4 {

@@ -223,11 +223,7 @@ fn a_daemon_that_dies_or_hangs_takes_no_program_with_it_that_goes_on() {
 
         let session = world.start(&["/bin/probe", "family"]).await;
         let id = world.containers().await.remove(0);
-        let signal = |name: &str| {
-            let pid = std::fs::read_to_string(daemon.socket().with_file_name("pid")).unwrap();
-            assert!(Command::new("kill").args([name, pid.trim()]).status().unwrap().success());
-        };
-        signal("-STOP");
+        daemon.stop();
         let refused = timed(world.docker.start(world.launch(&["/bin/echo"], Limits::DEFAULT))).await;
         assert_eq!(refused.1.unwrap_err().code(), "AK0534");
         assert!(refused.0 < Duration::from_millis(2500), "{:?}", refused.0);
@@ -236,7 +232,7 @@ fn a_daemon_that_dies_or_hangs_takes_no_program_with_it_that_goes_on() {
         assert_eq!(exit.cause, Cause::Killed);
         assert!(took < Duration::from_secs(7), "{took:?}");
         assert_eq!(processes(&id), [] as [&str; 0]);
-        signal("-CONT");
+        daemon.resume();
         assert_eq!(session.control.held().await, Held::Dead);
         world.gone_within(Duration::from_secs(40), &[]).await;
     });

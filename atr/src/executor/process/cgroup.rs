@@ -21,6 +21,11 @@ use crate::isolation::Limits;
 const PREFIX: &str = "atr-";
 /// Most groups that could not be removed yet. Beyond, no further one is made.
 const MAX_LEFT: usize = 64;
+/// How often what could not be removed is tried again, and the pause after it, which doubles up to the longest: some
+/// twenty seconds in all. A group is busy for as long as the kernel takes to put its last member away.
+const REMOVE_ROUNDS: u32 = 200;
+const FIRST_PAUSE: Duration = Duration::from_millis(1);
+const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 /// How often the members of a group are looked for before it is given up to kill them one by one.
 const KILL_ROUNDS: usize = 64;
 /// How many processes are held at once while they are killed one by one.
@@ -49,7 +54,23 @@ struct Parent {
 pub(crate) struct Cgroups {
     parents: Vec<Parent>,
     owner: Owner,
-    left: Arc<Mutex<Vec<Vec<PathBuf>>>>,
+    left: Arc<Mutex<Left>>,
+}
+
+/// What could not be removed yet.
+#[derive(Debug, Default)]
+struct Left {
+    groups: Vec<Vec<PathBuf>>,
+    /// Whether a thread tries again.
+    swept: bool,
+}
+
+impl Left {
+    /// Tries again. Whether anything is left.
+    fn remove(&mut self) -> bool {
+        self.groups.retain(|folders| remove(folders).is_err());
+        !self.groups.is_empty()
+    }
 }
 
 impl Cgroups {
@@ -98,9 +119,8 @@ impl Cgroups {
     /// # Errors
     /// The kernel refuses, or too many groups could not be removed.
     pub(super) fn create(&self, limits: &Limits) -> io::Result<Cgroup> {
-        let mut left = self.lock();
-        left.retain(|folders| remove(folders).is_err());
-        if MAX_LEFT <= left.len() {
+        let mut left = lock(&self.left);
+        if left.remove() && MAX_LEFT <= left.groups.len() {
             return Err(io::Error::other("too many groups could not be removed"));
         }
         drop(left);
@@ -141,14 +161,36 @@ impl Cgroups {
         }
     }
 
+    /// Sees to it that they are removed: soon, by a thread of its own, or else before the next group is made.
     fn leave(&self, folders: Vec<PathBuf>) {
-        self.lock().push(folders);
+        let mut left = lock(&self.left);
+        left.groups.push(folders);
+        if !left.swept {
+            let shared = Arc::clone(&self.left);
+            let thread = std::thread::Builder::new().name("atr-groups".to_owned());
+            // Where there is no thread to be had, the next group comes in its place.
+            left.swept = thread.spawn(move || remove_left(&shared)).is_ok();
+        }
     }
+}
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Vec<PathBuf>>> {
-        // INVARIANT: each change adds or removes whole entries.
-        self.left.lock().unwrap_or_else(PoisonError::into_inner)
+fn remove_left(left: &Mutex<Left>) {
+    let mut pause = FIRST_PAUSE;
+    for _ in 0..REMOVE_ROUNDS {
+        std::thread::park_timeout(pause);
+        pause = LONGEST_PAUSE.min(pause.saturating_mul(2));
+        let mut left = lock(left);
+        if !left.remove() {
+            left.swept = false;
+            return;
+        }
     }
+    lock(left).swept = false;
+}
+
+fn lock(left: &Mutex<Left>) -> MutexGuard<'_, Left> {
+    // INVARIANT: each change adds or removes whole entries.
+    left.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Parent {
@@ -349,7 +391,7 @@ impl Cgroup {
     }
 
     /// Removes the group, which must be empty. May be tried again; dropping it tries again as well, and what is still not
-    /// gone then is removed before the next group is made.
+    /// gone then is tried again for a while, and before the next group is made.
     pub(super) fn remove(&mut self) -> io::Result<()> {
         self.folders.retain(|folder| remove(std::slice::from_ref(&folder.path)).is_err());
         if self.folders.is_empty() { Ok(()) } else { Err(io::Error::from(io::ErrorKind::ResourceBusy)) }
@@ -675,7 +717,7 @@ mod tests {
             groups.sweep();
             assert!(!orphan.wait().unwrap().success());
             until("it is removed", || {
-                groups.lock().retain(|folders| remove(folders).is_err());
+                lock(&groups.left).remove();
                 folders.iter().all(|folder| !folder.exists())
             });
             assert!(parent.join(&foreign).exists(), "{way}: whoever made it cannot be seen from here");
