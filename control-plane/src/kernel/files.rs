@@ -1,20 +1,19 @@
 //! The file service: an agent's tree, reachable by permit only.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use agent_primitives::{LabelSet, Timer, Timestamp};
-use bytes::Bytes;
-use serde::Serialize;
 
 use super::ipc::Messages;
+use super::search::Dive;
 use crate::call::{Change, Reply};
 use crate::error::CallError;
 use crate::ipc::{self, Port};
 use crate::policy::permit::Permit;
 use crate::policy::request::{CloseFile, How, OpenFile, ReadFile, WriteFile};
 use crate::vfs::namespace::snapshot::{Kept, Opened};
-use crate::vfs::{Descriptor, Found, Mount, Namespace, PathError, Quota, VfsError, VfsPath, WriteMode};
+use crate::vfs::{Descriptor, Mount, Namespace, PathError, Quota, VfsError, VfsPath, WriteMode};
 
 /// The tree of one agent. What is inside is private to this module, so no file is touched without a permit, and no message
 /// sent or taken.
@@ -132,12 +131,10 @@ impl Files {
         Ok(Reply::Data { data: read.bytes, version: read.version, labels: read.labels })
     }
 
-    /// Leaves in `hits` what the search found.
-    pub(crate) async fn search(&self, permit: Permit<ReadFile>, hits: &Hits) -> Result<Reply, CallError> {
-        let ReadFile { path, offset, length, query, .. } = permit.redeem();
-        let Some(query) = query else { return Ok(Reply::Done) };
-        let found = self.tree.search(&path, query.text(), query.limit()).await?;
-        hits.put(found, offset.unwrap_or(0), length);
+    /// Leaves in `dive` what is found at its depth.
+    pub(crate) async fn search(&self, dive: &Dive) -> Result<Reply, CallError> {
+        let (found, more) = self.tree.search_to(dive.directory(), dive.text(), dive.depth()).await?;
+        dive.put(found, more);
         Ok(Reply::Done)
     }
 
@@ -192,43 +189,4 @@ impl Files {
 fn after(now: Timestamp, wait: Duration) -> Timestamp {
     let wait = i64::try_from(wait.as_micros()).unwrap_or(i64::MAX);
     Timestamp::from_micros(now.as_micros().saturating_add(wait))
-}
-
-/// What a search found, before policy was asked about each of it.
-#[derive(Debug, Default)]
-pub(crate) struct Hits(Mutex<Option<(Vec<Found>, u64, u64)>>);
-
-/// One line of what a search reads as.
-#[derive(Serialize)]
-struct Line<'a> {
-    path: &'a str,
-    score: f64,
-    text: &'a str,
-}
-
-impl Hits {
-    fn put(&self, found: Vec<Found>, offset: u64, length: u64) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((found, offset, length));
-    }
-
-    /// The hits that the agent may read, as lines, with the labels of all of them; the part that was asked for.
-    ///
-    /// # Errors
-    /// They carry more labels than a value can.
-    pub(crate) fn reply(&self, may_read: impl Fn(&VfsPath) -> bool) -> Result<Reply, CallError> {
-        let taken = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let (found, offset, length) = taken.unwrap_or_default();
-        let (mut text, mut labels) = (Vec::new(), LabelSet::EMPTY);
-        for hit in found.iter().filter(|hit| may_read(&hit.path)) {
-            labels = labels.join(&hit.labels)?;
-            let line = Line { path: hit.path.as_str(), score: hit.score, text: &hit.text };
-            let failed = |_error| PathError::at(&hit.path, VfsError::Backend);
-            serde_json::to_writer(&mut text, &line).map_err(failed)?;
-            text.push(b'\n');
-        }
-        let start = usize::try_from(offset).unwrap_or(usize::MAX).min(text.len());
-        let end = start.saturating_add(usize::try_from(length).unwrap_or(usize::MAX)).min(text.len());
-        let data = Bytes::from(text).slice(start..end);
-        Ok(Reply::Data { data, version: None, labels })
-    }
 }

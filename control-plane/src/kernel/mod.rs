@@ -34,6 +34,7 @@ mod programs;
 mod record;
 mod refusals;
 mod running;
+mod search;
 mod service;
 mod shadow;
 mod shutdown;

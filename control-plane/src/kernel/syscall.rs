@@ -6,7 +6,6 @@ use std::sync::atomic::Ordering;
 
 use agent_primitives::{Monotonic, TicketId, Timestamp};
 
-use super::files::Hits;
 use super::judge::Ruled;
 use super::running::Intent;
 use super::table::Agent;
@@ -107,13 +106,9 @@ impl Inner {
     ) -> Result<Reply, CallError> {
         match permitted {
             Permitted::Read(permit) if permit.is_search() => {
-                let (hits, own_past) = (Arc::new(Hits::default()), permit.is_of_own_past());
-                let service = {
-                    let hits = Arc::clone(&hits);
-                    |owner: Arc<Agent>| async move { owner.files.search(permit, &hits).await }
-                };
-                self.on_files(agent, intent, service).await?;
-                self.join_content(agent, own_past, hits.reply(|path| self.lets_read(agent, path)))
+                let own_past = permit.is_of_own_past();
+                let found = self.search(agent, intent, permit).await;
+                self.join_content(agent, own_past, found)
             }
             Permitted::Read(permit) => {
                 let own_past = permit.is_of_own_past();

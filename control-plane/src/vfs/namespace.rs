@@ -165,6 +165,16 @@ impl Namespace {
     /// # Errors
     /// `NotSupported` when the store cannot search; `NotFound`; `NotDirectory` for a file; what the store answers.
     pub async fn search(&self, path: &VfsPath, text: &str, limit: usize) -> Result<Vec<Found>, PathError> {
+        Ok(self.search_to(path, text, limit).await?.0)
+    }
+
+    /// As [`Namespace::search`]; and whether the store may have more, as it answered as many as it was asked for.
+    pub(crate) async fn search_to(
+        &self,
+        path: &VfsPath,
+        text: &str,
+        limit: usize,
+    ) -> Result<(Vec<Found>, bool), PathError> {
         self.search_below(path, text, limit).await.map_err(|error| PathError::at(path, error))
     }
 
@@ -328,7 +338,12 @@ impl Namespace {
         mount.write(relative, write).await
     }
 
-    async fn search_below(&self, path: &VfsPath, text: &str, limit: usize) -> Result<Vec<Found>, VfsError> {
+    async fn search_below(
+        &self,
+        path: &VfsPath,
+        text: &str,
+        limit: usize,
+    ) -> Result<(Vec<Found>, bool), VfsError> {
         let (mount, relative) = match self.locate(path) {
             Place::Nowhere => return Err(VfsError::NotFound),
             Place::Junction(None) => return Err(VfsError::NotSupported),
@@ -336,6 +351,7 @@ impl Namespace {
             Place::Inside(mount, relative) => (mount, relative),
         };
         let hits = mount.search(relative, Search::new(text, limit)).await?;
+        let more = limit <= hits.len();
         let mut found = Vec::with_capacity(hits.len().min(limit));
         for hit in hits.into_iter().take(limit) {
             let below = RelPath::parse(&hit.path).map_err(|_| VfsError::Backend)?;
@@ -348,7 +364,7 @@ impl Namespace {
             let text = within(&hit.text, MAX_HIT_TEXT).into_owned();
             found.push(Found { path, score: hit.score, text, labels });
         }
-        Ok(found)
+        Ok((found, more))
     }
 
     async fn remove_file(&self, path: &VfsPath, expected: Option<Version>) -> Result<(), VfsError> {
