@@ -21,6 +21,8 @@ pub mod span;
 pub mod suggest;
 pub mod text;
 pub mod ticket;
+#[cfg(feature = "timer")]
+mod timer;
 pub mod timestamp;
 pub mod truncate;
 pub mod verdict;
@@ -37,5 +39,7 @@ pub use resource::{BadAmount, Currency, Money, Resource};
 pub use severity::{Severity, UnknownSeverity};
 pub use signal::{Signal, SignalSet, UnknownSignal};
 pub use ticket::{Principal, Scope, Ticket, TicketId};
+#[cfg(feature = "timer")]
+pub use timer::SystemTimer;
 pub use timestamp::{BadTimestamp, Timestamp};
 pub use verdict::Verdict;
