@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-use super::super::near::Tokens;
+use super::super::tokens::Tokens;
 use super::super::rule::MAX_RULE_SOURCES;
 use super::SleepPolicy;
 use crate::episode::Outcome;
