@@ -11,24 +11,24 @@ pub(super) enum Mask {
 
 impl Mask {
     /// The documents for which `passes` holds.
+    #[cfg(test)]
     pub(super) fn of(passes: impl Iterator<Item = bool>) -> Self {
-        let mut bits = Vec::new();
-        let (mut word, mut filled) = (0u64, 0u32);
-        for pass in passes {
-            word |= u64::from(pass) << filled;
-            filled += 1;
-            if filled == u64::BITS {
-                bits.push(std::mem::take(&mut word));
-                filled = 0;
-            }
-        }
-        bits.push(word);
-        Self::Some(bits)
+        let passes: Vec<bool> = passes.collect();
+        let mut mask = Self::every(passes.len());
+        mask.keep(&passes, |passes| *passes);
+        mask
     }
 
     /// None of the first `count` documents.
     pub(super) fn none(count: usize) -> Self {
-        Self::Some(vec![0; count / 64 + 1])
+        Self::Some(vec![0; count.div_ceil(64)])
+    }
+
+    /// All of the first `count` documents and no other, to be made fewer.
+    pub(super) fn every(count: usize) -> Self {
+        let mut bits = vec![u64::MAX; count / 64];
+        bits.extend((count % 64 != 0).then(|| (1 << (count % 64)) - 1));
+        Self::Some(bits)
     }
 
     /// Lets a document pass.
@@ -37,6 +37,47 @@ impl Mask {
             && let Some(word) = bits.get_mut(document / 64)
         {
             *word |= 1 << (document % 64);
+        }
+    }
+
+    /// Of those that pass, keeps the ones for which `passes` holds of their item.
+    pub(super) fn keep<T>(&mut self, items: &[T], passes: impl Fn(&T) -> bool) {
+        let Self::Some(bits) = self else { return };
+        for (word, items) in bits.iter_mut().zip(items.chunks(64)).filter(|(word, _)| **word != 0) {
+            // No branch depends on what passes, which no processor foresees.
+            let kept = items.iter().rev().fold(0, |kept, item| kept << 1 | u64::from(passes(item)));
+            *word &= kept;
+        }
+    }
+
+    /// The same for a condition that costs more than finding out of which documents it has to be asked.
+    pub(super) fn keep_places(&mut self, passes: impl Fn(usize) -> bool) {
+        let Self::Some(bits) = self else { return };
+        for (begin, word) in (0..).step_by(64).zip(bits) {
+            let mut left = *word;
+            while left != 0 {
+                let bit = left.trailing_zeros();
+                left &= left - 1;
+                if !passes(begin + bit as usize) {
+                    *word &= !(1 << bit);
+                }
+            }
+        }
+    }
+
+    /// Sets the scores of what does not pass to 0.
+    pub(super) fn clear_others(&self, scores: &mut [f64]) {
+        let Self::Some(bits) = self else { return };
+        for (word, scores) in bits.iter().zip(scores.chunks_mut(64)) {
+            match *word {
+                0 => scores.fill(0.0),
+                u64::MAX => {}
+                word => {
+                    for (bit, score) in scores.iter_mut().enumerate() {
+                        *score = if word >> bit & 1 == 1 { *score } else { 0.0 };
+                    }
+                }
+            }
         }
     }
 
