@@ -189,8 +189,9 @@ impl Lexical {
             else {
                 continue;
             };
-            let weight = idf * documents.saturated(count, *length);
-            *own += if passes { weight } else { 0.0 };
+            if passes {
+                *own += idf * documents.saturated(count, *length);
+            }
             if let Some(tally) = scratch.counts.get_mut(*session as usize) {
                 if tally.word != word {
                     *tally = Count { word, count: 0 };
@@ -214,32 +215,35 @@ impl Lexical {
         }
     }
 
-    /// Walks every document three times, so what is done for each is little.
+    /// Walks every document twice, and once more those that pass, so what is done for each is little.
     fn best(&self, k: usize, mask: &Mask, scratch: &mut Scratch) -> Vec<(u32, Score)> {
-        self.smooth(mask, scratch);
+        self.smooth(scratch);
         let Scratch { own, smoothed, sessions, .. } = scratch;
-        let (most, most_of_session) = (greatest(smoothed), greatest(sessions));
+        let (most, most_of_session) = (greatest_of(smoothed, mask), greatest(sessions));
         let inverse = share(1.0, most);
         let mut top = Top::new(k);
         // Below this nothing is wanted. A product with an inverse may differ from a quotient in its last bits.
         let mut floor = 0.0;
-        for (place, (smoothed, session)) in smoothed.iter().zip(&self.session_of).enumerate() {
+        mask.each(smoothed.len(), |place| {
+            let (Some(smoothed), Some(session)) = (smoothed.get(place), self.session_of.get(place)) else {
+                return;
+            };
             let session = sessions.get(*session as usize).copied().unwrap_or_default();
             let about = smoothed * inverse + SESSION * share(session, most_of_session);
-            if about <= floor * (1.0 - 1e-9) || !mask.passes(place) {
-                continue;
+            if about <= floor * (1.0 - 1e-9) {
+                return;
             }
             let (smoothed, session) = (share(*smoothed, most), share(session, most_of_session));
             let own = own.get(place).copied().unwrap_or_default();
             let total = smoothed + SESSION * session;
             top.push(total, place as u32, Score { own, smoothed, session, total });
             floor = top.floor();
-        }
+        });
         top.into_sorted()
     }
 
-    /// Lets neighbours lend to each other. What does not pass ends with nothing.
-    fn smooth(&self, mask: &Mask, scratch: &mut Scratch) {
+    /// Lets neighbours lend to each other. What does not pass has nothing to lend.
+    fn smooth(&self, scratch: &mut Scratch) {
         let Scratch { own, smoothed, .. } = scratch;
         for (place, (score, previous)) in own.iter().zip(&self.previous).enumerate() {
             let previous = *previous as usize;
@@ -253,7 +257,6 @@ impl Lexical {
                 *smoothed = here;
             }
         }
-        mask.clear_others(smoothed);
     }
 
     /// The session of each document.
@@ -335,6 +338,16 @@ fn greatest(scores: &[f64]) -> f64 {
         }
     }
     lanes.into_iter().fold(rest, f64::max)
+}
+
+/// The greatest score of what passes.
+fn greatest_of(scores: &[f64], mask: &Mask) -> f64 {
+    if matches!(mask, Mask::All) {
+        return greatest(scores);
+    }
+    let mut most = 0.0;
+    mask.each(scores.len(), |place| most = scores.get(place).copied().unwrap_or_default().max(most));
+    most
 }
 
 /// Adds to a list that never shrinks, with an eighth of it to spare at most.

@@ -45,7 +45,8 @@ impl Mask {
         let Self::Some(bits) = self else { return };
         for (word, items) in bits.iter_mut().zip(items.chunks(64)).filter(|(word, _)| **word != 0) {
             // No branch depends on what passes, which no processor foresees.
-            let kept = items.iter().rev().fold(0, |kept, item| kept << 1 | u64::from(passes(item)));
+            let bits = (0..).zip(items).map(|(bit, item)| u64::from(passes(item)) << bit);
+            let kept = bits.fold(0, |kept, bit: u64| kept | bit);
             *word &= kept;
         }
     }
@@ -65,16 +66,17 @@ impl Mask {
         }
     }
 
-    /// Sets the scores of what does not pass to 0.
-    pub(super) fn clear_others(&self, scores: &mut [f64]) {
-        let Self::Some(bits) = self else { return };
-        for (word, scores) in bits.iter().zip(scores.chunks_mut(64)) {
-            match *word {
-                0 => scores.fill(0.0),
-                u64::MAX => {}
-                word => {
-                    for (bit, score) in scores.iter_mut().enumerate() {
-                        *score = if word >> bit & 1 == 1 { *score } else { 0.0 };
+    /// Shows those of the first `count` documents that pass, ascending.
+    #[inline]
+    pub(super) fn each(&self, count: usize, mut see: impl FnMut(usize)) {
+        match self {
+            Self::All => (0..count).for_each(see),
+            Self::Some(bits) => {
+                for (begin, word) in (0..count).step_by(64).zip(bits) {
+                    let mut left = *word;
+                    while left != 0 {
+                        see(begin + left.trailing_zeros() as usize);
+                        left &= left - 1;
                     }
                 }
             }

@@ -156,23 +156,27 @@ mod tests {
         let few = |most: usize| prop_oneof![2 => Just(vec![]), 1 => prop::collection::vec(0..most, 1..4)];
         let time = || prop::option::weighted(0.3, 0i64..100);
         let trust = prop_oneof![3 => Just(0.0), 1 => 0.0f64..1.0];
-        (few(7), few(80), few(4), few(5), few(4), (time(), time(), trust, any::<bool>(), any::<bool>())).prop_map(
-            |(agents, sessions, outcomes, sources, tags, (from, until, min_trust, past, rules_too))| {
-                let at = |micros| Timestamp::from_micros(1_700_000_000_000_000 + micros);
-                Filter {
-                    agents: agents.iter().map(|one| format!("agent-{one}").parse().unwrap()).collect(),
-                    sessions: sessions.iter().map(|one| format!("session-{one}").parse().unwrap()).collect(),
-                    outcomes: outcomes.iter().map(|one| OUTCOMES[*one]).collect(),
-                    sources: sources.iter().map(|one| Source::ALL[*one]).collect(),
-                    kinds: if rules_too { vec![] } else { vec![EntryKind::Episode] },
-                    tags: tags.iter().take(2).map(|one| format!("tag-{one}")).collect(),
-                    from: from.map(at),
-                    until: until.map(at),
-                    min_trust,
-                    past,
-                }
-            },
-        )
+        (few(7), few(80), few(4), few(5), few(4), (time(), time(), trust, any::<bool>(), any::<bool>()))
+            .prop_map(
+                |(agents, sessions, outcomes, sources, tags, (from, until, min_trust, past, rules_too))| {
+                    let at = |micros| Timestamp::from_micros(1_700_000_000_000_000 + micros);
+                    Filter {
+                        agents: agents.iter().map(|one| format!("agent-{one}").parse().unwrap()).collect(),
+                        sessions: sessions
+                            .iter()
+                            .map(|one| format!("session-{one}").parse().unwrap())
+                            .collect(),
+                        outcomes: outcomes.iter().map(|one| OUTCOMES[*one]).collect(),
+                        sources: sources.iter().map(|one| Source::ALL[*one]).collect(),
+                        kinds: if rules_too { vec![] } else { vec![EntryKind::Episode] },
+                        tags: tags.iter().take(2).map(|one| format!("tag-{one}")).collect(),
+                        from: from.map(at),
+                        until: until.map(at),
+                        min_trust,
+                        past,
+                    }
+                },
+            )
     }
 
     /// A filter as it is documented, on the episode itself.
@@ -186,7 +190,10 @@ mod tests {
         };
         is_shown
             && any(filter.agents.is_empty(), filter.agents.contains(episode.agent()))
-            && any(filter.sessions.is_empty(), episode.session().is_some_and(|one| filter.sessions.contains(one)))
+            && any(
+                filter.sessions.is_empty(),
+                episode.session().is_some_and(|one| filter.sessions.contains(one)),
+            )
             && any(filter.outcomes.is_empty(), filter.outcomes.contains(&episode.outcome()))
             && any(filter.sources.is_empty(), filter.sources.contains(&episode.source()))
             && filter.tags.iter().all(|tag| episode.tags().contains(tag))

@@ -9,7 +9,7 @@ use agent_primitives::{AgentId, SessionId, Timestamp};
 use super::lexical::push_tight;
 use super::mask::Mask;
 use super::query::{Filter, SourceTrust};
-use super::sieve::{Sieve, bit};
+use super::sieve::{Numbers, Sieve, bit};
 use crate::EntryKind;
 use crate::episode::{DEFAULT_IMPORTANCE, Episode, Outcome};
 use crate::memory::{Found, Rule};
@@ -19,7 +19,6 @@ use crate::memory::{Found, Rule};
 pub(super) struct Row {
     pub(super) seq: u64,
     pub(super) time: Timestamp,
-    agent: u32,
     /// Where its tags begin in the list of all; they end where those of the next row begin.
     tags: u32,
     kind: EntryKind,
@@ -48,6 +47,8 @@ pub(super) enum Shown {
 #[derive(Debug, Default)]
 pub(super) struct Table {
     rows: Vec<Row>,
+    /// Whose each is: what filters ask for most stands by itself.
+    agent_of: Vec<u32>,
     tags: Vec<u32>,
     agents: HashMap<AgentId, u32>,
     sessions: HashMap<SessionId, u32>,
@@ -83,6 +84,12 @@ impl Table {
         if let Some(list) = self.by_outcome.get_mut(slot(row.outcome)) {
             push_tight(list, self.rows.len() as u32);
         }
+        let agent = match found {
+            Found::Episode(episode) => episode.agent(),
+            Found::Rule(rule) => &rule.agent_id,
+        };
+        let agent = number(&mut self.agents, agent.as_str(), || agent.clone());
+        push_tight(&mut self.agent_of, agent);
         push_tight(&mut self.rows, row);
         session
     }
@@ -96,7 +103,6 @@ impl Table {
         Row {
             seq,
             time: episode.timestamp(),
-            agent: number(&mut self.agents, episode.agent().as_str(), || episode.agent().clone()),
             tags,
             kind: EntryKind::Episode,
             outcome: episode.outcome(),
@@ -110,7 +116,6 @@ impl Table {
         Row {
             seq,
             time: rule.timestamp,
-            agent: number(&mut self.agents, rule.agent_id.as_str(), || rule.agent_id.clone()),
             tags: self.tags.len() as u32,
             kind: EntryKind::Rule,
             outcome: rule.majority,
@@ -165,7 +170,7 @@ impl Table {
             mask.keep(&self.rows, |row| sieve.shows(row.shown));
         }
         if !filter.agents.is_empty() {
-            mask.keep(&self.rows, |row| sieve.agents.have(row.agent));
+            mask.keep(&self.agent_of, |agent| sieve.agents.have(*agent));
         }
         if !filter.sessions.is_empty() {
             mask.keep(sessions, |session| sieve.sessions.have(*session));
@@ -210,23 +215,24 @@ impl Table {
         let list = self.by_outcome.get(slot(outcome)).map_or(&[][..], Vec::as_slice);
         let passing = list.iter().rev().filter_map(|document| {
             let place = *document as usize;
-            let (row, session) = (self.rows.get(place)?, sessions.get(place)?);
-            self.passes(place, row, *session, &sieve).then_some(row.seq)
+            let row = self.rows.get(place)?;
+            self.passes(place, row, sessions, &sieve).then_some(row.seq)
         });
         passing.take(k).collect()
     }
 
     /// As [`Table::mask_of`] has it, for a single episode.
-    fn passes(&self, place: usize, row: &Row, session: u32, sieve: &Sieve<'_>) -> bool {
+    fn passes(&self, place: usize, row: &Row, sessions: &[u32], sieve: &Sieve<'_>) -> bool {
         let filter = sieve.filter;
+        let have = |numbers: &Numbers, list: &[u32]| list.get(place).is_some_and(|one| numbers.have(*one));
         !sieve.impossible
             && sieve.shows(row.shown)
             && (filter.outcomes.is_empty() || filter.outcomes.contains(&row.outcome))
             && (filter.kinds.is_empty() || filter.kinds.contains(&row.kind))
             && sieve.believes(row.sources)
             && sieve.is_within(row.time)
-            && (filter.agents.is_empty() || sieve.agents.have(row.agent))
-            && (filter.sessions.is_empty() || sieve.sessions.have(session))
+            && (filter.agents.is_empty() || have(&sieve.agents, &self.agent_of))
+            && (filter.sessions.is_empty() || have(&sieve.sessions, sessions))
             && self.has_tags(place, sieve)
     }
 
@@ -250,6 +256,7 @@ impl Table {
         let lists: usize = self.by_outcome.iter().map(|list| list.capacity() * 4).sum();
         let names = |texts: usize, slots: usize| texts + slots * 8 / 7 * 25;
         self.rows.capacity() * size_of::<Row>()
+            + self.agent_of.capacity() * 4
             + self.tags.capacity() * 4
             + lists
             + names(self.sessions.keys().map(|name| name.as_str().len() + 16).sum(), self.sessions.capacity())

@@ -165,7 +165,10 @@ impl Kept {
         if seq < self.base.count {
             return Err(LedgerError::Dropped { seq, first: self.base.count });
         }
-        let entry = self.page(seq, FIRST_PAGE_BYTES).and_then(|mut page| page.next()).ok_or(LedgerError::Missing { seq })?;
+        let entry = self
+            .page(seq, FIRST_PAGE_BYTES)
+            .and_then(|mut page| page.next())
+            .ok_or(LedgerError::Missing { seq })?;
         if entry.kind.is_erasable() {
             return Ok(());
         }
