@@ -1,6 +1,7 @@
 //! Episodic memory at a size: `cargo bench -p emk --bench memory -- [EPISODES]`, 100 000 if nothing is said.
 //!
-//! Processor time of the whole process, so that a busy machine does not show; segment files in a temporary folder. What is measured: remembering, opening again, reading one episode,
+//! Processor time of the whole process, so that a busy machine does not show. What is measured: records and episodes appended in
+//! memory; then, with segment files in a temporary folder, making and remembering episodes, opening again, reading one episode,
 //! memory in use for each episode, a chain of causes, a plan of sleep, erasing one, export and import.
 
 #![expect(clippy::print_stdout, reason = "a program that prints a table")]
@@ -16,7 +17,9 @@ use emk::episode::{Episode, Outcome};
 use emk::memory::sleep::SleepPolicy;
 use emk::memory::transfer::import_ledger;
 use emk::memory::{Direction, EpisodicMemory, MemoryOptions};
-use emk::{Ledger, LedgerId, LedgerOptions, SegmentOptions, SegmentStore};
+use emk::{
+    EntryKind, Ledger, LedgerId, LedgerOptions, MemoryLimits, MemoryStore, SegmentOptions, SegmentStore,
+};
 
 type Failure = Box<dyn Error + Send + Sync>;
 
@@ -50,6 +53,7 @@ const WORDS: [&str; 24] = [
 fn main() -> Result<(), Failure> {
     let asked = std::env::args().skip(1).find_map(|argument| argument.parse().ok());
     let count: u64 = asked.unwrap_or(100_000);
+    in_memory(count)?;
     let dir = tempfile::tempdir()?;
     let clock = Arc::new(ManualClock::at(day(4000)));
     let open = || EpisodicMemory::open(ledger(&dir)?, MemoryOptions::default(), clock.clone());
@@ -67,7 +71,7 @@ fn main() -> Result<(), Failure> {
         }
     }
     memory.ledger().flush()?;
-    rate("remember", count, used() - begun);
+    rate("make and remember", count, used() - begun);
     memory.ledger().close()?;
     drop(memory);
 
@@ -108,6 +112,32 @@ fn main() -> Result<(), Failure> {
     let begun = used();
     let imported = import_ledger(&ledger(&other)?, BufReader::new(File::open(&path)?), |_| {})?;
     rate("import", imported.records, used() - begun);
+    Ok(())
+}
+
+/// Records of 256 bytes, then episodes that were made before: what appending costs where nothing is written.
+fn in_memory(count: u64) -> Result<(), Failure> {
+    let open = || {
+        let limits = MemoryLimits { records: count, bytes: 8 << 30, ..MemoryLimits::default() };
+        Ledger::open(MemoryStore::new(LedgerId::new("bench")?, limits), LedgerOptions::default())
+    };
+    let ledger = open()?;
+    let mut body = [b'.'; 256];
+    let begun = used();
+    for number in 0..count {
+        body.iter_mut().zip(number.to_le_bytes()).for_each(|(byte, digit)| *byte = digit);
+        ledger.append(EntryKind::Event, &body)?;
+    }
+    rate("append 256 bytes, in memory", count, used() - begun);
+    drop(ledger);
+    let episodes: Vec<Episode> = (0..count).map(|number| episode(number, None)).collect::<Result<_, _>>()?;
+    let memory =
+        EpisodicMemory::open(open()?, MemoryOptions::default(), Arc::new(ManualClock::at(day(4000))))?;
+    let begun = used();
+    for episode in &episodes {
+        memory.append(episode)?;
+    }
+    rate("append episodes, in memory", count, used() - begun);
     Ok(())
 }
 

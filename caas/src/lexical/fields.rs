@@ -2,6 +2,7 @@
 
 use crate::{Chunk, Tier};
 
+use super::analyze::Stems;
 use super::{Analyzer, LexicalDocument, LexicalError, Tokens};
 
 /// A part of a chunk that has a weight of its own.
@@ -55,6 +56,14 @@ const MAX_BYTES: usize = 1 << 20;
 /// Most tokens of a chunk.
 const MAX_TOKENS: usize = 1 << 16;
 
+impl LexicalDocument<'_> {
+    /// What is to be kept of stems while all these are taken apart.
+    pub(super) fn stems(documents: &[Self]) -> Stems {
+        let chunks = documents.iter().flat_map(|document| document.chunks);
+        Stems::for_bytes(chunks.map(|chunk| chunk.text.len()).sum())
+    }
+}
+
 /// A chunk by its tokens.
 pub(super) struct AnalyzedChunk {
     pub(super) analyzer: Analyzer,
@@ -62,7 +71,11 @@ pub(super) struct AnalyzedChunk {
 }
 
 impl AnalyzedChunk {
-    pub(super) fn new(document: &LexicalDocument<'_>, chunk: &Chunk) -> Result<Self, LexicalError> {
+    pub(super) fn new(
+        document: &LexicalDocument<'_>,
+        chunk: &Chunk,
+        stems: &mut Stems,
+    ) -> Result<Self, LexicalError> {
         let analyzer = Analyzer::of(chunk.language);
         let mut fields: [Tokens; FIELDS] = Default::default();
         for (field, tokens) in Field::ALL.into_iter().zip(&mut fields) {
@@ -70,7 +83,7 @@ impl AnalyzedChunk {
             if MAX_BYTES < text.len() {
                 return Err(LexicalError::TooLarge { what: "bytes of a field", limit: MAX_BYTES });
             }
-            *tokens = analyzer.analyze(&text);
+            *tokens = analyzer.analyze_with(&text, stems);
         }
         if MAX_TOKENS < fields.iter().map(Tokens::len).sum() {
             return Err(LexicalError::TooLarge { what: "tokens of a chunk", limit: MAX_TOKENS });

@@ -2,6 +2,9 @@
 
 use std::collections::{HashMap, HashSet};
 
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
+
 use super::claim::{Claim, Kind, Said, Sentence};
 use super::value::Value;
 
@@ -55,7 +58,7 @@ impl Claims<'_> {
             }
         }
         let mut complete = true;
-        let mut seen: HashSet<(usize, usize)> = HashSet::new();
+        let mut seen = Seen::default();
         let mut agreed: HashSet<(usize, usize)> = HashSet::new();
         let mut disagreed: Vec<(usize, usize)> = Vec::new();
         for (place, claim) in claims.iter().enumerate() {
@@ -86,7 +89,7 @@ impl Claims<'_> {
             let both = (says(first) || heard(one, second)) && (says(second) || heard(other, first));
             (!both).then_some((first, second))
         });
-        Pairs { pairs: pairs.collect(), complete, compared: seen.len() }
+        Pairs { pairs: pairs.collect(), complete, compared: seen.0.len() }
     }
 
     /// What a claim is found by. A key or a predicate is one word; else each word of the subject.
@@ -155,6 +158,29 @@ impl Claims<'_> {
     }
 }
 
+/// Pairs of claims. There are many, and nobody chooses their numbers, so they are hashed by one multiplication.
+#[derive(Default)]
+struct Seen(HashTable<u64>);
+
+impl Seen {
+    /// Whether the pair is new.
+    fn insert(&mut self, (one, other): (usize, usize)) -> bool {
+        // INVARIANT: claims are fewer than 2^32: chunks and their claims are bounded.
+        let pair = (one as u64) << 32 | other as u64;
+        let hash = |pair: &u64| {
+            let product = pair.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+            product ^ product >> 32
+        };
+        match self.0.entry(hash(&pair), |held| *held == pair, hash) {
+            Entry::Occupied(_) => false,
+            Entry::Vacant(place) => {
+                place.insert(pair);
+                true
+            }
+        }
+    }
+}
+
 const fn is_keyed(kind: Kind) -> bool {
     matches!(kind, Kind::Setting(key) if key != u32::MAX)
         || matches!(kind, Kind::Quantity(super::Dimension::Bare, key) if key != u32::MAX)
@@ -195,17 +221,16 @@ fn contrast(one: &[Option<Said>], other: &[Option<Said>]) -> bool {
     let holds = |content: &[Option<Said>], id: u32| content.iter().flatten().any(|word| word.id == id);
     let beside =
         |content: &[Option<Said>], at: Option<usize>| at.and_then(|at| content.get(at).copied().flatten());
-    let only = |a: Said, b: Said| !holds(other, a.id) && !holds(one, b.id);
-    let words = |content: &[Option<Said>]| -> Vec<(usize, u32)> {
-        content.iter().enumerate().filter_map(|(at, word)| Some((at, (*word)?.id))).collect()
-    };
-    let there = words(other);
-    words(one).into_iter().any(|(at, word)| {
-        there.iter().filter(|(_, other)| *other == word).any(|(there, _)| {
+    let only = |a: Said, b: Said| a.id != b.id && !holds(other, a.id) && !holds(one, b.id);
+    fn said(content: &[Option<Said>]) -> impl Iterator<Item = (usize, u32)> {
+        content.iter().enumerate().filter_map(|(at, word)| Some((at, (*word)?.id)))
+    }
+    said(one).any(|(at, word)| {
+        said(other).filter(|(_, other)| *other == word).any(|(there, _)| {
             let before = (beside(one, at.checked_sub(1)), beside(other, there.checked_sub(1)));
             let behind = (beside(one, Some(at + 1)), beside(other, Some(there + 1)));
             matches!(before, (Some(a), Some(b)) if only(a, b))
-                || matches!(behind, (Some(a), Some(b)) if only(a, b) && a.names && b.names)
+                || matches!(behind, (Some(a), Some(b)) if a.names && b.names && only(a, b))
         })
     })
 }

@@ -22,10 +22,12 @@
 
 mod claim;
 mod compare;
+mod denial;
 mod note;
 mod scan;
 mod unit;
 mod value;
+mod values;
 mod words;
 
 use agent_primitives::Timestamp;
@@ -147,7 +149,9 @@ pub fn conflicts(found: &[Found]) -> Conflicts {
     let claims = Claims { placed: &placed, headings: &headings, apart: &apart };
     let Pairs { mut pairs, complete: compared_all, compared } = claims.pairs();
     complete &= compared_all;
-    pairs.sort_by_key(|((_, first), (_, second))| std::cmp::Reverse(weight(&first.value, &second.value)));
+    pairs.sort_by_cached_key(|((_, first), (_, second))| {
+        std::cmp::Reverse(weight(&first.value, &second.value))
+    });
     let mut seen = std::collections::BTreeSet::new();
     let mut conflicts = Vec::new();
     for ((one, first), (other, second)) in pairs {
@@ -258,7 +262,8 @@ impl Reading {
                 subject.sort_unstable();
                 subject.dedup();
             }
-            let text = text.chars().take(MAX_EXCERPT).collect();
+            let end = text.char_indices().nth(MAX_EXCERPT).map_or(text.len(), |(end, _)| end);
+            let text = text.get(..end).unwrap_or(text).to_owned();
             self.placed.push(Placed { chunk: place, text, subject, sentence });
         }
     }

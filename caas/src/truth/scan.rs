@@ -1,6 +1,7 @@
 //! Sentences as words, numbers and marks.
 
 use super::unit;
+use super::words::{List, Lists};
 
 /// Most tokens of a sentence that are looked at.
 pub(super) const MAX_TOKENS: usize = 96;
@@ -22,17 +23,29 @@ pub(super) enum Form {
     Mark(char),
 }
 
-/// A token: its text in lower case, whether it began with a capital, and what it is.
+/// A token: its text in lower case, whether it began with a capital, what it is, and the lists that it is in.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Token {
     pub(super) text: String,
     pub(super) capital: bool,
     pub(super) form: Form,
+    pub(super) lists: Lists,
 }
 
 impl Token {
     fn new(text: &str, form: Form) -> Self {
-        Self { capital: text.starts_with(char::is_uppercase), text: text.to_lowercase(), form }
+        let lower = if text.is_ascii() { text.to_ascii_lowercase() } else { text.to_lowercase() };
+        let lists = Lists::of(&lower);
+        Self { capital: text.starts_with(char::is_uppercase), text: lower, form, lists }
+    }
+
+    const fn mark(mark: char) -> Self {
+        Self { text: String::new(), capital: false, form: Form::Mark(mark), lists: Lists::NONE }
+    }
+
+    /// Whether it is in a list.
+    pub(super) const fn is_of(&self, list: List) -> bool {
+        self.lists.hold(list)
     }
 
     pub(super) const fn is_word(&self) -> bool {
@@ -91,24 +104,24 @@ fn pieces(piece: &str, out: &mut Vec<Token>) {
         !char.is_alphanumeric() && !matches!(char, '#' | '%' | '/' | '=' | '-')
     });
     if inner.len() < piece.len() {
-        out.push(Token::new("", Form::Mark('(')));
+        out.push(Token::mark('('));
     }
     let core =
         inner.trim_end_matches(|char: char| !char.is_alphanumeric() && !matches!(char, '%' | '=' | '/'));
     let tail = inner.get(core.len()..).unwrap_or_default();
     if core == "=" || core == "/" {
-        out.push(Token::new("", Form::Mark(core.chars().next().unwrap_or('='))));
+        out.push(Token::mark(core.chars().next().unwrap_or('=')));
     } else if let Some(equals) = core.find('=').filter(|_| !core.contains("://")) {
         let (key, value) = core.split_at(equals);
         word(key, out);
-        out.push(Token::new("", Form::Mark('=')));
+        out.push(Token::mark('='));
         word(value.trim_start_matches('='), out);
     } else {
         word(core, out);
     }
     for mark in tail.chars().take(2) {
         let mark = if mark.is_ascii_punctuation() && matches!(mark, ':' | ',') { mark } else { ')' };
-        out.push(Token::new("", Form::Mark(mark)));
+        out.push(Token::mark(mark));
     }
 }
 
@@ -119,9 +132,7 @@ fn word(text: &str, out: &mut Vec<Token>) {
     }
     if text.starts_with("http://") || text.starts_with("https://") {
         out.push(Token::new(text.trim_end_matches('/'), Form::Url));
-    } else if let Some(form) =
-        date(text).or_else(|| clock(text)).or_else(|| port(text)).or_else(|| version(text))
-    {
+    } else if let Some(form) = in_digits(text) {
         out.push(Token::new(text, form));
     } else if let Some((value, suffix)) = number(text) {
         out.push(Token::new(text.get(..text.len() - suffix.len()).unwrap_or(text), Form::Number(value)));
@@ -141,11 +152,19 @@ fn word(text: &str, out: &mut Vec<Token>) {
     }
 }
 
+/// What is written with digits, other than a number.
+fn in_digits(text: &str) -> Option<Form> {
+    if !text.bytes().any(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    date(text).or_else(|| clock(text)).or_else(|| port(text)).or_else(|| version(text))
+}
+
 fn per_word(of: &str, per: &str, out: &mut Vec<Token>) {
     if !of.is_empty() {
         out.push(Token::new(of, Form::Word));
     }
-    out.push(Token::new("", Form::Mark('/')));
+    out.push(Token::mark('/'));
     out.push(Token::new(per, Form::Word));
 }
 
@@ -222,16 +241,18 @@ fn port(text: &str) -> Option<Form> {
 /// Puts together dates of several words: `12 May 2024`, `May 12, 2024`, `Q3 2026`.
 fn dates(tokens: Vec<Token>) -> Vec<Token> {
     let mut out: Vec<Token> = Vec::with_capacity(tokens.len());
-    let mut rest = tokens.as_slice();
-    while let Some((first, after)) = rest.split_first() {
-        if let Some((form, used)) = long_date(rest) {
-            out.push(Token::new("", form));
-            rest = rest.get(used..).unwrap_or_default();
-        } else {
-            out.push(first.clone());
-            rest = after;
-        }
+    let mut rest = tokens;
+    while let Some((at, form, used)) = (0..rest.len()).find_map(|at| {
+        let (form, used) = long_date(rest.get(at..)?)?;
+        Some((at, form, used))
+    }) {
+        let behind = rest.split_off(at + used);
+        rest.truncate(at);
+        out.append(&mut rest);
+        out.push(Token::new("", form));
+        rest = behind;
     }
+    out.append(&mut rest);
     out
 }
 
@@ -246,6 +267,9 @@ fn long_date(tokens: &[Token]) -> Option<(Form, usize)> {
         return Some((Form::Quarter(year * 4 + quarter - 1), 2));
     }
     let second = tokens.get(1)?;
+    if whole(first).is_none() && whole(second).is_none() {
+        return None;
+    }
     let (month, day) = match (unit::month(&first.text), unit::month(&second.text)) {
         (Some(month), _) => (month, whole(second)?),
         (None, Some(month)) => (month, whole(first)?),

@@ -7,6 +7,7 @@ use agent_primitives::{AgentId, Digest, Label, LabelSet, SessionId, Timestamp};
 use serde::Deserialize;
 #[cfg(test)]
 use serde::Serialize;
+use serde_json::error::Category;
 use serde_json::{Map, Value};
 
 use super::{
@@ -73,10 +74,14 @@ pub(crate) struct Body {
 }
 
 impl Body {
+    /// INVARIANT: who calls compares the canonical form with the bytes, so that a repeated key ends here or there.
     pub(crate) fn parse(bytes: &[u8]) -> Result<Self, EpisodeError> {
-        let value = json::parse(bytes, &BODY_LIMITS).map_err(EpisodeError::malformed)?;
+        let text = json::bounded(bytes, &BODY_LIMITS).map_err(EpisodeError::malformed)?;
         // An error of serde may quote a value, so it is not passed on.
-        serde_json::from_value(value).map_err(|_| EpisodeError::malformed("its fields are not those of one"))
+        serde_json::from_str(text).map_err(|error| match error.classify() {
+            Category::Data => EpisodeError::malformed("its fields are not those of one"),
+            _ => EpisodeError::malformed(format_args!("not JSON at column {}", error.column())),
+        })
     }
 
     /// RFC 8785, written without a tree of values in between: it is what opening a memory does most. Fields come in the
@@ -84,39 +89,39 @@ impl Body {
     pub(crate) fn canonical(&self) -> Result<Vec<u8>, EpisodeError> {
         let mut out = Writer::with_capacity(1024);
         let id = |id: &Digest| id.to_string();
-        out.text("action", &self.action)?;
-        out.text("agent_id", self.agent_id.as_str())?;
-        out.texts("caused_by", self.caused_by.iter().map(id))?;
-        out.optional("corrects", self.corrects.as_ref().map(id))?;
+        out.text("action", &self.action);
+        out.text("agent_id", self.agent_id.as_str());
+        out.texts("caused_by", self.caused_by.iter().map(id));
+        out.optional("corrects", self.corrects.as_ref().map(id));
         if let Some(Document { name, text }) = &self.document {
-            out.pair("document", [("name", name), ("text", text)])?;
+            out.pair("document", [("name", name), ("text", text)]);
         }
         match &self.failure {
             Some(Failure { kind, reason }) => {
-                out.pair("failure", [("kind", kind.as_str()), ("reason", reason)])?;
+                out.pair("failure", [("kind", kind.as_str()), ("reason", reason)]);
             }
             None => out.plain("failure", "null"),
         }
-        out.text("goal", &self.goal)?;
+        out.text("goal", &self.goal);
         out.plain("importance", &self.importance.to_string());
         if !self.labels.is_empty() {
-            out.texts("labels", self.labels.iter().map(Label::as_str))?;
+            out.texts("labels", self.labels.iter().map(Label::as_str));
         }
         out.metadata(&self.metadata)?;
-        out.text("outcome", self.outcome.as_str())?;
-        out.text("reflection", &self.reflection)?;
-        out.text("result", &self.result)?;
+        out.text("outcome", self.outcome.as_str());
+        out.text("reflection", &self.reflection);
+        out.text("result", &self.result);
         out.plain("schema", &self.schema.to_string());
         match &self.session_id {
-            Some(session) => out.text("session_id", session.as_str())?,
+            Some(session) => out.text("session_id", session.as_str()),
             None => out.plain("session_id", "null"),
         }
-        out.text("source", self.source.as_str())?;
-        out.optional("supersedes", self.supersedes.as_ref().map(id))?;
-        out.texts("tags", &self.tags)?;
-        out.text("timestamp", &self.timestamp.to_string())?;
-        out.optional("valid_from", self.valid_from.map(|time| time.0.to_string()))?;
-        out.optional("valid_to", self.valid_to.map(|time| time.0.to_string()))?;
+        out.text("source", self.source.as_str());
+        out.optional("supersedes", self.supersedes.as_ref().map(id));
+        out.texts("tags", &self.tags);
+        out.text("timestamp", &self.timestamp.to_string());
+        out.optional("valid_from", self.valid_from.map(|time| time.0.to_string()));
+        out.optional("valid_to", self.valid_to.map(|time| time.0.to_string()));
         Ok(out.end())
     }
 
@@ -230,33 +235,37 @@ impl Writer {
         self.0.extend_from_slice(value.as_bytes());
     }
 
-    fn text(&mut self, name: &str, text: &str) -> Result<(), EpisodeError> {
+    fn text(&mut self, name: &str, text: &str) {
         self.name(name);
-        self.value(&Value::String(text.to_owned()))
+        json::canonical_text(text, &mut self.0);
     }
 
-    fn optional(&mut self, name: &str, text: Option<String>) -> Result<(), EpisodeError> {
-        text.map_or(Ok(()), |text| self.text(name, &text))
+    fn optional(&mut self, name: &str, text: Option<String>) {
+        if let Some(text) = text {
+            self.text(name, &text);
+        }
     }
 
-    fn texts<T: AsRef<str>>(
-        &mut self,
-        name: &str,
-        texts: impl IntoIterator<Item = T>,
-    ) -> Result<(), EpisodeError> {
+    fn texts<T: AsRef<str>>(&mut self, name: &str, texts: impl IntoIterator<Item = T>) {
         self.name(name);
-        self.value(&texts.into_iter().map(|text| Value::String(text.as_ref().to_owned())).collect())
+        self.0.push(b'[');
+        for (place, text) in texts.into_iter().enumerate() {
+            if place != 0 {
+                self.0.push(b',');
+            }
+            json::canonical_text(text.as_ref(), &mut self.0);
+        }
+        self.0.push(b']');
     }
 
-    fn pair(&mut self, name: &str, fields: [(&str, &str); 2]) -> Result<(), EpisodeError> {
+    fn pair(&mut self, name: &str, fields: [(&str, &str); 2]) {
         self.name(name);
         for (before, (name, text)) in (*b"{,").into_iter().zip(fields) {
             self.0.push(before);
             self.key(name);
-            self.value(&Value::String(text.to_owned()))?;
+            json::canonical_text(text, &mut self.0);
         }
         self.0.push(b'}');
-        Ok(())
     }
 
     fn metadata(&mut self, metadata: &Map<String, Value>) -> Result<(), EpisodeError> {
@@ -265,11 +274,8 @@ impl Writer {
             return Ok(());
         }
         self.name("metadata");
-        self.value(&Value::Object(metadata.clone()))
-    }
-
-    fn value(&mut self, value: &Value) -> Result<(), EpisodeError> {
-        json::canonical_into(value, &mut self.0).map_err(EpisodeError::InvalidMetadata)
+        let metadata = Value::Object(metadata.clone());
+        json::canonical_into(&metadata, &mut self.0).map_err(EpisodeError::InvalidMetadata)
     }
 
     fn end(mut self) -> Vec<u8> {

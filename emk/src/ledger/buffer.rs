@@ -37,7 +37,7 @@ pub(super) struct Buffer {
 
 impl Buffer {
     pub(super) fn new(next_seq: u64, limit: usize) -> Self {
-        let filling = Run { first_seq: next_seq, ..Run::default() };
+        let filling = Run::new(next_seq, Vec::new());
         Self { filling, writing: None, spare: Vec::new(), wanted: 0, phase: Phase::Busy, limit }
     }
 
@@ -53,8 +53,7 @@ impl Buffer {
 
     /// Takes a record; `true` if the committer has to be woken.
     pub(super) fn push(&mut self, record: &Record<'_>) -> bool {
-        frame::encode_record(&mut self.filling.frames, record);
-        self.filling.count += 1;
+        self.filling.push(|frames| frame::encode_record(frames, record));
         match self.phase {
             Phase::Busy => false,
             Phase::Gathering => EAGER_BYTES <= self.filling.frames.len() && self.make_busy(),
@@ -88,7 +87,7 @@ impl Buffer {
     /// Hands everything gathered to the committer. It stays readable until [`Buffer::written`].
     pub(super) fn take(&mut self) -> Arc<Run> {
         self.phase = Phase::Busy;
-        let next = Run { first_seq: self.filling.end(), count: 0, frames: std::mem::take(&mut self.spare) };
+        let next = Run::new(self.filling.end(), std::mem::take(&mut self.spare));
         let run = Arc::new(std::mem::replace(&mut self.filling, next));
         self.writing = Some(Arc::clone(&run));
         run

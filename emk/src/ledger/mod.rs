@@ -140,11 +140,20 @@ impl Ledger {
     /// Nothing was appended: `TooLarge`, `Full` (try again once something is durable), `StoreFull`, `Closed`, or the
     /// `Io` or `Stopped` that poisoned the ledger.
     pub fn append(&self, kind: EntryKind, body: &[u8]) -> Result<Appended, LedgerError> {
+        // The body is hashed before the lock is taken; under it only the chain link is computed.
+        self.append_hashed(kind, chain::content_id(kind, body), body)
+    }
+
+    /// As [`Ledger::append`], for who has the content id already. INVARIANT: it is that of the body and kind.
+    pub(crate) fn append_hashed(
+        &self,
+        kind: EntryKind,
+        content_id: Digest,
+        body: &[u8],
+    ) -> Result<Appended, LedgerError> {
         if MAX_BODY_BYTES < body.len() {
             return Err(LedgerError::TooLarge { len: body.len(), limit: MAX_BODY_BYTES });
         }
-        // The body is hashed before the lock is taken; under it only the chain link is computed.
-        let content_id = chain::content_id(kind, body);
         self.0.shared.append(kind, content_id, body)
     }
 

@@ -2,8 +2,8 @@
 
 use agent_primitives::Digest;
 
-use super::near::Tokens;
 use super::state::State;
+use super::tokens::Tokens;
 use super::{DedupPolicy, EpisodicMemory, MemoryError};
 use crate::episode::{Episode, Source};
 use crate::{Appended, EntryKind, LedgerError};
@@ -50,7 +50,7 @@ impl EpisodicMemory {
         if let Some((seq, jaccard)) = near.filter(|_| options.dedup == DedupPolicy::Refuse) {
             return Err(MemoryError::NearDuplicate { seq, jaccard });
         }
-        let appended = self.0.ledger.append(EntryKind::Episode, body)?;
+        let appended = self.0.ledger.append_hashed(EntryKind::Episode, episode.content_id(), body)?;
         state.take_episode(appended.seq, body.len(), episode, pointers, Some(tokens));
         Ok(Stored {
             seq: appended.seq,

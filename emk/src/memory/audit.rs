@@ -5,8 +5,9 @@ use std::collections::HashSet;
 use agent_primitives::Digest;
 use agent_primitives::redact::redact_text;
 
-use super::near::{Tokens, Windows};
+use super::near::Windows;
 use super::state::State;
+use super::tokens::Tokens;
 use super::{EpisodicMemory, Found, MemoryError, PROGRESS_EVERY};
 use crate::episode::{Episode, Source};
 

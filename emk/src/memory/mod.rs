@@ -16,6 +16,7 @@ mod read;
 mod rule;
 pub mod sleep;
 mod state;
+mod tokens;
 pub mod transfer;
 pub(crate) mod valid;
 
@@ -29,11 +30,11 @@ pub use audit::Audit;
 pub use error::MemoryError;
 pub use graph::{Direction, Link};
 pub use mark::{MAX_REASON_BYTES, Mark, MarkKind, Residue};
-pub(crate) use near::Tokens;
 pub use near::{NEAR_THRESHOLD, NEAR_WINDOW, near_duplicate};
 pub use read::{Episodes, Found};
 pub use rule::{MAX_RULE_SOURCES, Rule};
 pub use state::Status;
+pub(crate) use tokens::Tokens;
 
 use crate::episode::Episode;
 use crate::{Entry, EntryKind, Ledger};

@@ -1,10 +1,8 @@
 //! Whether two texts say nearly the same, and the last episodes of each agent to compare a new one with.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::hash::{DefaultHasher, Hash, Hasher};
 
-use agent_primitives::search::tokenise;
-
+use super::tokens::Tokens;
 use crate::episode::Episode;
 
 /// How many of an agent's last episodes a new one is compared with.
@@ -21,59 +19,6 @@ pub fn near_duplicate(a: &str, b: &str, threshold: f64) -> (f64, bool) {
     let (a, b) = (Tokens::of([a]), Tokens::of([b]));
     let jaccard = a.jaccard(&b);
     (jaccard, a.is_near(&b, jaccard, threshold))
-}
-
-/// A set of tokens by their hashes, in ascending order.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Tokens(Box<[u64]>);
-
-impl Tokens {
-    pub(super) fn of<'a>(texts: impl IntoIterator<Item = &'a str>) -> Self {
-        Self::from_words(texts.into_iter().flat_map(tokenise))
-    }
-
-    pub(super) fn of_episode(episode: &Episode) -> Self {
-        Self::of(episode.texts())
-    }
-
-    pub(crate) fn from_words<T: AsRef<str>>(words: impl IntoIterator<Item = T>) -> Self {
-        let hash = |word: T| {
-            let mut hasher = DefaultHasher::new();
-            word.as_ref().hash(&mut hasher);
-            hasher.finish()
-        };
-        let mut hashes: Vec<u64> = words.into_iter().map(hash).collect();
-        hashes.sort_unstable();
-        hashes.dedup();
-        Self(hashes.into())
-    }
-
-    pub(super) fn as_slice(&self) -> &[u64] {
-        &self.0
-    }
-
-    /// Share of the tokens of both that both have; 0 where there are none.
-    pub(crate) fn jaccard(&self, other: &Self) -> f64 {
-        let (mut mine, mut theirs) = (self.0.iter().peekable(), other.0.iter().peekable());
-        let mut shared = 0usize;
-        while let (Some(a), Some(b)) = (mine.peek(), theirs.peek()) {
-            match a.cmp(b) {
-                std::cmp::Ordering::Less => drop(mine.next()),
-                std::cmp::Ordering::Greater => drop(theirs.next()),
-                std::cmp::Ordering::Equal => {
-                    shared += 1;
-                    mine.next();
-                    theirs.next();
-                }
-            }
-        }
-        let all = self.0.len() + other.0.len() - shared;
-        if all == 0 { 0.0 } else { shared as f64 / all as f64 }
-    }
-
-    fn is_near(&self, other: &Self, jaccard: f64, threshold: f64) -> bool {
-        !self.0.is_empty() && !other.0.is_empty() && threshold <= jaccard
-    }
 }
 
 /// The last episodes of each agent.
@@ -100,7 +45,7 @@ impl Remembered {
     fn bytes(&self) -> usize {
         match &self.said {
             Said::Text(text) => text.len(),
-            Said::Tokens(tokens) => 8 * tokens.0.len(),
+            Said::Tokens(tokens) => 8 * tokens.as_slice().len(),
         }
     }
 }
@@ -117,7 +62,7 @@ impl Windows {
             }
             self.bytes = (self.bytes + remembered.bytes()).saturating_sub(before);
             let Said::Tokens(own) = &remembered.said else { continue };
-            let jaccard = own.jaccard(tokens);
+            let Some(jaccard) = own.jaccard_from(tokens, threshold) else { continue };
             if own.is_near(tokens, jaccard, threshold) && best.is_none_or(|(_, found)| found < jaccard) {
                 best = Some((remembered.seq, jaccard));
             }

@@ -6,7 +6,8 @@ use agent_primitives::{AgentId, Digest, Timestamp};
 
 use super::graph::Graph;
 use super::mark::{Mark, MarkKind};
-use super::near::{Tokens, Windows};
+use super::near::Windows;
+use super::tokens::Tokens;
 use super::valid::{Fact, Revised};
 use super::{MemoryError, MemoryOptions, Rule};
 use crate::EntryKind;

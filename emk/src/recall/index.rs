@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use agent_primitives::Timestamp;
-use agent_primitives::search::{Parameters, Tokeniser, tokenise};
+use agent_primitives::search::{Parameters, tokenise};
 
 use super::attempts::Attempts;
 use super::decay::{composite, hours_between, recency};
@@ -33,7 +33,6 @@ pub(super) struct Index {
     pub(super) vectors: Vectors,
     pub(super) attempts: Attempts,
     pub(super) trust: SourceTrust,
-    tokeniser: Tokeniser,
     /// Bytes of text indexed.
     pub(super) text_bytes: u64,
 }
@@ -53,7 +52,6 @@ impl Index {
             vectors: Vectors::default(),
             attempts: Attempts::default(),
             trust,
-            tokeniser: Tokeniser::new(),
             text_bytes: 0,
         }
     }
@@ -65,8 +63,8 @@ impl Index {
         }
         let document = self.table.len() as u32;
         let session = self.table.push(seq, found);
-        let (tokens, attempt) = text::tokens(found, &mut self.tokeniser);
-        let words = self.lexical.push(&tokens, attempt, session);
+        let (numbers, attempt) = text::numbers(found, &mut self.lexical.words);
+        let words = self.lexical.push(&numbers, attempt, session);
         self.attempts.push(document, found, words);
         self.text_bytes += text::bytes(found);
         Ok(())
@@ -192,13 +190,10 @@ impl Index {
                 _ => 0.0,
             }),
             None => {
-                let mut tokeniser = Tokeniser::new();
                 let mut words: Vec<Tokens> = Vec::with_capacity(ranked.len());
                 for (document, _) in ranked {
                     let found = self.table.row(*document).map(|row| fetch(row.seq)).transpose()?.flatten();
-                    words.push(Tokens::from_words(
-                        found.map(|one| text::tokens(&one, &mut tokeniser).0).unwrap_or_default(),
-                    ));
+                    words.push(found.map_or_else(Tokens::default, |found| text::tokens(&found)));
                 }
                 mmr(&relevance, k, lambda, |a, b| match (words.get(a), words.get(b)) {
                     (Some(a), Some(b)) => a.jaccard(b),

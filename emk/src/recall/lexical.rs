@@ -7,6 +7,7 @@ use agent_primitives::search::Parameters;
 use super::mask::Mask;
 use super::postings::Postings;
 use super::top::Top;
+use super::words::Words;
 
 /// What the document before lends to one, and what the one after does. With the weight of the session these are the
 /// reference figures of the specification; recall on LoCoMo moves by less than a point around them.
@@ -23,7 +24,9 @@ const NONE: u32 = u32::MAX;
 #[derive(Debug)]
 pub(super) struct Lexical {
     parameters: Parameters,
-    words: HashMap<Box<str>, Postings>,
+    pub(super) words: Words,
+    /// By the number of the word.
+    postings: Vec<Postings>,
     /// Of each document: its tokens.
     lengths: Vec<u32>,
     /// Its session.
@@ -80,7 +83,8 @@ impl Lexical {
     pub(super) fn new(parameters: Parameters) -> Self {
         Self {
             parameters,
-            words: HashMap::new(),
+            words: Words::new(),
+            postings: Vec::new(),
             lengths: Vec::new(),
             session_of: Vec::new(),
             previous: Vec::new(),
@@ -91,18 +95,18 @@ impl Lexical {
         }
     }
 
-    /// Adds the next document. A session not seen before has the next number. Returns how many distinct words there are among
-    /// the first `first` ones.
-    pub(super) fn push<T: AsRef<str>>(&mut self, tokens: &[T], first: usize, session: u32) -> usize {
+    /// Adds the next document, by the numbers of its words. A session not seen before has the next number. Returns how many
+    /// distinct words there are among the first `first` ones.
+    pub(super) fn push(&mut self, words: &[u32], first: usize, session: u32) -> usize {
         // INVARIANT: who calls bounds documents and their texts far below these.
         let document = u32::try_from(self.lengths.len()).unwrap_or(NONE);
-        let length = u32::try_from(tokens.len()).unwrap_or(u32::MAX);
+        let length = u32::try_from(words.len()).unwrap_or(u32::MAX);
+        while self.postings.len() < self.words.len() {
+            push_tight(&mut self.postings, Postings::default());
+        }
         let mut distinct = 0;
-        for (place, token) in tokens.iter().map(AsRef::as_ref).enumerate() {
-            let is_new = match self.words.get_mut(token) {
-                Some(list) => list.add(document),
-                None => self.words.entry(token.into()).or_default().add(document),
-            };
+        for (place, word) in words.iter().enumerate() {
+            let is_new = self.postings.get_mut(*word as usize).is_some_and(|list| list.add(document));
             distinct += usize::from(is_new && place < first);
         }
         if self.sessions.len() <= session as usize {
@@ -127,12 +131,16 @@ impl Lexical {
     /// Takes every word of a document out. It keeps its number and its place between its neighbours, with nothing to lend.
     /// Walks the whole index. INVARIANT: nobody forgets a document twice.
     pub(super) fn forget(&mut self, document: u32) {
-        self.words.retain(|_, list| {
+        for list in &mut self.postings {
             if let Some(rest) = list.without(document) {
                 *list = rest;
             }
-            list.holders() != 0
-        });
+        }
+        if self.postings.iter().any(Postings::is_empty) {
+            let held = |word: u32| self.postings.get(word as usize).is_some_and(|list| !list.is_empty());
+            self.words = self.words.only(held);
+            self.postings.retain(|list| !list.is_empty());
+        }
         let place = document as usize;
         let Some((length, session)) = self.lengths.get_mut(place).zip(self.session_of.get(place)) else {
             return;
@@ -158,11 +166,15 @@ impl Lexical {
     ) -> Vec<(u32, Score)> {
         scratch.clear(self.lengths.len(), self.sessions.len());
         for (word, (token, times)) in (1u32..).zip(counted(query)) {
-            if let Some(list) = self.words.get(token) {
+            if let Some(list) = self.postings_of(token) {
                 self.add_word(list, word, f64::from(times), mask, scratch);
             }
         }
         self.best(k, mask, scratch)
+    }
+
+    fn postings_of(&self, token: &str) -> Option<&Postings> {
+        self.postings.get(self.words.find(token)? as usize)
     }
 
     fn add_word(&self, list: &Postings, word: u32, times: f64, mask: &Mask, scratch: &mut Scratch) {
@@ -177,8 +189,9 @@ impl Lexical {
             else {
                 continue;
             };
-            let weight = idf * documents.saturated(count, *length);
-            *own += if passes { weight } else { 0.0 };
+            if passes {
+                *own += idf * documents.saturated(count, *length);
+            }
             if let Some(tally) = scratch.counts.get_mut(*session as usize) {
                 if tally.word != word {
                     *tally = Count { word, count: 0 };
@@ -202,32 +215,35 @@ impl Lexical {
         }
     }
 
-    /// Walks every document three times, so what is done for each is little.
+    /// Walks every document twice, and once more those that pass, so what is done for each is little.
     fn best(&self, k: usize, mask: &Mask, scratch: &mut Scratch) -> Vec<(u32, Score)> {
-        self.smooth(mask, scratch);
+        self.smooth(scratch);
         let Scratch { own, smoothed, sessions, .. } = scratch;
-        let (most, most_of_session) = (greatest(smoothed), greatest(sessions));
+        let (most, most_of_session) = (greatest_of(smoothed, mask), greatest(sessions));
         let inverse = share(1.0, most);
         let mut top = Top::new(k);
         // Below this nothing is wanted. A product with an inverse may differ from a quotient in its last bits.
         let mut floor = 0.0;
-        for (place, (smoothed, session)) in smoothed.iter().zip(&self.session_of).enumerate() {
+        mask.each(smoothed.len(), |place| {
+            let (Some(smoothed), Some(session)) = (smoothed.get(place), self.session_of.get(place)) else {
+                return;
+            };
             let session = sessions.get(*session as usize).copied().unwrap_or_default();
             let about = smoothed * inverse + SESSION * share(session, most_of_session);
-            if about <= floor * (1.0 - 1e-9) || !mask.passes(place) {
-                continue;
+            if about <= floor * (1.0 - 1e-9) {
+                return;
             }
             let (smoothed, session) = (share(*smoothed, most), share(session, most_of_session));
             let own = own.get(place).copied().unwrap_or_default();
             let total = smoothed + SESSION * session;
             top.push(total, place as u32, Score { own, smoothed, session, total });
             floor = top.floor();
-        }
+        });
         top.into_sorted()
     }
 
-    /// Lets neighbours lend to each other. What does not pass ends with nothing.
-    fn smooth(&self, mask: &Mask, scratch: &mut Scratch) {
+    /// Lets neighbours lend to each other. What does not pass has nothing to lend.
+    fn smooth(&self, scratch: &mut Scratch) {
         let Scratch { own, smoothed, .. } = scratch;
         for (place, (score, previous)) in own.iter().zip(&self.previous).enumerate() {
             let previous = *previous as usize;
@@ -241,10 +257,6 @@ impl Lexical {
                 *smoothed = here;
             }
         }
-        if let Mask::Some(_) = mask {
-            let failing = smoothed.iter_mut().enumerate().filter(|(place, _)| !mask.passes(*place));
-            failing.for_each(|(_, score)| *score = 0.0);
-        }
     }
 
     /// The session of each document.
@@ -256,7 +268,7 @@ impl Lexical {
     pub(super) fn overlaps<T: AsRef<str>>(&self, words: &[T]) -> Vec<u32> {
         let mut held = vec![0u32; self.lengths.len()];
         for (token, _) in counted(words) {
-            for (document, _) in self.words.get(token).into_iter().flat_map(Postings::iter) {
+            for (document, _) in self.postings_of(token).into_iter().flat_map(Postings::iter) {
                 if let Some(held) = held.get_mut(document as usize) {
                     *held += 1;
                 }
@@ -267,10 +279,10 @@ impl Lexical {
 
     /// Bytes on the heap, as far as the types tell.
     pub(super) fn heap_bytes(&self) -> usize {
-        let slots = self.words.capacity() * 8 / 7 * (size_of::<(Box<str>, Postings)>() + 1);
-        let words: usize = self.words.iter().map(|(word, list)| word.len() + list.heap_bytes()).sum();
-        slots
-            + words
+        let lists: usize = self.postings.iter().map(Postings::heap_bytes).sum();
+        self.words.heap_bytes()
+            + self.postings.capacity() * size_of::<Postings>()
+            + lists
             + (self.lengths.capacity() + self.session_of.capacity() + self.previous.capacity()) * 4
             + self.sessions.capacity() * size_of::<Session>()
     }
@@ -326,6 +338,16 @@ fn greatest(scores: &[f64]) -> f64 {
         }
     }
     lanes.into_iter().fold(rest, f64::max)
+}
+
+/// The greatest score of what passes.
+fn greatest_of(scores: &[f64], mask: &Mask) -> f64 {
+    if matches!(mask, Mask::All) {
+        return greatest(scores);
+    }
+    let mut most = 0.0;
+    mask.each(scores.len(), |place| most = scores.get(place).copied().unwrap_or_default().max(most));
+    most
 }
 
 /// Adds to a list that never shrinks, with an eighth of it to spare at most.

@@ -13,10 +13,12 @@ mod odds;
 mod postings;
 mod query;
 mod recaller;
+mod sieve;
 mod table;
 mod text;
 mod top;
 mod vectors;
+mod words;
 
 pub use advice::{Advice, AntiPattern, MAX_COMPARED, MAX_EVIDENCE, MAX_PATTERNS, SAME_ATTEMPT};
 pub use decay::{
@@ -48,7 +50,8 @@ fn indexed(documents: &[(String, Vec<String>)]) -> lexical::Lexical {
         if number == sessions.len() {
             sessions.push(session);
         }
-        index.push(tokens, 0, number as u32);
+        let numbers: Vec<u32> = tokens.iter().filter_map(|token| index.words.number(token)).collect();
+        index.push(&numbers, 0, number as u32);
     }
     index
 }

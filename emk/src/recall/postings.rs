@@ -58,6 +58,10 @@ impl Postings {
         self.holders
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.holders == 0
+    }
+
     /// Documents in ascending order, with counts.
     pub(super) fn iter(&self) -> impl Iterator<Item = (u32, u32)> + '_ {
         let mut bytes = self.bytes.iter();

@@ -9,8 +9,9 @@ use agent_primitives::{AgentId, SessionId, Timestamp};
 use super::lexical::push_tight;
 use super::mask::Mask;
 use super::query::{Filter, SourceTrust};
+use super::sieve::{Numbers, Sieve, bit};
 use crate::EntryKind;
-use crate::episode::{DEFAULT_IMPORTANCE, Episode, Outcome, Source};
+use crate::episode::{DEFAULT_IMPORTANCE, Episode, Outcome};
 use crate::memory::{Found, Rule};
 
 /// One episode. The fields stand in an order that leaves no holes.
@@ -18,7 +19,6 @@ use crate::memory::{Found, Rule};
 pub(super) struct Row {
     pub(super) seq: u64,
     pub(super) time: Timestamp,
-    agent: u32,
     /// Where its tags begin in the list of all; they end where those of the next row begin.
     tags: u32,
     kind: EntryKind,
@@ -47,6 +47,8 @@ pub(super) enum Shown {
 #[derive(Debug, Default)]
 pub(super) struct Table {
     rows: Vec<Row>,
+    /// Whose each is: what filters ask for most stands by itself.
+    agent_of: Vec<u32>,
     tags: Vec<u32>,
     agents: HashMap<AgentId, u32>,
     sessions: HashMap<SessionId, u32>,
@@ -82,6 +84,12 @@ impl Table {
         if let Some(list) = self.by_outcome.get_mut(slot(row.outcome)) {
             push_tight(list, self.rows.len() as u32);
         }
+        let agent = match found {
+            Found::Episode(episode) => episode.agent(),
+            Found::Rule(rule) => &rule.agent_id,
+        };
+        let agent = number(&mut self.agents, agent.as_str(), || agent.clone());
+        push_tight(&mut self.agent_of, agent);
         push_tight(&mut self.rows, row);
         session
     }
@@ -95,7 +103,6 @@ impl Table {
         Row {
             seq,
             time: episode.timestamp(),
-            agent: number(&mut self.agents, episode.agent().as_str(), || episode.agent().clone()),
             tags,
             kind: EntryKind::Episode,
             outcome: episode.outcome(),
@@ -109,7 +116,6 @@ impl Table {
         Row {
             seq,
             time: rule.timestamp,
-            agent: number(&mut self.agents, rule.agent_id.as_str(), || rule.agent_id.clone()),
             tags: self.tags.len() as u32,
             kind: EntryKind::Rule,
             outcome: rule.majority,
@@ -142,40 +148,56 @@ impl Table {
 
     /// The episodes that a filter lets pass and that are shown.
     pub(super) fn mask(&self, filter: &Filter, trust: &SourceTrust, sessions: &[u32]) -> Mask {
-        if filter.is_open() && self.not_shown == 0 {
-            return Mask::All;
-        }
-        let sieve = self.sieve(filter, trust);
-        self.mask_of(filter, &sieve, sessions)
+        self.mask_of(&self.sieve(filter, trust), sessions)
     }
 
     /// The same for attempts: one that a rule stands for was made all the same.
     pub(super) fn attempts_mask(&self, filter: &Filter, trust: &SourceTrust, sessions: &[u32]) -> Mask {
+        self.mask_of(&self.sieve(filter, trust).with_compacted(), sessions)
+    }
+
+    /// One condition after another, each over one list: that is quicker than all of them for one episode after another.
+    fn mask_of(&self, sieve: &Sieve<'_>, sessions: &[u32]) -> Mask {
+        let filter = sieve.filter;
         if filter.is_open() && self.not_shown == 0 {
             return Mask::All;
         }
-        let sieve = Sieve { compacted_too: true, ..self.sieve(filter, trust) };
-        self.mask_of(filter, &sieve, sessions)
+        if sieve.impossible {
+            return Mask::none(self.rows.len());
+        }
+        let mut mask = self.of_outcomes(&filter.outcomes);
+        if self.not_shown != 0 {
+            mask.keep(&self.rows, |row| sieve.shows(row.shown));
+        }
+        if !filter.agents.is_empty() {
+            mask.keep(&self.agent_of, |agent| sieve.agents.have(*agent));
+        }
+        if !filter.sessions.is_empty() {
+            mask.keep(sessions, |session| sieve.sessions.have(*session));
+        }
+        if !filter.kinds.is_empty() {
+            mask.keep(&self.rows, |row| filter.kinds.contains(&row.kind));
+        }
+        if sieve.weighs_sources() {
+            mask.keep(&self.rows, |row| sieve.believes(row.sources));
+        }
+        if filter.from.is_some() || filter.until.is_some() {
+            mask.keep(&self.rows, |row| sieve.is_within(row.time));
+        }
+        if !sieve.tags.is_empty() {
+            mask.keep_places(|place| self.has_tags(place, sieve));
+        }
+        mask
     }
 
-    fn mask_of(&self, filter: &Filter, sieve: &Sieve, sessions: &[u32]) -> Mask {
-        let rows = (0u32..).zip(self.rows.iter().zip(sessions));
-        if filter.outcomes.is_empty() {
-            return Mask::of(
-                rows.map(|(document, (row, session))| self.passes(document, row, *session, filter, sieve)),
-            );
+    /// The episodes with one of some outcomes; all where none is named.
+    fn of_outcomes(&self, outcomes: &[Outcome]) -> Mask {
+        if outcomes.is_empty() {
+            return Mask::every(self.rows.len());
         }
-        // Those with other outcomes need not be looked at.
         let mut mask = Mask::none(self.rows.len());
-        for document in
-            filter.outcomes.iter().filter_map(|outcome| self.by_outcome.get(slot(*outcome))).flatten()
-        {
-            let place = *document as usize;
-            if let (Some(row), Some(session)) = (self.rows.get(place), sessions.get(place))
-                && self.passes(*document, row, *session, filter, sieve)
-            {
-                mask.set(place);
-            }
+        for document in outcomes.iter().filter_map(|outcome| self.by_outcome.get(slot(*outcome))).flatten() {
+            mask.set(*document as usize);
         }
         mask
     }
@@ -191,66 +213,42 @@ impl Table {
     ) -> Vec<u64> {
         let sieve = self.sieve(filter, trust);
         let list = self.by_outcome.get(slot(outcome)).map_or(&[][..], Vec::as_slice);
-        let rows = list.iter().rev().filter_map(|document| {
-            Some((*document, self.row(*document)?, *sessions.get(*document as usize)?))
+        let passing = list.iter().rev().filter_map(|document| {
+            let place = *document as usize;
+            let row = self.rows.get(place)?;
+            self.passes(place, row, sessions, &sieve).then_some(row.seq)
         });
-        rows.filter(|(document, row, session)| self.passes(*document, row, *session, filter, &sieve))
-            .map(|(_, row, _)| row.seq)
-            .take(k)
-            .collect()
+        passing.take(k).collect()
     }
 
-    /// The names of a filter as the numbers they have here.
-    fn sieve(&self, filter: &Filter, trust: &SourceTrust) -> Sieve {
-        let known = |numbers: Vec<Option<u32>>| {
-            let mut numbers: Vec<u32> = numbers.into_iter().flatten().collect();
-            numbers.sort_unstable();
-            numbers
-        };
-        let tags: Vec<Option<u32>> =
-            filter.tags.iter().map(|tag| self.tag_numbers.get(tag.as_str()).copied()).collect();
-        Sieve {
-            agents: known(filter.agents.iter().map(|agent| self.agents.get(agent).copied()).collect()),
-            sessions: known(filter.sessions.iter().map(|name| self.sessions.get(name).copied()).collect()),
-            // A tag that nothing has lets nothing pass.
-            impossible: tags.iter().any(Option::is_none),
-            tags: known(tags),
-            trusted: bits(&mut Source::ALL.iter().filter(|source| filter.min_trust <= trust.of(**source))),
-            asked: bits(&mut filter.sources.iter()),
-            compacted_too: filter.past,
-        }
-    }
-
-    fn passes(&self, document: u32, row: &Row, session: u32, filter: &Filter, sieve: &Sieve) -> bool {
-        let named =
-            |asked: bool, numbers: &[u32], number: u32| !asked || numbers.binary_search(&number).is_ok();
-        let shown = match row.shown {
-            Shown::Yes => true,
-            Shown::Compacted => sieve.compacted_too,
-            Shown::Corrected => filter.past,
-            Shown::Hidden | Shown::Gone => false,
-        };
-        shown
-            && !sieve.impossible
+    /// As [`Table::mask_of`] has it, for a single episode.
+    fn passes(&self, place: usize, row: &Row, sessions: &[u32], sieve: &Sieve<'_>) -> bool {
+        let filter = sieve.filter;
+        let have = |numbers: &Numbers, list: &[u32]| list.get(place).is_some_and(|one| numbers.have(*one));
+        !sieve.impossible
+            && sieve.shows(row.shown)
             && (filter.outcomes.is_empty() || filter.outcomes.contains(&row.outcome))
             && (filter.kinds.is_empty() || filter.kinds.contains(&row.kind))
-            && (filter.sources.is_empty() || row.sources & sieve.asked != 0)
-            // A rule is trusted as little as the least of those it was made from.
-            && row.sources & !sieve.trusted == 0
-            && filter.from.is_none_or(|from| from <= row.time)
-            && filter.until.is_none_or(|until| row.time < until)
-            && named(!filter.agents.is_empty(), &sieve.agents, row.agent)
-            && named(!filter.sessions.is_empty(), &sieve.sessions, session)
-            && (sieve.tags.is_empty() || {
-                let tags = self.tags_of(document, row);
-                sieve.tags.iter().all(|tag| tags.contains(tag))
-            })
+            && sieve.believes(row.sources)
+            && sieve.is_within(row.time)
+            && (filter.agents.is_empty() || have(&sieve.agents, &self.agent_of))
+            && (filter.sessions.is_empty() || have(&sieve.sessions, sessions))
+            && self.has_tags(place, sieve)
     }
 
-    fn tags_of(&self, document: u32, row: &Row) -> &[u32] {
-        let next = self.rows.get(document as usize + 1);
-        let end = next.map_or(self.tags.len(), |next| next.tags as usize);
-        self.tags.get(row.tags as usize..end).unwrap_or_default()
+    fn has_tags(&self, place: usize, sieve: &Sieve<'_>) -> bool {
+        let begin = |place: usize| self.rows.get(place).map_or(self.tags.len(), |row| row.tags as usize);
+        let tags = self.tags.get(begin(place)..begin(place + 1)).unwrap_or_default();
+        sieve.tags.iter().all(|tag| tags.contains(tag))
+    }
+
+    /// A filter with its names as the numbers they have here.
+    fn sieve<'f>(&self, filter: &'f Filter, trust: &SourceTrust) -> Sieve<'f> {
+        let tags: Vec<Option<u32>> =
+            filter.tags.iter().map(|tag| self.tag_numbers.get(tag.as_str()).copied()).collect();
+        let agents = filter.agents.iter().filter_map(|agent| self.agents.get(agent).copied());
+        let sessions = filter.sessions.iter().filter_map(|name| self.sessions.get(name).copied());
+        Sieve::new(filter, trust, agents.collect(), sessions.collect(), &tags)
     }
 
     /// Bytes on the heap, as far as the types tell.
@@ -258,36 +256,12 @@ impl Table {
         let lists: usize = self.by_outcome.iter().map(|list| list.capacity() * 4).sum();
         let names = |texts: usize, slots: usize| texts + slots * 8 / 7 * 25;
         self.rows.capacity() * size_of::<Row>()
+            + self.agent_of.capacity() * 4
             + self.tags.capacity() * 4
             + lists
             + names(self.sessions.keys().map(|name| name.as_str().len() + 16).sum(), self.sessions.capacity())
             + names(self.agents.keys().map(|name| name.as_str().len() + 16).sum(), self.agents.capacity())
             + names(self.tag_numbers.keys().map(|tag| tag.len()).sum(), self.tag_numbers.capacity())
-    }
-}
-
-struct Sieve {
-    agents: Vec<u32>,
-    sessions: Vec<u32>,
-    tags: Vec<u32>,
-    /// Sources trusted enough, and sources asked for; a bit for each.
-    trusted: u8,
-    asked: u8,
-    impossible: bool,
-    compacted_too: bool,
-}
-
-fn bits(sources: &mut dyn Iterator<Item = &Source>) -> u8 {
-    sources.fold(0, |bits, source| bits | bit(*source))
-}
-
-const fn bit(source: Source) -> u8 {
-    match source {
-        Source::Agent => 1,
-        Source::Tool => 1 << 1,
-        Source::User => 1 << 2,
-        Source::External => 1 << 3,
-        Source::Recalled => 1 << 4,
     }
 }
 

@@ -1,9 +1,10 @@
 //! What of an episode is searched.
 
 use agent_primitives::Timestamp;
-use agent_primitives::search::{Tokeniser, tokenise};
+use agent_primitives::search::{each_word, tokenise};
 
-use crate::memory::Found;
+use super::words::Words;
+use crate::memory::{Found, Tokens};
 
 const MONTHS: [&str; 12] = [
     "January",
@@ -20,24 +21,33 @@ const MONTHS: [&str; 12] = [
     "December",
 ];
 
-/// The tokens of goal, action, result, reflection, reason of failure, tags, agent and date; of a rule those of its text, its
-/// agent and its date. And how many of them, from the first on, are those of goal and action.
-pub(super) fn tokens(found: &Found, tokeniser: &mut Tokeniser) -> (Vec<String>, usize) {
-    let (mut tokens, mut ends) = (Vec::new(), Vec::new());
-    each(found, |text| {
-        tokens.append(&mut tokeniser.tokenise(text));
-        ends.push(tokens.len());
+/// Shows what is searched, each text by itself: goal, action, result, reflection, reason of failure, tags, agent and date; of
+/// a rule its text, its agent and its date.
+pub(super) fn searched(found: &Found, mut see: impl FnMut(&str)) {
+    each(found, &mut see);
+    see(&date(match found {
+        Found::Episode(episode) => episode.timestamp(),
+        Found::Rule(rule) => rule.timestamp,
+    }));
+}
+
+/// The numbers of the tokens of all of that. And how many of them, from the first on, are those of goal and action.
+pub(super) fn numbers(found: &Found, words: &mut Words) -> (Vec<u32>, usize) {
+    let (mut numbers, mut ends) = (Vec::with_capacity(64), Vec::with_capacity(16));
+    searched(found, |text| {
+        each_word(text, |word| numbers.extend(words.of_word(word)));
+        ends.push(numbers.len());
     });
     let attempt = match found {
         Found::Episode(_) => ends.get(1).copied().unwrap_or_default(),
         Found::Rule(_) => 0,
     };
-    let time = match found {
-        Found::Episode(episode) => episode.timestamp(),
-        Found::Rule(rule) => rule.timestamp,
-    };
-    tokens.append(&mut tokeniser.tokenise(&date(time)));
-    (tokens, attempt)
+    (numbers, attempt)
+}
+
+/// The same tokens as a set, to be compared with others.
+pub(super) fn tokens(found: &Found) -> Tokens {
+    Tokens::of_each(|see| searched(found, see))
 }
 
 /// Every text that is searched, but for the date.

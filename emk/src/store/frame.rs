@@ -117,7 +117,7 @@ pub(crate) fn records(mut frames: &[u8]) -> impl Iterator<Item = Record<'_>> {
 }
 
 /// A copy of `frames` without the bodies of the records at `seqs`.
-pub(crate) fn without_bodies(frames: &[u8], seqs: &BTreeSet<u64>) -> Vec<u8> {
+fn without_bodies(frames: &[u8], seqs: &BTreeSet<u64>) -> Vec<u8> {
     let mut out = Vec::with_capacity(frames.len());
     let mut rest = frames;
     while let Some((frame, behind)) = split_frame(rest) {
@@ -138,6 +138,9 @@ pub(crate) fn split_frame(frames: &[u8]) -> Option<(&[u8], &[u8])> {
     frames.split_at_checked(FRAME_HEADER.checked_add(length)?)
 }
 
+/// Every how many records a run knows where one begins.
+const MARK_EVERY: u64 = 64;
+
 /// A run of encoded records that grows at its end.
 #[derive(Debug, Default)]
 pub(crate) struct Run {
@@ -147,9 +150,40 @@ pub(crate) struct Run {
     pub(crate) count: u64,
     /// Their frames.
     pub(crate) frames: Vec<u8>,
+    /// Where the first of them begins, and every 64th after it.
+    marks: Vec<usize>,
 }
 
 impl Run {
+    /// An empty run, with room to write to.
+    pub(crate) const fn new(first_seq: u64, room: Vec<u8>) -> Self {
+        Self { first_seq, count: 0, frames: room, marks: Vec::new() }
+    }
+
+    /// Counts a record whose frame `write` appends.
+    pub(crate) fn push(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        if self.count == self.marks.len() as u64 * MARK_EVERY {
+            self.marks.push(self.frames.len());
+        }
+        write(&mut self.frames);
+        self.count += 1;
+    }
+
+    /// Adds the records in `frames`.
+    pub(crate) fn extend(&mut self, mut frames: &[u8]) {
+        while let Some((frame, rest)) = split_frame(frames) {
+            self.push(|out| out.extend_from_slice(frame));
+            frames = rest;
+        }
+    }
+
+    /// Takes the bodies of the records at `seqs` out, by copying all else.
+    pub(crate) fn erase(&mut self, seqs: &BTreeSet<u64>) {
+        let kept = without_bodies(&self.frames, seqs);
+        *self = Self::new(self.first_seq, Vec::with_capacity(kept.len()));
+        self.extend(&kept);
+    }
+
     /// The position after the last record.
     pub(crate) const fn end(&self) -> u64 {
         self.first_seq + self.count
@@ -161,8 +195,11 @@ impl Run {
         if from < self.first_seq || self.end() <= from {
             return None;
         }
-        let mut rest = self.frames.as_slice();
-        for _ in self.first_seq..from {
+        let place = usize::try_from((from - self.first_seq) / MARK_EVERY).ok()?;
+        let marked = self.marks.get(place).map(|offset| (place as u64 * MARK_EVERY, *offset));
+        let (before, offset) = marked.unwrap_or_default();
+        let mut rest = self.frames.get(offset..)?;
+        for _ in self.first_seq + before..from {
             (_, rest) = split_frame(rest)?;
         }
         let mut taken = 0;
@@ -190,5 +227,37 @@ impl Iterator for Page {
         let end = FRAME_HEADER.checked_add(length).filter(|&end| end <= self.0.len())?;
         let frame = self.0.split_to(end);
         entry(&frame.slice(FRAME_HEADER..))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_page_begins_where_it_is_asked_to(
+            bodies in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..9), 1..200),
+            erased in prop::collection::btree_set(0u64..200, 0..5),
+            first_seq in 0u64..1000,
+        ) {
+            let mut run = Run::new(first_seq, Vec::new());
+            for (seq, body) in (first_seq..).zip(&bodies) {
+                let (content_id, hash) = (Digest::ZERO, Digest::ZERO);
+                let record = Record { seq, kind: EntryKind::Rule, content_id, hash, body, erased: false };
+                run.push(|frames| encode_record(frames, &record));
+            }
+            let erased: BTreeSet<u64> = erased.into_iter().map(|place| first_seq + place).collect();
+            run.erase(&erased);
+            prop_assert_eq!(run.end(), first_seq + bodies.len() as u64);
+            for (from, body) in (first_seq..).zip(&bodies) {
+                let entry = run.page(from, 100).and_then(|mut page| page.next()).unwrap();
+                let body = if erased.contains(&from) { &[][..] } else { body };
+                prop_assert_eq!((entry.seq, &*entry.body), (from, body));
+            }
+            prop_assert!(run.page(run.end(), 100).is_none());
+        }
     }
 }

@@ -10,8 +10,9 @@ use crate::{Entry, Head, LedgerError, LedgerId, chain};
 
 /// Records are kept in runs of about this size, so that dropping old ones frees memory and growing never copies.
 const RUN_BYTES: usize = 1 << 20;
-/// How much a reader copies under the lock.
+/// How much a reader copies under the lock, and how much at first: who wants one record pays for no more than a few.
 const PAGE_BYTES: usize = 64 << 10;
+const FIRST_PAGE_BYTES: usize = 2 << 10;
 
 /// What a full [`MemoryStore`] does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,14 +128,12 @@ impl Kept {
     fn push(&mut self, batch: &Batch<'_>) {
         let room = |run: &Run| run.frames.len() + batch.frames().len() <= RUN_BYTES;
         match self.runs.back_mut().filter(|run| room(run)) {
-            Some(run) => {
-                run.frames.extend_from_slice(batch.frames());
-                run.count += batch.count();
-            }
+            Some(run) => run.extend(batch.frames()),
             None => {
-                let mut frames = Vec::with_capacity(batch.frames().len().max(self.next_run_bytes()));
-                frames.extend_from_slice(batch.frames());
-                self.runs.push_back(Run { first_seq: batch.first_seq(), count: batch.count(), frames });
+                let room = Vec::with_capacity(batch.frames().len().max(self.next_run_bytes()));
+                let mut run = Run::new(batch.first_seq(), room);
+                run.extend(batch.frames());
+                self.runs.push_back(run);
             }
         }
         self.bytes += batch.frames().len() as u64;
@@ -166,7 +165,10 @@ impl Kept {
         if seq < self.base.count {
             return Err(LedgerError::Dropped { seq, first: self.base.count });
         }
-        let entry = self.page(seq).and_then(|mut page| page.next()).ok_or(LedgerError::Missing { seq })?;
+        let entry = self
+            .page(seq, FIRST_PAGE_BYTES)
+            .and_then(|mut page| page.next())
+            .ok_or(LedgerError::Missing { seq })?;
         if entry.kind.is_erasable() {
             return Ok(());
         }
@@ -178,14 +180,14 @@ impl Kept {
         let runs = self.runs.iter_mut().filter(|run| seqs.range(run.first_seq..run.end()).next().is_some());
         for run in runs {
             let before = run.frames.len();
-            run.frames = frame::without_bodies(&run.frames, seqs);
+            run.erase(seqs);
             self.bytes -= (before - run.frames.len()) as u64;
         }
     }
 
-    fn page(&self, from: u64) -> Option<Page> {
+    fn page(&self, from: u64, limit: usize) -> Option<Page> {
         let index = self.runs.partition_point(|run| run.end() <= from);
-        self.runs.get(index)?.page(from, PAGE_BYTES)
+        self.runs.get(index)?.page(from, limit)
     }
 }
 
@@ -207,7 +209,8 @@ impl LedgerReader for MemoryReader {
         if from < first {
             return Err(LedgerError::Dropped { seq: from, first });
         }
-        let entries = MemoryEntries { kept: Arc::clone(&self.0), next: from, page: Page::default() };
+        let (kept, page) = (Arc::clone(&self.0), Page::default());
+        let entries = MemoryEntries { kept, next: from, page, page_bytes: FIRST_PAGE_BYTES };
         Ok(Box::new(entries))
     }
 }
@@ -216,6 +219,7 @@ struct MemoryEntries {
     kept: Arc<Mutex<Kept>>,
     next: u64,
     page: Page,
+    page_bytes: usize,
 }
 
 impl Iterator for MemoryEntries {
@@ -229,8 +233,9 @@ impl Iterator for MemoryEntries {
                 if self.next < kept.base.count {
                     return Some(Err(LedgerError::Dropped { seq: self.next, first: kept.base.count }));
                 }
-                self.page = kept.page(self.next)?;
+                self.page = kept.page(self.next, self.page_bytes)?;
                 drop(kept);
+                self.page_bytes = PAGE_BYTES;
                 self.page.next()?
             }
         };

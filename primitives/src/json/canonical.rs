@@ -44,7 +44,7 @@ fn write(value: &Value, out: &mut Vec<u8>, levels_left: usize) -> Result<(), Jso
         Value::Bool(true) => out.extend_from_slice(b"true"),
         Value::Bool(false) => out.extend_from_slice(b"false"),
         Value::Number(number) => write_number(number, out)?,
-        Value::String(text) => write_string(text, out),
+        Value::String(text) => canonical_text(text, out),
         Value::Array(items) => {
             let levels_left = deeper()?;
             out.push(b'[');
@@ -68,7 +68,7 @@ fn write(value: &Value, out: &mut Vec<u8>, levels_left: usize) -> Result<(), Jso
                 if index != 0 {
                     out.push(b',');
                 }
-                write_string(key, out);
+                canonical_text(key, out);
                 out.push(b':');
                 write(item, out, levels_left)?;
             }
@@ -95,31 +95,37 @@ fn write_number(number: &Number, out: &mut Vec<u8>) -> Result<(), JsonError> {
     }
 }
 
-fn write_string(text: &str, out: &mut Vec<u8>) {
-    const HEX: &[u8; 16] = b"0123456789abcdef";
+/// Appends the canonical bytes of a text to `out`, as [`canonical_into`] does for a value of it.
+pub fn canonical_text(text: &str, out: &mut Vec<u8>) {
     out.push(b'"');
-    for &byte in text.as_bytes() {
-        let short = match byte {
-            b'"' => b'"',
-            b'\\' => b'\\',
-            0x08 => b'b',
-            0x09 => b't',
-            0x0A => b'n',
-            0x0C => b'f',
-            0x0D => b'r',
-            0x00..=0x1F => {
-                out.extend_from_slice(b"\\u00");
-                out.extend([byte >> 4, byte & 15].iter().filter_map(|nibble| HEX.get(usize::from(*nibble))));
-                continue;
-            }
-            _ => {
-                out.push(byte);
-                continue;
-            }
-        };
-        out.extend_from_slice(&[b'\\', short]);
+    let mut rest = text.as_bytes();
+    while let Some(plain) = rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..=0x1F)) {
+        let (before, behind) = rest.split_at(plain);
+        out.extend_from_slice(before);
+        let Some((escaped, behind)) = behind.split_first() else { break };
+        write_escape(*escaped, out);
+        rest = behind;
     }
+    out.extend_from_slice(rest);
     out.push(b'"');
+}
+
+fn write_escape(byte: u8, out: &mut Vec<u8>) {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    let short = match byte {
+        0x08 => b'b',
+        0x09 => b't',
+        0x0A => b'n',
+        0x0C => b'f',
+        0x0D => b'r',
+        0x00..=0x1F => {
+            out.extend_from_slice(b"\\u00");
+            out.extend([byte >> 4, byte & 15].iter().filter_map(|nibble| HEX.get(usize::from(*nibble))));
+            return;
+        }
+        quote_or_backslash => quote_or_backslash,
+    };
+    out.extend_from_slice(&[b'\\', short]);
 }
 
 #[cfg(test)]

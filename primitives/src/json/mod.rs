@@ -7,7 +7,7 @@ mod canonical;
 mod scan;
 mod tree;
 
-pub use canonical::{canonical, canonical_into};
+pub use canonical::{canonical, canonical_into, canonical_text};
 pub use serde_json::Value;
 
 /// How large a text may be before it is refused.
@@ -82,13 +82,22 @@ pub enum JsonError {
 /// See [`JsonError`]; size is checked first, then depth, count, surrogates and integers in one linear pass, then syntax
 /// and repeated keys.
 pub fn parse(text: &[u8], limits: &Limits) -> Result<Value, JsonError> {
+    tree::build(bounded(text, limits)?)
+}
+
+/// The first part of [`parse`]: everything but syntax and repeated keys. For who reads the text into a type of its own and
+/// compares its [`canonical`] form with it, which no text with a second reading passes.
+///
+/// # Errors
+/// `TooLarge`, `InvalidUnicode`, `TooDeep`, `TooManyNodes`, `IntegerOutOfRange`.
+pub fn bounded<'t>(text: &'t [u8], limits: &Limits) -> Result<&'t str, JsonError> {
     if limits.bytes < text.len() {
         return Err(JsonError::TooLarge { limit: limits.bytes });
     }
     let text = std::str::from_utf8(text)
         .map_err(|error| JsonError::InvalidUnicode { offset: error.valid_up_to() })?;
     scan::check(text.as_bytes(), limits)?;
-    tree::build(text)
+    Ok(text)
 }
 
 /// Checks a value that was built in memory against the same limits as [`parse`], without rendering it.

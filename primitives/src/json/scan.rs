@@ -36,21 +36,21 @@ pub(super) fn check(text: &[u8], limits: &Limits) -> Result<(), JsonError> {
 /// Returns the offset of the last byte of the string that opens at `at`.
 fn string(text: &[u8], at: usize) -> Result<usize, JsonError> {
     let mut at = at + 1;
-    while let Some(&byte) = text.get(at) {
-        match byte {
-            b'"' => return Ok(at),
-            b'\\' => match escaped_unit(text, at) {
-                Some(0xD800..=0xDBFF) => match escaped_unit(text, at + 6) {
-                    Some(0xDC00..=0xDFFF) => at += 12,
-                    _ => return Err(JsonError::InvalidUnicode { offset: at }),
-                },
-                Some(0xDC00..=0xDFFF) => return Err(JsonError::InvalidUnicode { offset: at }),
-                _ => at += 2,
+    while let Some(next) = text.get(at..).and_then(|rest| memchr::memchr2(b'"', b'\\', rest)) {
+        at += next;
+        if text.get(at) == Some(&b'"') {
+            return Ok(at);
+        }
+        match escaped_unit(text, at) {
+            Some(0xD800..=0xDBFF) => match escaped_unit(text, at + 6) {
+                Some(0xDC00..=0xDFFF) => at += 12,
+                _ => return Err(JsonError::InvalidUnicode { offset: at }),
             },
-            _ => at += 1,
+            Some(0xDC00..=0xDFFF) => return Err(JsonError::InvalidUnicode { offset: at }),
+            _ => at += 2,
         }
     }
-    Ok(at)
+    Ok(text.len())
 }
 
 /// The UTF-16 unit of a `\uXXXX` escape at `at`, if there is one.

@@ -11,7 +11,7 @@ mod vector;
 
 pub use bm25::{BadParameters, Bm25, Bm25Error, Parameters};
 pub use embed::{EMBED_BATCH, EmbedError, Embedder, Embedding, TextKind, embed};
-pub use token::{STOP_WORDS, Tokeniser, tokenise};
+pub use token::{STOP_WORDS, Tokeniser, each_word, token_of, tokenise};
 pub use vector::{VectorError, nearest};
 
 /// Something found.

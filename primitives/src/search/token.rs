@@ -29,7 +29,7 @@ static ENGLISH: LazyLock<Stemmer> = LazyLock::new(|| Stemmer::create(Algorithm::
 #[must_use]
 pub fn tokenise(text: &str) -> Vec<String> {
     let mut tokens = Vec::new();
-    split(text, |part| tokens.extend(word(part)));
+    each_word(text, |word| tokens.extend(token_of(word)));
     tokens
 }
 
@@ -57,23 +57,23 @@ impl Tokeniser {
     #[must_use]
     pub fn tokenise(&mut self, text: &str) -> Vec<String> {
         let mut tokens = Vec::new();
-        split(text, |part| tokens.extend(self.word(part)));
+        each_word(text, |word| tokens.extend(self.token_of(word)));
         tokens
     }
 
-    fn word(&mut self, text: &str) -> Option<String> {
+    fn token_of(&mut self, word: &str) -> Option<String> {
         let mut hasher = DefaultHasher::new();
-        text.hash(&mut hasher);
+        word.hash(&mut hasher);
         let place = hasher.finish() as usize % KEPT;
         // INVARIANT: there are `KEPT` places. Long words are rare, and would take much memory.
-        let Some(kept) = self.made.get_mut(place).filter(|_| text.len() <= MAX_STEMMED) else {
-            return word(text);
+        let Some(kept) = self.made.get_mut(place).filter(|_| word.len() <= MAX_STEMMED) else {
+            return token_of(word);
         };
-        if let Some((_, token)) = kept.as_ref().filter(|(held, _)| **held == *text) {
+        if let Some((_, token)) = kept.as_ref().filter(|(held, _)| **held == *word) {
             return token.as_deref().map(str::to_owned);
         }
-        let token = word(text);
-        *kept = Some((text.into(), token.as_deref().map(Box::from)));
+        let token = token_of(word);
+        *kept = Some((word.into(), token.as_deref().map(Box::from)));
         token
     }
 }
@@ -91,8 +91,9 @@ impl fmt::Debug for Tokeniser {
     }
 }
 
-/// Gives what a text is made of: words, which may be no tokens yet, and pairs of characters.
-fn split(text: &str, mut see: impl FnMut(&str)) {
+/// Shows what a text is made of, in order: its words in lower case, of which [`token_of`] makes tokens, and pairs of
+/// characters where there are no blanks between words. For who keeps something else of a token than its letters.
+pub fn each_word(text: &str, mut see: impl FnMut(&str)) {
     let text: String = if text.is_ascii() {
         text.to_ascii_lowercase()
     } else {
@@ -115,7 +116,9 @@ fn split(text: &str, mut see: impl FnMut(&str)) {
     }
 }
 
-fn word(word: &str) -> Option<String> {
+/// The token that [`tokenise`] makes of one of the words of [`each_word`]; `None` where it drops it.
+#[must_use]
+pub fn token_of(word: &str) -> Option<String> {
     if !word.is_ascii() {
         return Some(word.to_owned());
     }

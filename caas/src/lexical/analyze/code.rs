@@ -5,20 +5,20 @@ use std::borrow::Cow;
 use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;
 
-use super::{Tokens, exact, push_word, script};
+use super::{Stems, Tokens, exact, push_word, script};
 
-pub(super) fn analyze(text: &str, tokens: &mut Tokens) {
+pub(super) fn analyze(text: &str, tokens: &mut Tokens, stems: &mut Stems) {
     let text = if text.is_ascii() { Cow::Borrowed(text) } else { Cow::Owned(text.nfkc().collect()) };
     for run in text.split(|char: char| !in_identifier(char)) {
         if run.is_ascii() {
-            identifier(run, tokens);
+            identifier(run, tokens, stems);
             continue;
         }
         for (part, unspaced) in script::runs(run) {
             if unspaced {
                 script::push_pairs(part, tokens);
             } else {
-                identifier(part, tokens);
+                identifier(part, tokens, stems);
             }
         }
     }
@@ -30,7 +30,7 @@ fn in_identifier(char: char) -> bool {
 }
 
 /// Adds the parts of an identifier and, where there are several, the whole.
-fn identifier(name: &str, tokens: &mut Tokens) {
+fn identifier(name: &str, tokens: &mut Tokens, stems: &mut Stems) {
     let name = name.trim_matches(['_', '$']);
     let mut parts = humps(name).peekable();
     let first = parts.next();
@@ -38,7 +38,7 @@ fn identifier(name: &str, tokens: &mut Tokens) {
         tokens.push_whole(&name.to_lowercase());
     }
     for part in first.into_iter().chain(parts) {
-        push_word(&part.to_lowercase(), tokens);
+        push_word(&part.to_lowercase(), tokens, stems);
     }
 }
 

@@ -5,19 +5,19 @@ use std::borrow::Cow;
 use unicode_normalization::UnicodeNormalization;
 use unicode_segmentation::UnicodeSegmentation;
 
-use super::{Tokens, exact, push_word, script};
+use super::{Stems, Tokens, exact, push_word, script};
 
-pub(super) fn analyze(text: &str, tokens: &mut Tokens) {
+pub(super) fn analyze(text: &str, tokens: &mut Tokens, stems: &mut Stems) {
     let text = normalised(text);
     if text.is_ascii() {
-        words(&text, tokens);
+        words(&text, tokens, stems);
     } else {
         for (run, unspaced) in script::runs(&text) {
             if unspaced {
                 // Punctuation of these scripts is not in their ranges, so a run is all words.
                 script::push_pairs(run, tokens);
             } else {
-                words(run, tokens);
+                words(run, tokens, stems);
             }
         }
     }
@@ -33,23 +33,23 @@ fn normalised(text: &str) -> Cow<'_, str> {
     Cow::Owned(text.nfkc().flat_map(char::to_lowercase).map(plain).collect())
 }
 
-fn words(text: &str, tokens: &mut Tokens) {
+fn words(text: &str, tokens: &mut Tokens, stems: &mut Stems) {
     for word in text.unicode_words() {
         if word.contains(['_', '.', ':', ',']) {
-            compound(word, tokens);
+            compound(word, tokens, stems);
         } else {
-            push_word(word, tokens);
+            push_word(word, tokens, stems);
         }
     }
 }
 
 /// What UAX #29 holds together: a number with its separators is a number without them, all else falls into its parts.
-fn compound(word: &str, tokens: &mut Tokens) {
+fn compound(word: &str, tokens: &mut Tokens, stems: &mut Stems) {
     if word.bytes().all(|byte| byte.is_ascii_digit() || byte == b',') {
         tokens.push(&word.replace(',', ""));
         return;
     }
     for part in word.split(['_', '.', ':', ',']).filter(|part| !part.is_empty()) {
-        push_word(part, tokens);
+        push_word(part, tokens, stems);
     }
 }

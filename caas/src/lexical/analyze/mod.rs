@@ -4,23 +4,20 @@ mod code;
 mod english;
 mod exact;
 mod script;
+mod stems;
 mod tokens;
 
-use std::sync::LazyLock;
-
 use agent_primitives::search::STOP_WORDS;
-use rust_stemmers::{Algorithm, Stemmer};
 
 use crate::Language;
 
+pub(super) use stems::Stems;
 pub use tokens::Tokens;
 
 /// Longest word that is stemmed, in bytes; no word of English is longer.
 const MAX_STEMMED: usize = 64;
 /// Longest token that is kept, in bytes. What is longer (a key, encoded data) is not looked for by its letters.
 const MAX_TOKEN: usize = 128;
-
-static ENGLISH: LazyLock<Stemmer> = LazyLock::new(|| Stemmer::create(Algorithm::English));
 
 /// How a text is taken apart.
 ///
@@ -49,24 +46,26 @@ impl Analyzer {
     /// The tokens of a text, in order. There are at most two for each character of the normalised text.
     #[must_use]
     pub fn analyze(self, text: &str) -> Tokens {
+        self.analyze_with(text, &mut Stems::for_bytes(0))
+    }
+
+    /// The same with what is known from other texts.
+    pub(super) fn analyze_with(self, text: &str, stems: &mut Stems) -> Tokens {
         let mut tokens = Tokens::default();
         match self {
-            Self::English => english::analyze(text, &mut tokens),
-            Self::Code => code::analyze(text, &mut tokens),
+            Self::English => english::analyze(text, &mut tokens, stems),
+            Self::Code => code::analyze(text, &mut tokens, stems),
         }
         tokens
     }
 }
 
 /// Adds a lower-case word by its stem, unless it is too frequent to tell texts apart.
-fn push_word(word: &str, tokens: &mut Tokens) {
+fn push_word(word: &str, tokens: &mut Tokens, stems: &mut Stems) {
     let word = word.strip_suffix("'s").unwrap_or(word).trim_matches('\'');
-    if STOP_WORDS.binary_search(&word).is_ok() {
-        return;
-    }
     if word.is_ascii() && word.len() <= MAX_STEMMED {
-        tokens.push(&ENGLISH.stem(word));
-    } else {
+        stems.push(word, tokens);
+    } else if STOP_WORDS.binary_search(&word).is_err() {
         tokens.push(word);
     }
 }

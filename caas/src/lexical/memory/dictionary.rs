@@ -5,6 +5,8 @@ use std::hash::BuildHasher;
 
 use hashbrown::HashTable;
 
+use super::store::reserve_tight;
+
 /// Terms by number and numbers by term, with the letters of all terms in one buffer.
 #[derive(Debug, Default)]
 pub(super) struct Dictionary {
@@ -31,7 +33,11 @@ impl Dictionary {
         }
         let number = u32::try_from(self.ends.len()).ok()?;
         let end = u32::try_from(self.letters.len().checked_add(term.len())?).ok()?;
+        if self.letters.capacity() - self.letters.len() < term.len() {
+            self.letters.reserve_exact(term.len().max(self.letters.len() / 8 + 64));
+        }
         self.letters.push_str(term);
+        reserve_tight(&mut self.ends, 1);
         self.ends.push(end);
         let Self { letters, ends, numbers, hasher } = self;
         let rehash = |number: &u32| hasher.hash_one(text(letters, ends, *number));

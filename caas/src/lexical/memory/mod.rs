@@ -2,6 +2,7 @@
 
 mod codec;
 mod dictionary;
+mod numbers;
 mod postings;
 mod scan;
 mod sequence;
@@ -66,11 +67,13 @@ impl MemoryBm25 {
 
 impl LexicalIndex for MemoryBm25 {
     fn replace_documents(&self, documents: &[LexicalDocument<'_>]) -> Result<(), LexicalError> {
+        let mut stems = LexicalDocument::stems(documents);
         let analyzed: Vec<(DocumentId, Vec<(ChunkId, AnalyzedChunk)>)> = documents
             .iter()
             .map(|document| {
                 let chunks = document.chunks.iter();
-                let chunks = chunks.map(|chunk| Ok((chunk.id, AnalyzedChunk::new(document, chunk)?)));
+                let chunks =
+                    chunks.map(|chunk| Ok((chunk.id, AnalyzedChunk::new(document, chunk, &mut stems)?)));
                 Ok((document.id.clone(), chunks.collect::<Result<_, LexicalError>>()?))
             })
             .collect::<Result<_, LexicalError>>()?;

@@ -23,20 +23,26 @@ const MORE: u8 = 1 << 3;
 impl Postings {
     /// Adds a chunk behind the last one. Counts are not 0, fields are in order.
     pub(super) fn push(&mut self, slot: u32, counts: &[(Field, u32)]) {
-        codec::put(slot - self.last, &mut self.bytes);
-        self.last = slot;
-        self.holders += 1;
+        let mut added: SmallVec<[u8; 16]> = SmallVec::new();
+        codec::put(slot - self.last, &mut added);
         for (place, (field, count)) in counts.iter().enumerate() {
             let more = if place + 1 < counts.len() { MORE } else { 0 };
             let head = *field as u8 | more;
             match u8::try_from(*count) {
-                Ok(few @ 1..=15) => self.bytes.push(head | few << 4),
+                Ok(few @ 1..=15) => added.push(head | few << 4),
                 _ => {
-                    self.bytes.push(head);
-                    codec::put(*count, &mut self.bytes);
+                    added.push(head);
+                    codec::put(*count, &mut added);
                 }
             }
         }
+        if self.bytes.capacity() - self.bytes.len() < added.len() {
+            // Doubling would leave half of a long list empty.
+            self.bytes.reserve_exact(added.len().max(self.bytes.len() / 8 + 4));
+        }
+        self.bytes.extend_from_slice(&added);
+        self.last = slot;
+        self.holders += 1;
     }
 
     /// Reads them from the first on.

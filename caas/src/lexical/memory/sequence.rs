@@ -1,5 +1,7 @@
 //! The tokens of a chunk in their order: what deleting it, phrases and feedback read.
 
+use smallvec::SmallVec;
+
 use crate::lexical::fields::{FIELDS, Field};
 
 use super::codec;
@@ -19,7 +21,8 @@ pub(super) struct Token {
 impl Sequence {
     /// Terms are below 2^31.
     pub(super) fn new(fields: &[Vec<(u32, bool)>; FIELDS]) -> Self {
-        let mut bytes = Vec::new();
+        // Most numbers take two bytes. What is left over is given back.
+        let mut bytes = Vec::with_capacity(FIELDS + fields.iter().map(Vec::len).sum::<usize>() * 3);
         for tokens in fields {
             codec::put(u32::try_from(tokens.len()).unwrap_or(u32::MAX), &mut bytes);
             for (term, whole) in tokens {
@@ -46,18 +49,20 @@ impl Sequence {
         })
     }
 
-    /// How often each term is in each field; by term, then by field.
-    pub(super) fn counts(&self) -> Vec<(u32, Vec<(Field, u32)>)> {
+    /// Hands over each term with how often it is in each field: by term, then by field.
+    pub(super) fn counts(&self, mut see: impl FnMut(u32, &[(Field, u32)])) {
         let mut tokens: Vec<(u32, Field)> = self.tokens().map(|token| (token.term, token.field)).collect();
         tokens.sort_unstable();
-        tokens
-            .chunk_by(|a, b| a.0 == b.0)
-            .filter_map(|term| {
-                let counts = term.chunk_by(|a, b| a == b);
-                let counts = counts.filter_map(|same| Some((same.first()?.1, same.len() as u32))).collect();
-                Some((term.first()?.0, counts))
-            })
-            .collect()
+        let mut counts: SmallVec<[(Field, u32); FIELDS]> = SmallVec::new();
+        for same in tokens.chunk_by(|a, b| a.0 == b.0) {
+            counts.clear();
+            counts.extend(
+                same.chunk_by(|a, b| a == b).filter_map(|same| Some((same.first()?.1, same.len() as u32))),
+            );
+            if let Some((term, _)) = same.first() {
+                see(*term, &counts);
+            }
+        }
     }
 
     /// How often the terms stand one after another, by field. Wholes are passed over.

@@ -9,6 +9,7 @@ use crate::{ChunkId, DocumentId};
 
 use super::MemoryBm25;
 use super::dictionary::Dictionary;
+use super::numbers::Numbers;
 use super::postings::Postings;
 use super::sequence::Sequence;
 
@@ -23,7 +24,7 @@ pub(super) struct Store {
     /// By the number of the term.
     pub(super) postings: Vec<Postings>,
     pub(super) slots: Vec<Slot>,
-    by_chunk: HashMap<ChunkId, u32>,
+    by_chunk: Numbers,
     documents: HashMap<DocumentId, Vec<u32>>,
     pub(super) totals: Totals,
     /// Chunks by the analyzer of theirs.
@@ -49,7 +50,7 @@ impl Store {
             dictionary: Dictionary::default(),
             postings: Vec::new(),
             slots: Vec::new(),
-            by_chunk: HashMap::new(),
+            by_chunk: Numbers::default(),
             documents: HashMap::new(),
             totals: Totals::default(),
             analyzers: HashMap::new(),
@@ -58,11 +59,11 @@ impl Store {
     }
 
     pub(super) fn contains(&self, chunk: ChunkId) -> bool {
-        self.by_chunk.contains_key(&chunk)
+        self.slot_of(chunk).is_some()
     }
 
     pub(super) fn slot_of(&self, chunk: ChunkId) -> Option<u32> {
-        self.by_chunk.get(&chunk).copied()
+        self.by_chunk.find(chunk, &self.slots)
     }
 
     /// Either all of it, or nothing.
@@ -94,7 +95,7 @@ impl Store {
         let mut seen = HashSet::new();
         let mut letters = self.dictionary.letters();
         for (chunk, analyzed) in documents.iter().flat_map(|(_, chunks)| chunks) {
-            let elsewhere = self.by_chunk.get(chunk).is_some_and(|slot| !replaced.contains(slot));
+            let elsewhere = self.slot_of(*chunk).is_some_and(|slot| !replaced.contains(&slot));
             if elsewhere || !seen.insert(*chunk) {
                 let why = if elsewhere { "it is in another document" } else { "it is there twice" };
                 return Err(LexicalError::BadChunk { chunk: *chunk, why });
@@ -131,19 +132,22 @@ impl Store {
         lengths: [u32; GROUPS],
         fields: &[Vec<(u32, bool)>; FIELDS],
     ) -> u32 {
-        self.postings.resize_with(self.dictionary.len(), Postings::default);
+        let Self { dictionary, postings, .. } = self;
+        reserve_tight(postings, dictionary.len().saturating_sub(postings.len()));
+        postings.resize_with(dictionary.len(), Postings::default);
         let sequence = Sequence::new(fields);
         // Fits: there are no more than `MAX_CHUNKS`.
         let slot = u32::try_from(self.slots.len()).unwrap_or(u32::MAX);
-        for (term, counts) in sequence.counts() {
-            if let Some(postings) = self.postings.get_mut(term as usize) {
-                postings.push(slot, &counts);
+        sequence.counts(|term, counts| {
+            if let Some(postings) = postings.get_mut(term as usize) {
+                postings.push(slot, counts);
             }
-        }
+        });
         self.totals.add(&lengths);
         *self.analyzers.entry(analyzer).or_default() += 1;
         self.sequence_bytes += sequence.bytes();
-        self.by_chunk.insert(chunk, slot);
+        self.by_chunk.insert(chunk, slot, &self.slots);
+        reserve_tight(&mut self.slots, 1);
         self.slots.push(Slot { chunk, alive: true, analyzer, lengths, sequence });
         slot
     }
@@ -151,20 +155,22 @@ impl Store {
     fn delete_slots(&mut self, document: &DocumentId) -> bool {
         let Some(slots) = self.documents.remove(document) else { return false };
         for slot in slots {
+            if let Some(dead) = self.slots.get(slot as usize) {
+                self.by_chunk.remove(dead.chunk, &self.slots);
+            }
             let Some(slot) = self.slots.get_mut(slot as usize) else { continue };
             slot.alive = false;
-            self.by_chunk.remove(&slot.chunk);
             self.totals.remove(&slot.lengths);
             if let Some(chunks) = self.analyzers.get_mut(&slot.analyzer) {
                 *chunks = chunks.saturating_sub(1);
             }
             let sequence = std::mem::take(&mut slot.sequence);
             self.sequence_bytes -= sequence.bytes();
-            for (term, _) in sequence.counts() {
+            sequence.counts(|term, _| {
                 if let Some(postings) = self.postings.get_mut(term as usize) {
                     postings.holders = postings.holders.saturating_sub(1);
                 }
-            }
+            });
         }
         true
     }
@@ -215,7 +221,7 @@ impl Store {
             self.documents.iter().map(|(id, slots)| id.as_str().len() + slots.capacity() * 4).sum();
         let tables = self.postings.capacity() * size_of::<Postings>()
             + self.slots.capacity() * size_of::<Slot>()
-            + self.by_chunk.capacity() * (size_of::<(ChunkId, u32)>() + 1)
+            + self.by_chunk.bytes()
             + self.documents.capacity() * (size_of::<(DocumentId, Vec<u32>)>() + 1);
         LexicalStats {
             documents: self.documents.len(),
@@ -223,5 +229,12 @@ impl Store {
             terms: self.dictionary.len(),
             bytes: self.dictionary.bytes() + postings + documents + tables + self.sequence_bytes,
         }
+    }
+}
+
+/// Makes room for more in a list that seldom shrinks: an eighth of it to spare, where doubling would leave up to half of it.
+pub(super) fn reserve_tight<T>(list: &mut Vec<T>, more: usize) {
+    if list.capacity() - list.len() < more {
+        list.reserve_exact(more.max(list.len() / 8 + 16));
     }
 }

@@ -100,6 +100,7 @@ impl TantivyIndex {
 
 impl LexicalIndex for TantivyIndex {
     fn replace_documents(&self, documents: &[LexicalDocument<'_>]) -> Result<(), LexicalError> {
+        let mut stems = LexicalDocument::stems(documents);
         let mut analyzed = Vec::new();
         let mut seen = HashSet::new();
         for document in documents {
@@ -107,7 +108,7 @@ impl LexicalIndex for TantivyIndex {
                 if !seen.insert(chunk.id) {
                     return Err(LexicalError::BadChunk { chunk: chunk.id, why: "it is there twice" });
                 }
-                analyzed.push((document.id, chunk.id, AnalyzedChunk::new(document, chunk)?));
+                analyzed.push((document.id, chunk.id, AnalyzedChunk::new(document, chunk, &mut stems)?));
             }
         }
         let names: HashSet<&DocumentId> = documents.iter().map(|document| document.id).collect();

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-use super::super::near::Tokens;
 use super::super::rule::MAX_RULE_SOURCES;
+use super::super::tokens::Tokens;
 use super::SleepPolicy;
 use crate::episode::Outcome;
 use crate::recall::wilson_low;

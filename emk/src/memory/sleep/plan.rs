@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use agent_primitives::{AgentId, Timestamp};
 
-use super::super::near::Tokens;
 use super::super::state::{Slot, State};
+use super::super::tokens::Tokens;
 use super::super::{EpisodicMemory, MemoryError, PROGRESS_EVERY};
 use super::SleepPolicy;
 use super::cluster::{Candidate, Traits, clusters, is_eligible};

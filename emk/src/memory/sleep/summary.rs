@@ -2,7 +2,7 @@
 
 use agent_primitives::truncate::truncate_utf8;
 
-use super::super::near::Tokens;
+use super::super::tokens::Tokens;
 use super::PlannedRule;
 use crate::episode::Episode;
 
