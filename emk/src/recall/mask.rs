@@ -40,6 +40,22 @@ impl Mask {
         }
     }
 
+    /// The documents that pass, ascending; none where all do.
+    pub(super) fn listed(&self) -> impl Iterator<Item = usize> + '_ {
+        let words = match self {
+            Self::All => &[],
+            Self::Some(bits) => bits.as_slice(),
+        };
+        words.iter().enumerate().flat_map(|(place, word)| {
+            let mut left = *word;
+            std::iter::from_fn(move || {
+                let bit = (left != 0).then(|| left.trailing_zeros() as usize)?;
+                left &= left - 1;
+                Some(64 * place + bit)
+            })
+        })
+    }
+
     #[inline]
     pub(super) fn passes(&self, document: usize) -> bool {
         match self {
