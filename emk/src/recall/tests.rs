@@ -1,12 +1,17 @@
+use std::cell::Cell;
 use std::collections::BTreeSet;
 
 use agent_primitives::search::{Bm25, Parameters};
+use agent_primitives::{FailureType, Timestamp};
 use proptest::prelude::*;
 
+use super::index::Index;
 use super::lexical::{Lexical, Scratch};
 use super::mask::Mask;
 use super::vectors::Vectors;
-use super::{RecallError, mmr, rrf};
+use super::{Filter, RecallError, SourceTrust, mmr, rrf};
+use crate::episode::{Episode, Failure};
+use crate::memory::Found;
 
 type Document = (u32, Vec<String>);
 
@@ -177,6 +182,30 @@ proptest! {
         prop_assert_eq!(chosen.len(), relevance.len());
         prop_assert!(chosen.is_sorted_by(|a, b| relevance[*b] <= relevance[*a]));
     }
+}
+
+/// An agent that fails in a new way each time does not make every advice read all of its failures.
+#[test]
+fn advice_reads_no_more_than_it_shows() {
+    let mut index = Index::new(SourceTrust::DEFAULT);
+    let mut held = Vec::new();
+    for number in 0..200u8 {
+        let reason: String = [number / 14, number % 14].map(|part| char::from(b'g' + part)).iter().collect();
+        let failure = Failure { kind: FailureType::Timeout, reason: format!("the {reason}{reason} is down") };
+        let time = Timestamp::from_micros(i64::from(number));
+        let episode =
+            Episode::builder("a".parse().unwrap(), time).goal("deploy").action("run").failure(failure);
+        held.push(Found::Episode(Box::new(episode.build().unwrap())));
+        index.add(u64::from(number), held.last().unwrap()).unwrap();
+    }
+    let reads = Cell::new(0);
+    let fetch = |seq: u64| {
+        reads.set(reads.get() + 1);
+        Ok(held.get(seq as usize).cloned())
+    };
+    let advice = index.advise("deploy", "run", &Filter::default(), &fetch).unwrap();
+    assert_eq!((advice.odds.failures, advice.patterns.len(), reads.get()), (200, 16, 16));
+    assert_eq!(advice.patterns[0].evidence, [199], "of equals the newest comes first");
 }
 
 #[test]
