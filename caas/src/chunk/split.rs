@@ -54,7 +54,7 @@ pub(super) fn split(
     sizes: ChunkSizes,
     counter: &dyn TokenCounter,
 ) -> Result<Vec<Range<usize>>, usize> {
-    let mut packed = Packed { text, sizes, counter, done: Vec::new(), open: 0..0, tokens: 0 };
+    let mut packed = Packed { text, sizes, counter, done: Vec::new(), open: 0..0, tokens: 0, apart: 0 };
     // Not by recursion, so that no text is too deep; parts in order, the next one last, each with the borders it was cut at.
     let mut due: Vec<(Range<usize>, Option<Border>)> = vec![(0..text.len(), None)];
     while let Some((piece, border)) = due.pop() {
@@ -88,26 +88,41 @@ struct Packed<'t> {
     counter: &'t dyn TokenCounter,
     done: Vec<Range<usize>>,
     open: Range<usize>,
-    /// Tokens of the open parts, each counted for itself.
+    /// Tokens of the open parts: as they were last counted together, and of each part since then by itself.
     tokens: usize,
+    /// Tokens of the open parts, each counted by itself.
+    apart: usize,
 }
 
 impl Packed<'_> {
     fn push(&mut self, part: Range<usize>, tokens: usize) {
-        let joined = self.tokens + tokens;
-        let fits = joined <= self.sizes.target || {
-            // Words counted one by one are more than together.
-            let whole = self.text.get(self.open.start..part.end).unwrap_or_default();
-            joined <= self.sizes.target.saturating_mul(2) && self.counter.count(whole) <= self.sizes.target
-        };
-        if fits && !self.open.is_empty() {
-            self.open.end = part.end;
-            self.tokens = joined;
-        } else {
-            self.close();
-            self.open = part;
-            self.tokens = tokens;
+        let apart = self.apart + tokens;
+        match self.joined(&part, tokens, apart).filter(|_| !self.open.is_empty()) {
+            Some(joined) => {
+                self.open.end = part.end;
+                (self.tokens, self.apart) = (joined, apart);
+            }
+            None => {
+                self.close();
+                self.open = part;
+                (self.tokens, self.apart) = (tokens, tokens);
+            }
         }
+    }
+
+    /// The tokens of what is open with a part, if they fit.
+    fn joined(&self, part: &Range<usize>, tokens: usize, apart: usize) -> Option<usize> {
+        let (target, joined) = (self.sizes.target, self.tokens + tokens);
+        if joined <= target {
+            return Some(joined);
+        }
+        if target.saturating_mul(2) < apart {
+            return None;
+        }
+        // Words counted one by one are more than together. What was counted is kept: to count again for each word takes
+        // a hundred times as long.
+        let whole = self.text.get(self.open.start..part.end).unwrap_or_default();
+        Some(self.counter.count(whole)).filter(|whole| *whole <= target)
     }
 
     fn close(&mut self) {
@@ -118,6 +133,6 @@ impl Packed<'_> {
             self.done.push(from..until);
         }
         self.open = self.open.end..self.open.end;
-        self.tokens = 0;
+        (self.tokens, self.apart) = (0, 0);
     }
 }

@@ -1,4 +1,5 @@
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use proptest::prelude::*;
 
@@ -16,6 +17,21 @@ impl TokenCounter for Words {
 
     fn count(&self, text: &str) -> usize {
         text.split_whitespace().map(|word| word.len().div_ceil(4)).sum()
+    }
+}
+
+/// As [`Words`], and knows how many bytes it looked at.
+#[derive(Debug, Default)]
+struct Watched(AtomicUsize);
+
+impl TokenCounter for Watched {
+    fn name(&self) -> &str {
+        "watched words"
+    }
+
+    fn count(&self, text: &str) -> usize {
+        self.0.fetch_add(text.len(), Ordering::Relaxed);
+        Words.count(text)
     }
 }
 
@@ -279,4 +295,28 @@ proptest! {
             }
         }
     }
+}
+
+/// Data in one word is as long as its document may be.
+#[test]
+fn a_text_without_borders_is_not_counted_over_and_over() {
+    let counter = Arc::new(Watched::default());
+    let sizes = ChunkSizes { target: 400, most: 800 };
+    let text = "x".repeat(40_000);
+    let chunker = StructureChunker::new(sizes, Arc::<Watched>::clone(&counter)).unwrap();
+    let chunks = chunker.cut(&"d".parse().unwrap(), &parsed(&[(Paragraph, &text)])).unwrap();
+    assert!(chunks.iter().all(|chunk| chunk.tokens <= 400), "{chunks:?}");
+    let seen = counter.0.load(Ordering::Relaxed);
+    assert!(seen < 40 * text.len(), "{seen} bytes counted");
+}
+
+#[test]
+fn a_path_of_many_steps_is_not_counted_over_and_over() {
+    let counter = Watched::default();
+    let path: Path = (0..250).map(|step| Arc::from(format!("[{step}]"))).collect();
+    let short = trail::path(&path, &counter);
+    assert_eq!((short.first(), short.last()), (path.first(), path.last()));
+    assert!(short.contains(&Arc::from("…")));
+    let seen = counter.0.load(Ordering::Relaxed);
+    assert!(seen < 10 * path.concat().len(), "{seen} bytes counted");
 }

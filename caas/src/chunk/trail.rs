@@ -24,27 +24,29 @@ pub(super) fn path(path: &Path, counter: &dyn TokenCounter) -> Path {
             _ => line.into(),
         }
     };
-    let mut steps: Vec<Arc<str>> = path.iter().map(short).collect();
-    let tokens = |steps: &[Arc<str>]| steps.iter().map(|step| counter.count(step)).sum::<usize>();
+    // Each is counted once: data may be hundreds of levels deep, and every chunk of it has a path.
+    let counted = |step: Arc<str>| (counter.count(&step), step);
+    let mut steps: Vec<(usize, Arc<str>)> = path.iter().map(short).map(counted).collect();
+    let tokens = |steps: &[(usize, Arc<str>)]| steps.iter().map(|(tokens, _)| tokens).sum::<usize>();
     while 2 < steps.len() && ChunkSizes::MAX_TRAIL < tokens(&steps) {
         let middle = steps.len() / 2;
         // One mark stands for all that were left out.
-        if steps.get(middle).is_some_and(|step| &**step == "…") {
+        if steps.get(middle).is_some_and(|(_, step)| &**step == "…") {
             steps.remove(if middle + 1 < steps.len() - 1 { middle + 1 } else { middle - 1 });
         } else if let Some(step) = steps.get_mut(middle) {
-            *step = "…".into();
+            *step = counted("…".into());
         }
     }
     // Two long steps can still be too much, in scripts with a token or more for each character.
     while ChunkSizes::MAX_TRAIL < tokens(&steps) {
-        let Some(longest) = steps.iter_mut().max_by_key(|step| step.len()) else { break };
-        let half = longest.chars().count() / 2;
+        let Some(longest) = steps.iter_mut().max_by_key(|(_, step)| step.len()) else { break };
+        let half = longest.1.chars().count() / 2;
         if half < 2 {
             break;
         }
-        *longest = longest.chars().take(half - 1).chain(['…']).collect::<String>().into();
+        *longest = counted(longest.1.chars().take(half - 1).chain(['…']).collect::<String>().into());
     }
-    steps.into()
+    steps.into_iter().map(|(_, step)| step).collect()
 }
 
 /// The first lines of the outermost signatures of a program, as many as fit.

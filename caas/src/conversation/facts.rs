@@ -9,6 +9,8 @@ use crate::tokens::TokenCounter;
 const MAX_FACTS: usize = 32;
 /// Longest word that is a fact, in bytes; longer ones are data.
 const MAX_WORD: usize = 128;
+/// Longest fact in bytes: a row of numbers is many facts, and none that takes the room of all others.
+const MAX_FACT: usize = 256;
 /// Bytes of a text that are looked at.
 const MAX_TEXT: usize = 64 << 10;
 /// Words before a fact that say what it is.
@@ -17,7 +19,7 @@ const BEFORE: usize = 2;
 /// The facts of a text, in order and each once: words with a digit, and paths, addresses and identifiers, with up to two
 /// words before them in the same sentence. They are quoted, not understood.
 ///
-/// At most 32, of the first 64 KiB.
+/// At most 32 of at most 256 bytes, of the first 64 KiB.
 #[must_use]
 pub fn facts(text: &str) -> Vec<&str> {
     let text = text.get(..border(text, MAX_TEXT)).unwrap_or(text);
@@ -29,12 +31,17 @@ pub fn facts(text: &str) -> Vec<&str> {
         if is_fact(kept) {
             let from = before.front().copied().unwrap_or(start);
             let until = start + kept.len();
+            let fits = |from: usize| until - from <= MAX_FACT;
             let full = found.len() == MAX_FACTS;
             match found.last_mut() {
-                // Two facts that share words are one.
-                Some((_, last)) if from <= *last => *last = until,
+                // Two facts that share words are one, as long as that is not too long.
+                Some((first, last)) if from <= *last && fits(*first) => *last = until,
                 _ if full => break,
-                _ => found.push((from, until)),
+                last => {
+                    let behind = last.map_or(0, |(_, last)| *last);
+                    let from = before.iter().copied().find(|from| behind <= *from && fits(*from));
+                    found.push((from.unwrap_or(start), until));
+                }
             }
         }
         let ends = word.ends_with(['.', ',', ';', '!', '?'])
@@ -85,9 +92,10 @@ fn is_fact(word: &str) -> bool {
 pub(super) struct Facts(VecDeque<String>);
 
 impl Facts {
-    /// Takes in the facts of a text and lets the oldest go until what is left has at most `tokens`.
+    /// Takes in the facts of a text and lets the oldest go until what is left has at most `tokens`. One that is too large
+    /// alone is left out: it would take the room of all and have none itself.
     pub(super) fn take(&mut self, text: &str, tokens: usize, counter: &dyn TokenCounter) {
-        for fact in facts(text) {
+        for fact in facts(text).into_iter().filter(|fact| counter.count(fact) <= tokens) {
             self.0.retain(|known| known != fact);
             self.0.push_back(fact.to_owned());
         }

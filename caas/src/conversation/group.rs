@@ -101,8 +101,9 @@ impl Message {
     }
 
     fn tokens(&self, limits: &Limits, counter: &dyn TokenCounter) -> usize {
-        let calls = self.calls.iter().map(|call| counter.count(&call.tool) + counter.count(&call.arguments));
-        limits.per_message + counter.count(&self.text) + calls.sum::<usize>()
+        let calls = self.calls.iter().flat_map(|call| [&*call.id, &*call.tool, &*call.arguments]);
+        let texts = calls.chain(self.answers.as_deref()).chain([&*self.text]);
+        limits.per_message + texts.map(|text| counter.count(text)).sum::<usize>()
     }
 }
 

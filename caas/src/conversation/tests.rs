@@ -167,6 +167,39 @@ fn facts_of_what_left_stay() {
     }
 }
 
+/// A model writes the names of its calls, and reads them again.
+#[test]
+fn the_name_of_a_call_has_tokens_like_any_text() {
+    let name = "n".repeat(4000);
+    let mut talk = conversation(small(1100, 5));
+    talk.push(Message::calling("", vec![call(&name)])).unwrap();
+    assert_eq!(talk.push(Message::result(&name, "x")).unwrap_err().code(), "AK0655");
+    let mut talk = conversation(small(2100, 5));
+    talk.push(Message::calling("", vec![call(&name)])).unwrap();
+    talk.push(Message::result(&name, "x")).unwrap();
+    assert!(2000 < talk.view().tokens);
+}
+
+/// Data in one word and a fact that is too large alone push out nothing.
+#[test]
+fn what_has_no_room_itself_takes_none_from_other_facts() {
+    for hostile in [format!("{} 7", "x".repeat(5000)), format!("/{}", "y/".repeat(60))] {
+        let mut talk = conversation(Limits { facts: 24, ..small(100_000, 1) });
+        for text in ["it fails with error code 500.", &hostile, "last"] {
+            talk.push(Message::user(text)).unwrap();
+        }
+        assert_eq!(talk.view().facts.first(), Some(&"error code 500"), "{}", &hostile[..20]);
+    }
+}
+
+#[test]
+fn a_row_of_numbers_is_many_facts() {
+    let numbers: String = (0..5000).map(|number| format!("{number} ")).collect();
+    let facts = facts(&numbers);
+    assert!(facts.len() == 32 && facts.iter().all(|fact| (200..=256).contains(&fact.len())), "{facts:?}");
+    assert!(numbers.starts_with(&facts.join(" ")), "none is there twice and none is missing");
+}
+
 #[test]
 fn facts_are_quoted_and_bounded() {
     assert_eq!(facts("No facts here, only words."), Vec::<&str>::new());

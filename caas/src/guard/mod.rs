@@ -91,7 +91,9 @@ impl Guard {
         Ok(self)
     }
 
-    /// What a reader may see of what a search finds. `query` narrows it down, and can open nothing.
+    /// What a reader may see of what a search finds. `query` narrows it down, and can open nothing. Hits are in their order and
+    /// have no scores: how rare a word is follows from all documents of the collection, those of others included. A document
+    /// whose place was taken by one that the reader may not see is found as if it had not been.
     ///
     /// # Errors
     /// `Denied`, in the same words whether a collection is not there or not open to the reader; `Audit` where the attempt could not
@@ -141,7 +143,7 @@ impl Guard {
         self.count(reader, collection, &allowance.rate)?;
         query.k = query.k.min(allowance.chunks);
         let open = reader.filter();
-        let findings = index.search(&query.filter(open.clone())).await?;
+        let findings = index.search_open(&query, &open).await?;
         let mut checked =
             findings.hits.iter().map(|hit| (hit.chunk.id, open.admits(&hit.document, &hit.metadata)));
         if let Some((leaked, _)) = checked.find(|(_, admitted)| !admitted) {

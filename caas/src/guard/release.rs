@@ -11,7 +11,7 @@ use agent_primitives::{Label, LabelSet};
 use super::audit::Withheld;
 use super::{Allowance, Denied};
 use crate::index::Findings;
-use crate::model::{Chunk, Found};
+use crate::model::{Chunk, Found, Metadata, Scores};
 
 /// What happens to a chunk in which something was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,6 +74,9 @@ pub(super) fn release(
         hit.rank = rank;
         // Their texts were not looked at.
         hit.duplicates.clear();
+        // They would tell how many documents hold a word, hidden ones included.
+        hit.scores =
+            Scores { recency: hit.scores.recency, age_unknown: hit.scores.age_unknown, ..Scores::default() };
     }
     findings.hits = hits;
     Ok((findings, withheld))
@@ -82,6 +85,10 @@ pub(super) fn release(
 /// A hit as it leaves, or why it does not.
 fn looked_at(mut hit: Found, release: &Release) -> Result<Result<Found, Withheld>, Denied> {
     let id = hit.chunk.id;
+    if hit.chunk.outline.is_some() {
+        // It is made of other chunks, which may be withheld, and is for search alone.
+        hit.chunk = Arc::new(Chunk { outline: None, ..(*hit.chunk).clone() });
+    }
     let mut labels: Vec<&str> = Vec::new();
     let mut redacted: Vec<(Range<usize>, Kind)> = Vec::new();
     let texts = shown(&hit);
@@ -131,10 +138,17 @@ fn is_in(texts: &[String], kind: Kind) -> bool {
     texts.iter().any(|text| !matches!(detect::find(text, set, &Limits::default()), Ok(None)))
 }
 
-/// Everything of a hit that a reader sees.
+/// Everything of a hit that a reader sees: its text, and what stands around it.
 fn shown(hit: &Found) -> Vec<String> {
-    let path = hit.chunk.path.iter().map(|step| &**step).collect::<Vec<_>>().join("\n");
-    vec![hit.chunk.text.to_string(), format!("{}\n{path}", hit.title)]
+    let Metadata { source, attributes, .. } = &*hit.metadata;
+    let mut around = vec![hit.document.as_str(), &hit.title];
+    around.extend([&source.name, &source.url].into_iter().flatten().map(String::as_str));
+    around.extend(hit.chunk.path.iter().map(|step| &**step));
+    let mut around = around.join("\n");
+    for (name, value) in attributes {
+        around.push_str(&format!("\n{name}\n{value}"));
+    }
+    vec![hit.chunk.text.to_string(), around]
 }
 
 const fn label(kind: Kind) -> &'static str {

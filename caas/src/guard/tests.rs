@@ -7,11 +7,15 @@ use std::time::Duration;
 use agent_primitives::detect::Kind;
 use agent_primitives::{ManualClock, Timestamp};
 use proptest::prelude::*;
+use serde_json::json;
 
 use super::*;
+use crate::chunk::{ChunkSizes, StructureChunker};
 use crate::index::IndexOptions;
 use crate::index::fixture::{Fixture, document, fixture, id, wait};
-use crate::model::{Classification, Readers};
+use crate::lexical::{MemoryBm25, Parameters};
+use crate::model::{BlockKind, Classification, Readers};
+use crate::tokens::Estimate;
 
 #[derive(Debug, Default)]
 struct Records {
@@ -183,6 +187,54 @@ fn what_cannot_be_taken_out_stays() {
     );
 }
 
+/// A secret beside the text of a chunk leaves no more than one in it.
+#[test]
+fn what_stands_around_a_text_is_looked_at_too() {
+    const KEY: &str = "AKIAIOSFODNN7EXAMPLE";
+    type Change = fn(&mut Document);
+    let changes: [Change; 4] = [
+        |document| document.metadata.source.name = Some(format!("box of {KEY}")),
+        |document| document.metadata.source.url = Some(format!("https://example.com/?key={KEY}")),
+        |document| drop(document.metadata.attributes.insert("note".to_owned(), json!({ "in": [KEY] }))),
+        |document| document.id = id(&format!("notes/{KEY}.md")),
+    ];
+    for change in changes {
+        let guards = guards(&[("acme", "hr", Allowance { release: Release::usual(), ..allowance() })]);
+        let mut document = document("a", &["pay nothing"]);
+        change(&mut document);
+        put(&guards, "acme", "hr", vec![document.clone()]);
+        assert_eq!(ask(&guards, &reader("acme", "bob"), "hr", "pay").unwrap().hits, [], "{document:?}");
+    }
+}
+
+/// It holds lines of chunks that stay.
+#[test]
+fn the_outline_of_a_program_does_not_leave() {
+    let line = "let amount = pay(month) + bonus;\n".repeat(20);
+    let texts = [format!("{line}fn unlock(key = \"AKIAIOSFODNN7EXAMPLE\")"), format!("{line}fn holidays()")];
+    let mut program = document("a", &texts.each_ref().map(String::as_str));
+    program.parsed.blocks.iter_mut().for_each(|block| block.kind = BlockKind::Signature);
+    let chunker = StructureChunker::new(ChunkSizes::default(), Arc::new(Estimate::default())).unwrap();
+    let index = || {
+        let clock = Arc::new(ManualClock::at("2026-06-01T00:00:00Z".parse().unwrap()));
+        let lexical = Arc::new(MemoryBm25::new(Parameters::default()).unwrap());
+        let options = IndexOptions { collapse: false, ..IndexOptions::default() };
+        let index = Index::new(options, Arc::new(chunker.clone()), lexical, clock).unwrap();
+        wait(index.put(program.clone())).unwrap();
+        index
+    };
+    let unguarded = wait(index().search(&Query::new("holidays", 10))).unwrap();
+    assert!(unguarded.hits[0].chunk.outline.as_ref().unwrap().contains("AKIA"), "{unguarded:?}");
+    let records = Arc::new(Records::default());
+    let clock = Arc::new(ManualClock::at("2026-06-01T00:00:00Z".parse().unwrap()));
+    let allowance = Allowance { release: Release::usual(), ..allowance() };
+    let guard = Guard::new(AuditKey::new([7; 32]), records, clock);
+    let guard = guard.guard(tenant("acme"), name("src"), index(), allowance).unwrap();
+    let findings =
+        wait(guard.search(&reader("acme", "bob"), &name("src"), Query::new("holidays", 10))).unwrap();
+    assert!(!findings.hits.is_empty() && findings.hits.iter().all(|hit| hit.chunk.outline.is_none()));
+}
+
 #[test]
 fn what_resembles_orders_is_labelled_or_stays() {
     for (action, shown) in [(Action::Allow, 2), (Action::Withhold, 1)] {
@@ -224,6 +276,33 @@ fn a_guard_that_lets_nobody_in_is_refused() {
     assert_eq!(twice.guard(tenant("a"), name("b"), index(), allowance()).unwrap_err().code(), "AK0675");
     assert_eq!(Reader::new(tenant("a"), "").unwrap_err().code(), "AK0678");
     assert_eq!("a\nb".parse::<Collection>().unwrap_err().code(), "AK0678");
+}
+
+/// Neither a score nor a place that was taken tells of what the reader may not see.
+#[test]
+fn what_is_hidden_changes_no_answer() {
+    let secret = |name: &str, text: &str| {
+        let mut document = document(name, &[text]);
+        document.metadata.classification = Classification::Secret;
+        document
+    };
+    let mut successor = secret("b", "the pay rises next year");
+    successor.metadata.supersedes = vec![id("a")];
+    let open = || vec![document("a", &["the pay is good"]), document("c", &["the pay and the holidays"])];
+    let hidden = vec![successor, secret("d", "pay"), secret("e", "pay for the merger")];
+    let (alone, both) = (guards(&[("acme", "hr", allowance())]), guards(&[("acme", "hr", allowance())]));
+    put(&alone, "acme", "hr", open());
+    put(&both, "acme", "hr", open().into_iter().chain(hidden).collect());
+    let bob = reader("acme", "bob");
+    for text in ["pay", "merger", "holidays", "the pay of next year"] {
+        let answers = [&alone, &both].map(|guards| ask(guards, &bob, "hr", text).unwrap());
+        assert_eq!(answers[0], answers[1], "{text}");
+    }
+    assert_eq!(ask(&both, &bob, "hr", "good pay").unwrap().hits.len(), 2);
+    let cleared = bob.cleared_for(Classification::Secret);
+    let names: BTreeSet<DocumentId> =
+        ask(&both, &cleared, "hr", "pay").unwrap().hits.into_iter().map(|hit| hit.document).collect();
+    assert_eq!(names, ["b", "c", "d", "e"].map(id).into(), "for who may see it, it has taken the place");
 }
 
 /// A document's number says who may read it, so that a leak shows in its name.

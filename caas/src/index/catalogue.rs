@@ -8,6 +8,7 @@ use agent_primitives::{Digest, Timestamp};
 use super::IndexError;
 use super::options::Query;
 use crate::assemble::Neighbours;
+use crate::filter::Filter;
 use crate::model::{Chunk, ChunkId, DocumentId, Metadata};
 
 /// A document as it is held.
@@ -144,17 +145,19 @@ impl Catalogue {
         Ok(())
     }
 
-    /// Which slots a question may be answered from, decided once for each document; `None` where that is all of them.
-    pub(super) fn admitted(&self, query: &Query, now: Timestamp) -> Option<Vec<bool>> {
+    /// Which slots a question may be answered from, decided once for each document; `None` where that is all of them. Who
+    /// asks may know of what is `open` alone.
+    pub(super) fn admitted(&self, query: &Query, open: &Filter, now: Timestamp) -> Option<Vec<bool>> {
         let replaced = !query.include_superseded && !self.successors.is_empty();
-        if query.filter == crate::filter::Filter::All && self.timed == 0 && !replaced {
+        if query.filter == Filter::All && *open == Filter::All && self.timed == 0 && !replaced {
             return None;
         }
         let at = query.as_of.unwrap_or(now);
         let admits = |slot: &Option<(DocumentId, Held)>| {
             slot.as_ref().is_some_and(|(id, held)| {
                 is_in_force(&held.metadata, at)
-                    && (query.include_superseded || !self.is_replaced(id, at))
+                    && open.admits(id, &held.metadata)
+                    && (query.include_superseded || !self.is_replaced(id, at, open))
                     && query.filter.admits(id, &held.metadata)
             })
         };
@@ -168,10 +171,13 @@ impl Catalogue {
         })
     }
 
-    fn is_replaced(&self, document: &DocumentId, at: Timestamp) -> bool {
+    fn is_replaced(&self, document: &DocumentId, at: Timestamp, open: &Filter) -> bool {
         let successors = self.successors.get(document).into_iter().flatten();
-        successors.filter_map(|slot| self.slots.get(*slot)?.as_ref()).any(|(_, held)| {
+        successors.filter_map(|slot| self.slots.get(*slot)?.as_ref()).any(|(id, held)| {
             let metadata = &held.metadata;
+            if !open.admits(id, metadata) {
+                return false;
+            }
             // Who takes a place takes it for good, from when it was first in force.
             metadata.valid_from.or(metadata.created_at).or(metadata.updated_at).is_none_or(|from| from <= at)
         })

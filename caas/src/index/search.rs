@@ -10,6 +10,7 @@ use super::duplicate::is_near;
 use super::options::{Mode, OnFailure, Query};
 use super::within::within;
 use super::{Dense, Index, IndexError};
+use crate::filter::Filter;
 use crate::fuse::{Fused, fuse};
 use crate::lexical::LexicalQuery;
 use crate::model::{ChunkId, Found, Scores};
@@ -44,7 +45,13 @@ impl Index {
     /// # Cancel safety
     /// Dropping the future changes nothing.
     pub async fn search(&self, query: &Query) -> Result<Findings, IndexError> {
+        self.search_open(query, &Filter::All).await
+    }
+
+    /// As [`Index::search`] of the documents that are `open` alone: what is not takes nobody's place either.
+    pub(crate) async fn search_open(&self, query: &Query, open: &Filter) -> Result<Findings, IndexError> {
         query.check()?;
+        open.check()?;
         let mut findings = Findings::default();
         let began = self.timer.monotonic();
         let vector = match (&self.dense, query.mode) {
@@ -56,7 +63,7 @@ impl Index {
         };
         let now = self.timer.now();
         let catalogue = self.catalogue.read().await;
-        let admitted = catalogue.admitted(query, now);
+        let admitted = catalogue.admitted(query, open, now);
         let keep = |chunk: ChunkId| catalogue.keeps(chunk, admitted.as_deref());
         let depth = self.options.depth.max(query.k);
         let left = self.options.patience.saturating_sub(self.timer.monotonic().since(began));

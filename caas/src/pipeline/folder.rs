@@ -2,9 +2,12 @@
 
 use std::ops::ControlFlow;
 
+use agent_primitives::search::EmbedError;
+
 use super::{Pipeline, PipelineError};
-use crate::index::Document;
+use crate::index::{Document, IndexError, Put};
 use crate::ingest::{Failed, Folder, Found, Ignored, Known, Progress, Stamp};
+use crate::lexical::LexicalError;
 use crate::model::{DocumentId, Metadata};
 
 /// Documents that are indexed together, and most bytes of their files.
@@ -25,12 +28,24 @@ pub struct FolderReport {
     pub embedded: usize,
     /// Files that could not be read. What they were before is still found.
     pub failed: Vec<Failed>,
+    /// Documents that were read and cannot be indexed. What they were before is still found.
+    pub refused: Vec<Refused>,
     /// What is left out on purpose.
     pub ignored: Vec<Ignored>,
     /// What ended the work before its end; what was indexed until then is found, and known.
     pub ended_by: Option<PipelineError>,
-    /// Whether the index is in step with the whole folder: nothing failed, and nothing ended the work.
+    /// Whether the index is in step with the whole folder: nothing failed or was refused, and nothing ended the work.
     pub complete: bool,
+}
+
+/// A document that cannot be indexed.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Refused {
+    /// Which.
+    pub document: DocumentId,
+    /// Why.
+    pub error: IndexError,
 }
 
 /// Documents on their way into the index.
@@ -46,7 +61,7 @@ impl Pipeline {
     /// was indexed the last time, and is kept in step with the index document by document; the host keeps it beside the index.
     ///
     /// `metadata` says what is to be said of each document. `progress` is told before each file, and may end the work.
-    /// Reading blocks the thread.
+    /// Reading blocks the thread. A file that cannot be read, and a document that cannot be indexed, keep nothing else out.
     ///
     /// # Cancel safety
     /// A future that is dropped leaves each document as it was or as it is; `known` may lack a few that were indexed, which are
@@ -94,7 +109,8 @@ impl Pipeline {
                 Err(error) => ended = Some(error.into()),
             }
         }
-        report.complete = report.failed.is_empty() && !stopped && ended.is_none();
+        report.complete =
+            report.failed.is_empty() && report.refused.is_empty() && !stopped && ended.is_none();
         report.ended_by = ended;
         report
     }
@@ -125,12 +141,52 @@ impl Pipeline {
         report: &mut FolderReport,
     ) -> Result<(), PipelineError> {
         let Batch { documents, stamps, .. } = std::mem::take(batch);
-        for put in self.index.put_batch(documents).await? {
-            report.indexed += usize::from(!put.unchanged);
-            report.same += usize::from(put.unchanged);
-            report.embedded += put.embedded;
+        match self.index.put_batch(documents.clone()).await {
+            Ok(puts) => {
+                report.count(&puts);
+                known.extend(stamps);
+            }
+            // Of a document that cannot be indexed only that one is left out.
+            Err(error) if is_of_document(&error) => {
+                for (document, stamp) in documents.into_iter().zip(stamps) {
+                    let id = document.id.clone();
+                    match self.index.put(document).await {
+                        Ok(put) => {
+                            report.count(&[put]);
+                            known.extend([stamp]);
+                        }
+                        Err(error) if is_of_document(&error) => {
+                            report.refused.push(Refused { document: id, error });
+                        }
+                        Err(error) => return Err(error.into()),
+                    }
+                }
+            }
+            Err(error) => return Err(error.into()),
         }
-        known.extend(stamps);
         Ok(())
     }
+}
+
+impl FolderReport {
+    fn count(&mut self, puts: &[Put]) {
+        for put in puts {
+            self.indexed += usize::from(!put.unchanged);
+            self.same += usize::from(put.unchanged);
+            self.embedded += put.embedded;
+        }
+    }
+}
+
+/// Whether an error says something of one document, and not of the index or of what it is made of.
+const fn is_of_document(error: &IndexError) -> bool {
+    matches!(
+        error,
+        IndexError::Model(_)
+            | IndexError::SupersessionCycle(_)
+            | IndexError::Chunker { .. }
+            | IndexError::BadChunks { .. }
+            | IndexError::Embed(EmbedError::TooLong { .. } | EmbedError::BadVector { .. })
+            | IndexError::Lexical(LexicalError::TooLarge { .. } | LexicalError::BadChunk { .. })
+    )
 }

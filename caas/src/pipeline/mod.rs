@@ -11,7 +11,7 @@ use std::sync::Arc;
 use agent_primitives::{IdSource, SystemIds, Timer};
 
 pub use error::PipelineError;
-pub use folder::FolderReport;
+pub use folder::{FolderReport, Refused};
 
 use crate::assemble::{Assembled, Assembler, Options, Request, Triad};
 use crate::chunk::{ChunkSizes, StructureChunker};

@@ -75,6 +75,25 @@ fn what_cannot_be_read_is_named_and_the_rest_is_there() {
 }
 
 #[test]
+fn what_cannot_be_indexed_is_named_and_the_rest_is_there() {
+    let pipeline = pipeline(fixture(IndexOptions::default()).index);
+    let mut folder = followed(100);
+    let file = folder.dir.path().join("f00010.md");
+    std::fs::write(&file, "# Part 10\n\nthis cannot be cut\n").unwrap();
+    for _ in 0..2 {
+        let report = follow(&pipeline, &mut folder);
+        let refused: Vec<_> =
+            report.refused.iter().map(|one| (one.document.as_str(), one.error.code())).collect();
+        assert_eq!(refused, [("f00010.md", "AK0799")]);
+        assert!(!report.complete && report.ended_by.is_none());
+        assert_eq!((wait(pipeline.index().len()).0, folder.known.len()), (99, 99));
+    }
+    std::fs::write(&file, "# Part 10\n\nthe canary\n").unwrap();
+    let report = follow(&pipeline, &mut folder);
+    assert_eq!((report.indexed, report.same, report.complete), (1, 99, true));
+}
+
+#[test]
 fn an_embedder_that_fails_half_way_leaves_what_was_indexed_and_goes_on_from_there() {
     let Fixture { index, embedder, .. } = fixture(IndexOptions::default());
     let pipeline = pipeline(index);

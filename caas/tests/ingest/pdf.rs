@@ -242,3 +242,50 @@ fn time_is_bounded() {
         assert!(matches!(error, IngestError::Timeout { .. } | IngestError::Stuck { .. }), "{error}");
     }
 }
+
+/// A PDF whose objects are packed, `streams` times `bytes` of them.
+fn packed(streams: usize, bytes: usize) -> Vec<u8> {
+    let mut objects = vec![
+        b"<< /Type /Catalog /Pages 2 0 R >>".to_vec(),
+        b"<< /Type /Pages /Kids [3 0 R] /Count 1 >>".to_vec(),
+        b"<< /Type /Page /Parent 2 0 R /Contents 4 0 R /Resources << /Font << /F1 5 0 R >> >> >>".to_vec(),
+    ];
+    let stream = |of: &str, content: String| {
+        let mut stream = Stream::new(dictionary! {}, content.into_bytes());
+        stream.compress().unwrap();
+        let filter = if stream.dict.has(b"Filter") { "/Filter /FlateDecode" } else { "" };
+        let head = format!("<< {of} {filter} /Length {} >>\nstream\n", stream.content.len());
+        [head.as_bytes(), &stream.content, b"\nendstream"].concat()
+    };
+    objects.push(stream("", lines(&[("Hello", 12, 0)])));
+    objects
+        .push(b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica /Encoding /WinAnsiEncoding >>".to_vec());
+    for number in 0..streams {
+        let place = format!("{} 0 ", 1000 + number);
+        let of = format!("/Type /ObjStm /N 1 /First {}", place.len());
+        objects.push(stream(&of, format!("{place}({})", "a".repeat(bytes))));
+    }
+    let (mut raw, mut offsets) = (b"%PDF-1.5\n".to_vec(), Vec::new());
+    for (number, object) in (1..).zip(&objects) {
+        offsets.push(raw.len());
+        raw.extend(format!("{number} 0 obj\n").bytes().chain(object.iter().copied()).chain(*b"\nendobj\n"));
+    }
+    let (start, size) = (raw.len(), objects.len() + 1);
+    let mut table = format!("xref\n0 {size}\n0000000000 65535 f \n");
+    for offset in offsets {
+        writeln!(table, "{offset:010} 00000 n ").unwrap();
+    }
+    write!(table, "trailer\n<< /Root 1 0 R /Size {size} >>\nstartxref\n{start}\n%%EOF\n").unwrap();
+    raw.extend(table.bytes());
+    raw
+}
+
+/// Each of these streams is within what one may become, and all together are a thousand times the file.
+#[test]
+fn packed_objects_are_bounded_together() {
+    let read = parse(&packed(3, 10_000), Declared::default()).unwrap();
+    assert_eq!(read.parsed.text.trim(), "Hello");
+    let bomb = packed(40, 2_000_000);
+    assert!(bomb.len() < 200_000, "{}", bomb.len());
+    assert_eq!(code(&bomb), "AK0757");
+}

@@ -85,22 +85,18 @@ impl Index {
             let rows = attempts.iter().filter_map(|document| self.table.row(*document));
             rows.filter(move |row| row.outcome == outcome).map(|row| row.seq)
         };
-        let mut patterns: BTreeMap<Pattern, Vec<u32>> = BTreeMap::new();
-        for failed in attempts.iter().filter_map(|document| self.attempts.failed(*document)) {
-            patterns.entry(failed.pattern).or_default().push(failed.document);
-        }
-        let mut patterns = patterns
-            .into_values()
-            .filter_map(|failed| self.pattern(&failed, &mask, fetch).transpose())
-            .collect::<Result<Vec<AntiPattern>, RecallError>>()?;
-        let open: u64 = patterns.iter().map(|pattern| pattern.open).sum();
+        let mut kinds = self.kinds(&attempts, &mask);
+        let open: u64 = kinds.iter().map(|kind| kind.open).sum();
         let others = of(Outcome::Success).count() + of(Outcome::Partial).count();
         let odds = Odds::of(open, open + others as u64);
-        patterns.sort_by(|a, b| {
-            let newest = |pattern: &AntiPattern| pattern.evidence.first().copied();
-            (b.open, b.failures, newest(b)).cmp(&(a.open, a.failures, newest(a)))
+        kinds.sort_by(|a, b| {
+            let weight = |kind: &Kind| (kind.open, kind.failed.len(), kind.failed.last().copied());
+            weight(b).cmp(&weight(a))
         });
-        patterns.truncate(MAX_PATTERNS);
+        // What is not shown is not read.
+        kinds.truncate(MAX_PATTERNS);
+        let patterns = kinds.iter().filter_map(|kind| self.pattern(kind, fetch).transpose());
+        let patterns = patterns.collect::<Result<Vec<AntiPattern>, RecallError>>()?;
         let mut successes: Vec<u64> = of(Outcome::Success).collect();
         newest_first(&mut successes);
         Ok(Advice { level: odds.level, odds, patterns, successes, not_compared })
@@ -157,22 +153,31 @@ impl Index {
         Ok((same, kinds.len().saturating_sub(MAX_COMPARED)))
     }
 
-    /// What failures of one pattern, ascending, come to.
-    fn pattern(
-        &self,
-        failed: &[u32],
-        mask: &Mask,
-        fetch: Fetch<'_>,
-    ) -> Result<Option<AntiPattern>, RecallError> {
+    /// The failures among attempts by their pattern.
+    fn kinds(&self, attempts: &BTreeSet<u32>, mask: &Mask) -> Vec<Kind> {
+        let mut kinds: BTreeMap<Pattern, Kind> = BTreeMap::new();
+        for failed in attempts.iter().filter_map(|document| self.attempts.failed(*document)) {
+            kinds.entry(failed.pattern).or_default().failed.push(failed.document);
+        }
+        // In the order of the successes, so the last one stays. A resolution by what the filter leaves out is none.
+        for (failure, by) in self.attempts.resolved().iter().filter(|(_, by)| mask.passes(*by as usize)) {
+            let failed = self.attempts.failed(*failure).filter(|_| attempts.contains(failure));
+            if let Some(kind) = failed.and_then(|failed| kinds.get_mut(&failed.pattern)) {
+                kind.resolved_by = Some(*by);
+            }
+        }
+        for kind in kinds.values_mut() {
+            let open =
+                kind.failed.iter().filter(|document| kind.resolved_by.is_none_or(|by| by < **document));
+            kind.open = open.count() as u64;
+        }
+        kinds.into_values().collect()
+    }
+
+    /// What failures of one pattern come to.
+    fn pattern(&self, kind: &Kind, fetch: Fetch<'_>) -> Result<Option<AntiPattern>, RecallError> {
         let seq = |document: u32| self.table.row(document).map(|row| row.seq);
-        // A resolution by what the filter leaves out is none.
-        let resolved = self.attempts.resolved().iter().rev();
-        let resolved_by = resolved
-            .filter(|(failure, by)| mask.passes(*by as usize) && failed.binary_search(failure).is_ok())
-            .map(|(_, by)| *by)
-            .next();
-        let open = failed.iter().filter(|document| resolved_by.is_none_or(|by| by < **document)).count();
-        let mut evidence: Vec<u64> = failed.iter().filter_map(|document| seq(*document)).collect();
+        let mut evidence: Vec<u64> = kind.failed.iter().filter_map(|document| seq(*document)).collect();
         newest_first(&mut evidence);
         // What is erased while this runs has no words any more.
         let newest = evidence.first().map(|seq| fetch(*seq)).transpose()?.flatten();
@@ -182,12 +187,22 @@ impl Index {
             kind: failure.kind.clone(),
             reason: failure.reason.clone(),
             reflection: newest.reflection().to_owned(),
-            failures: failed.len() as u64,
-            open: open as u64,
+            failures: kind.failed.len() as u64,
+            open: kind.open,
             evidence,
-            resolved_by: resolved_by.and_then(seq),
+            resolved_by: kind.resolved_by.and_then(seq),
         }))
     }
+}
+
+/// Failures of one pattern.
+#[derive(Default)]
+struct Kind {
+    /// In ascending order.
+    failed: Vec<u32>,
+    /// Those after the last success that resolved the pattern.
+    open: u64,
+    resolved_by: Option<u32>,
 }
 
 fn newest_first(seqs: &mut Vec<u64>) {

@@ -48,6 +48,19 @@ struct Session {
     last: u32,
 }
 
+impl Session {
+    const EMPTY: Self = Self { tokens: 0, live: 0, last: NONE };
+}
+
+/// What rarity and length are seen against: the documents that may be looked at, and no others. Whoever may not see a
+/// document could tell from a score what is in it.
+#[derive(Clone, Copy, Debug, Default)]
+struct Seen {
+    documents: u32,
+    sessions: u32,
+    tokens: u64,
+}
+
 /// How a document came to its score.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Score {
@@ -69,6 +82,8 @@ pub(super) struct Scratch {
     sessions: Vec<f64>,
     counts: Vec<Count>,
     touched: Vec<u32>,
+    /// What of each session may be looked at, where not all may.
+    seen: Vec<Session>,
 }
 
 /// How often a session says the word at hand.
@@ -110,7 +125,7 @@ impl Lexical {
             distinct += usize::from(is_new && place < first);
         }
         if self.sessions.len() <= session as usize {
-            push_tight(&mut self.sessions, Session { tokens: 0, live: 0, last: NONE });
+            push_tight(&mut self.sessions, Session::EMPTY);
         }
         let mut previous = NONE;
         if let Some(session) = self.sessions.get_mut(session as usize) {
@@ -155,8 +170,8 @@ impl Lexical {
         }
     }
 
-    /// The best `k` documents among those that pass, best first, ties by lower number. What does not pass lends nothing, to
-    /// neighbours or to its session; it only counts for how rare a word is and how long texts are.
+    /// The best `k` documents among those that pass, best first, ties by lower number. What does not pass counts for nothing:
+    /// scores are those of an index without it, in which its neighbours are neighbours of each other.
     pub(super) fn search<T: AsRef<str>>(
         &self,
         query: &[T],
@@ -165,9 +180,10 @@ impl Lexical {
         scratch: &mut Scratch,
     ) -> Vec<(u32, Score)> {
         scratch.clear(self.lengths.len(), self.sessions.len());
+        let seen = self.seen(mask, scratch);
         for (word, (token, times)) in (1u32..).zip(counted(query)) {
             if let Some(list) = self.postings_of(token) {
-                self.add_word(list, word, f64::from(times), mask, scratch);
+                self.add_word(list, word, f64::from(times), seen, mask, scratch);
             }
         }
         self.best(k, mask, scratch)
@@ -177,47 +193,81 @@ impl Lexical {
         self.postings.get(self.words.find(token)? as usize)
     }
 
-    fn add_word(&self, list: &Postings, word: u32, times: f64, mask: &Mask, scratch: &mut Scratch) {
-        let documents = Weights::new(self.parameters, f64::from(self.live), self.tokens);
-        let idf = times * documents.idf(f64::from(list.holders()));
+    fn seen(&self, mask: &Mask, scratch: &mut Scratch) -> Seen {
+        let Mask::Some(_) = mask else {
+            return Seen { documents: self.live, sessions: self.live_sessions, tokens: self.tokens };
+        };
+        scratch.seen.clear();
+        scratch.seen.resize(self.sessions.len(), Session::EMPTY);
+        let mut seen = Seen::default();
+        mask.each(self.lengths.len(), |place| {
+            let (Some(length), Some(session)) = (self.lengths.get(place), self.session_of.get(place)) else {
+                return;
+            };
+            if let Some(session) = scratch.seen.get_mut(*session as usize) {
+                seen.sessions += u32::from(session.live == 0);
+                session.live += 1;
+                session.tokens = session.tokens.saturating_add(*length);
+            }
+            seen.documents += 1;
+            seen.tokens += u64::from(*length);
+        });
+        seen
+    }
+
+    fn add_word(
+        &self,
+        list: &Postings,
+        word: u32,
+        times: f64,
+        seen: Seen,
+        mask: &Mask,
+        scratch: &mut Scratch,
+    ) {
+        let passing = || list.iter().filter(|(document, _)| mask.passes(*document as usize));
+        let holders = match mask {
+            Mask::All => f64::from(list.holders()),
+            Mask::Some(_) => passing().count() as f64,
+        };
+        let documents = Weights::new(self.parameters, f64::from(seen.documents), seen.tokens);
+        let idf = times * documents.idf(holders);
         scratch.touched.clear();
-        for (document, count) in list.iter() {
+        for (document, count) in passing() {
             let place = document as usize;
-            let passes = mask.passes(place);
             let (Some(own), Some(length), Some(session)) =
                 (scratch.own.get_mut(place), self.lengths.get(place), self.session_of.get(place))
             else {
                 continue;
             };
-            if passes {
-                *own += idf * documents.saturated(count, *length);
-            }
+            *own += idf * documents.saturated(count, *length);
             if let Some(tally) = scratch.counts.get_mut(*session as usize) {
                 if tally.word != word {
                     *tally = Count { word, count: 0 };
                     scratch.touched.push(*session);
                 }
-                tally.count += if passes { count } else { 0 };
+                tally.count += count;
             }
         }
-        let sessions = Weights::new(self.parameters, f64::from(self.live_sessions), self.tokens);
+        let sessions = Weights::new(self.parameters, f64::from(seen.sessions), seen.tokens);
         let idf = times * sessions.idf(scratch.touched.len() as f64);
+        let held = match mask {
+            Mask::All => &self.sessions,
+            Mask::Some(_) => &scratch.seen,
+        };
         for session in &scratch.touched {
             let place = *session as usize;
             let (Some(score), Some(tally), Some(entry)) =
-                (scratch.sessions.get_mut(place), scratch.counts.get(place), self.sessions.get(place))
+                (scratch.sessions.get_mut(place), scratch.counts.get(place), held.get(place))
             else {
                 continue;
             };
-            if tally.count != 0 {
-                *score += idf * sessions.saturated(tally.count, entry.tokens);
-            }
+            *score += idf * sessions.saturated(tally.count, entry.tokens);
         }
     }
 
     /// Walks every document twice, and once more those that pass, so what is done for each is little.
     fn best(&self, k: usize, mask: &Mask, scratch: &mut Scratch) -> Vec<(u32, Score)> {
-        self.smooth(scratch);
+        self.smooth(mask, scratch);
         let Scratch { own, smoothed, sessions, .. } = scratch;
         let (most, most_of_session) = (greatest_of(smoothed, mask), greatest(sessions));
         let inverse = share(1.0, most);
@@ -242,13 +292,14 @@ impl Lexical {
         top.into_sorted()
     }
 
-    /// Lets neighbours lend to each other. What does not pass has nothing to lend.
-    fn smooth(&self, scratch: &mut Scratch) {
-        let Scratch { own, smoothed, .. } = scratch;
-        for (place, (score, previous)) in own.iter().zip(&self.previous).enumerate() {
-            let previous = *previous as usize;
+    /// Lets neighbours lend to each other. What does not pass lends nothing, and is not written.
+    fn smooth(&self, mask: &Mask, scratch: &mut Scratch) {
+        let Scratch { own, smoothed, seen, .. } = scratch;
+        // INVARIANT: the one before has a lower place, so what it is lent comes on top of what it was given in its turn.
+        let mut lend = |place: usize, previous: u32| {
+            let Some(score) = own.get(place) else { return };
+            let previous = previous as usize;
             let mut here = *score;
-            // INVARIANT: the one before has a lower place, so what it is lent comes on top of what it was given in its turn.
             if let (Some(before), Some(lent)) = (own.get(previous), smoothed.get_mut(previous)) {
                 here += FROM_PREVIOUS * before;
                 *lent += FROM_NEXT * score;
@@ -256,7 +307,16 @@ impl Lexical {
             if let Some(smoothed) = smoothed.get_mut(place) {
                 *smoothed = here;
             }
+        };
+        if let Mask::All = mask {
+            self.previous.iter().enumerate().for_each(|(place, previous)| lend(place, *previous));
+            return;
         }
+        mask.each(own.len(), |place| {
+            let session = self.session_of.get(place).and_then(|session| seen.get_mut(*session as usize));
+            let Some(session) = session else { return };
+            lend(place, std::mem::replace(&mut session.last, place as u32));
+        });
     }
 
     /// The session of each document.

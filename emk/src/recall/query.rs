@@ -15,7 +15,8 @@ pub const MAX_FILTER_NAMES: usize = 1024;
 
 /// Which episodes count. An empty list asks for nothing, so the default lets everything pass.
 ///
-/// What does not pass is out before anything is ranked: it takes no place, and lends nothing to its neighbours.
+/// What does not pass is out before anything is ranked: it takes no place, lends nothing to its neighbours, and counts neither for
+/// how rare a word is nor for how long texts are. An answer is that of a memory without it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Filter {
     /// Of one of these agents.

@@ -1,12 +1,17 @@
+use std::cell::Cell;
 use std::collections::BTreeSet;
 
 use agent_primitives::search::{Bm25, Parameters};
+use agent_primitives::{FailureType, Timestamp};
 use proptest::prelude::*;
 
+use super::index::Index;
 use super::lexical::{Lexical, Scratch};
 use super::mask::Mask;
 use super::vectors::Vectors;
-use super::{RecallError, mmr, rrf};
+use super::{Filter, RecallError, SourceTrust, mmr, rrf};
+use crate::episode::{Episode, Failure};
+use crate::memory::Found;
 
 type Document = (u32, Vec<String>);
 
@@ -21,42 +26,35 @@ fn search(index: &Lexical, query: &[String], k: usize, mask: &Mask) -> Vec<(u32,
     hits.into_iter().map(|(document, score)| (document, score.total)).collect()
 }
 
-/// The same by the book: every document and every session scored by BM25 on its own, what fails left out before.
-fn by_the_book(documents: &[Document], query: &[String], passes: &[bool]) -> Vec<f64> {
-    let scored = |texts: &[Vec<String>], shown: &[Vec<String>]| -> Vec<f64> {
+/// The same by the book: every document and every session scored by BM25 on its own.
+fn by_the_book(documents: &[Document], query: &[String]) -> Vec<f64> {
+    let scored = |texts: &[Vec<String>]| -> Vec<f64> {
         let mean = texts.iter().map(Vec::len).sum::<usize>() as f64 / texts.len().max(1) as f64;
-        let count =
-            |text: &[String], word: &String| text.iter().filter(|token| *token == word).count() as f64;
-        let score = |text: &Vec<String>, shown: &Vec<String>| -> f64 {
+        let score = |text: &Vec<String>| -> f64 {
             let of_word = |word: &String| {
                 let holders = texts.iter().filter(|text| text.contains(word)).count() as f64;
                 let idf = (1.0 + (texts.len() as f64 - holders + 0.5) / (holders + 0.5)).ln();
-                let tf = count(shown, word);
+                let tf = text.iter().filter(|token| *token == word).count() as f64;
                 idf * tf * 1.9 / (tf + 0.9 * (0.6 + 0.4 * text.len() as f64 / mean.max(f64::MIN_POSITIVE)))
             };
             query.iter().map(of_word).sum()
         };
-        texts.iter().zip(shown).map(|(text, shown)| score(text, shown)).collect()
+        texts.iter().map(score).collect()
     };
     let texts: Vec<Vec<String>> = documents.iter().map(|(_, text)| text.clone()).collect();
-    let kept = |place: usize| if passes[place] { texts[place].clone() } else { Vec::new() };
-    let own = scored(&texts, &(0..texts.len()).map(kept).collect::<Vec<_>>());
+    let own = scored(&texts);
     let sessions: Vec<u32> =
         documents.iter().map(|(session, _)| *session).collect::<BTreeSet<_>>().into_iter().collect();
     let of = |session: u32| (0..documents.len()).filter(move |place| documents[*place].0 == session);
-    let join =
-        |session: u32, text: &dyn Fn(usize) -> Vec<String>| of(session).flat_map(text).collect::<Vec<_>>();
-    let whole: Vec<Vec<String>> =
-        sessions.iter().map(|one| join(*one, &|place| texts[place].clone())).collect();
-    let shown: Vec<Vec<String>> = sessions.iter().map(|one| join(*one, &kept)).collect();
-    let by_session = scored(&whole, &shown);
+    let join = |session: &u32| of(*session).flat_map(|place| texts[place].clone()).collect::<Vec<_>>();
+    let by_session = scored(&sessions.iter().map(join).collect::<Vec<_>>());
     let smoothed: Vec<f64> = (0..documents.len())
         .map(|place| {
             let members: Vec<usize> = of(documents[place].0).collect();
             let at = members.iter().position(|member| *member == place).unwrap();
             let before = at.checked_sub(1).map_or(0.0, |at| own[members[at]]);
             let after = members.get(at + 1).map_or(0.0, |after| own[*after]);
-            if passes[place] { own[place] + 0.4 * before + 0.2 * after } else { 0.0 }
+            own[place] + 0.4 * before + 0.2 * after
         })
         .collect();
     let most = |scores: &[f64]| scores.iter().copied().fold(0.0, f64::max);
@@ -64,9 +62,7 @@ fn by_the_book(documents: &[Document], query: &[String], passes: &[bool]) -> Vec
     (0..documents.len())
         .map(|place| {
             let session = sessions.binary_search(&documents[place].0).unwrap();
-            let total =
-                share(smoothed[place], most(&smoothed)) + 0.8 * share(by_session[session], most(&by_session));
-            if passes[place] { total } else { 0.0 }
+            share(smoothed[place], most(&smoothed)) + 0.8 * share(by_session[session], most(&by_session))
         })
         .collect()
 }
@@ -87,7 +83,13 @@ proptest! {
         let passes: Vec<bool> = (0..documents.len()).map(|place| !filtered || seed[place]).collect();
         let mask = if filtered { Mask::of(passes.iter().copied()) } else { Mask::All };
         let found = search(&index(&documents), &query, k, &mask);
-        let expected = by_the_book(&documents, &query, &passes);
+        // What is left out is as if it were not there.
+        let shown: Vec<usize> = (0..documents.len()).filter(|place| passes[*place]).collect();
+        let alone: Vec<Document> = shown.iter().map(|place| documents[*place].clone()).collect();
+        let mut expected = vec![0.0; documents.len()];
+        for (place, score) in shown.iter().zip(by_the_book(&alone, &query)) {
+            expected[*place] = score;
+        }
         let worst = found.last().map_or(0.0, |(_, score)| *score);
         prop_assert_eq!(found.len(), k.min(expected.iter().filter(|score| 0.0 < **score).count()));
         prop_assert!(found.is_sorted_by(|a, b| b.1 < a.1 || a.1 == b.1 && a.0 < b.0));
@@ -180,6 +182,30 @@ proptest! {
         prop_assert_eq!(chosen.len(), relevance.len());
         prop_assert!(chosen.is_sorted_by(|a, b| relevance[*b] <= relevance[*a]));
     }
+}
+
+/// An agent that fails in a new way each time does not make every advice read all of its failures.
+#[test]
+fn advice_reads_no_more_than_it_shows() {
+    let mut index = Index::new(SourceTrust::DEFAULT);
+    let mut held = Vec::new();
+    for number in 0..200u8 {
+        let reason: String = [number / 14, number % 14].map(|part| char::from(b'g' + part)).iter().collect();
+        let failure = Failure { kind: FailureType::Timeout, reason: format!("the {reason}{reason} is down") };
+        let time = Timestamp::from_micros(i64::from(number));
+        let episode =
+            Episode::builder("a".parse().unwrap(), time).goal("deploy").action("run").failure(failure);
+        held.push(Found::Episode(Box::new(episode.build().unwrap())));
+        index.add(u64::from(number), held.last().unwrap()).unwrap();
+    }
+    let reads = Cell::new(0);
+    let fetch = |seq: u64| {
+        reads.set(reads.get() + 1);
+        Ok(held.get(seq as usize).cloned())
+    };
+    let advice = index.advise("deploy", "run", &Filter::default(), &fetch).unwrap();
+    assert_eq!((advice.odds.failures, advice.patterns.len(), reads.get()), (200, 16, 16));
+    assert_eq!(advice.patterns[0].evidence, [199], "of equals the newest comes first");
 }
 
 #[test]

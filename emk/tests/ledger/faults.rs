@@ -70,6 +70,32 @@ fn a_disk_too_small_for_a_header_opens_nothing_and_breaks_nothing() {
     }
 }
 
+/// The system goes on writing to a file that was deleted, and syncs it without a word.
+#[cfg(unix)]
+#[test]
+fn a_ledger_whose_files_are_deleted_confirms_nothing_more() {
+    for everything in [true, false] {
+        let parent = tempfile::tempdir().unwrap();
+        let dir = parent.path().join("ledger");
+        let store = SegmentStore::open(&dir, id(), SMALL).unwrap();
+        let ledger = Ledger::open(store, options(Durability::Always)).unwrap();
+        let before = ledger.append(EntryKind::Event, b"before").unwrap();
+        ledger.durable_blocking(before.seq).unwrap();
+        if everything {
+            std::fs::remove_dir_all(&dir).unwrap();
+        } else {
+            std::fs::remove_file(dir.join("00000000000000000000.seg")).unwrap();
+        }
+        let after = ledger.append(EntryKind::Event, b"after").unwrap();
+        let error = ledger.durable_blocking(after.seq).unwrap_err();
+        assert!(
+            matches!(&error, LedgerError::Io { source, .. } if source.kind() == ErrorKind::NotFound),
+            "{error}"
+        );
+        assert!(ledger.close().is_err());
+    }
+}
+
 #[test]
 fn short_writes_are_finished() {
     let dir = tempfile::tempdir().unwrap();

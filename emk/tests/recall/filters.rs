@@ -77,6 +77,46 @@ fn what_is_left_out_lends_nothing_to_its_neighbours() {
     assert_eq!(found_with(&recall, "valve", Filter::outcome(Outcome::Success)), [0u64; 0]);
 }
 
+/// A score says nothing of other agents: how many say a word, how much they say, or that one spoke in between.
+#[test]
+fn an_agent_is_answered_as_if_there_were_no_other() {
+    let (alone, shared) = (recall(), recall());
+    let session = || "s1".parse().unwrap();
+    let mut seqs_of_own = Vec::new();
+    for (day, goal) in [(1, "turn the valve"), (2, "paint the wall"), (3, "close the valve for good")] {
+        let own = || success(day, goal, "inspect").session(session());
+        put(&alone, own());
+        seqs_of_own.push(put(&shared, own()));
+        for secret in 0..day {
+            let other = emk::episode::Episode::builder("agent-2".parse().unwrap(), at(day))
+                .goal("the valve of the merger, wall to wall")
+                .action(format!("secret {secret}"));
+            put(&shared, other.session(session()));
+        }
+    }
+    let own = Filter { agents: vec!["agent-1".parse().unwrap()], ..Filter::default() };
+    for text in ["valve", "wall inspect", "secret merger valve", "secret"] {
+        let hits = shared.search(&Query::new(text).filter(own.clone())).unwrap();
+        let mut expected = alone.search(&Query::new(text).filter(own.clone())).unwrap();
+        for hit in &mut expected {
+            hit.seq = seqs_of_own[hit.seq as usize];
+        }
+        assert_eq!(hits, expected, "{text}");
+    }
+    let hidden = recall();
+    for day in 1..4 {
+        put(&hidden, success(day, "turn the valve", &format!("inspect {day}")));
+    }
+    let poison = put(&hidden, success(4, "valve valve poison", "inspect"));
+    hidden.memory().quarantine(poison, "poisoned").unwrap();
+    let clean = recall();
+    for day in 1..4 {
+        put(&clean, success(day, "turn the valve", &format!("inspect {day}")));
+    }
+    let query = Query::new("valve poison");
+    assert_eq!(hidden.search(&query).unwrap(), clean.search(&query).unwrap());
+}
+
 #[test]
 fn what_cannot_be_asked_is_refused() {
     let recall = recall();

@@ -5,18 +5,16 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use html5ever::tendril::StrTendril;
-use html5ever::tendril::TendrilSink;
 use html5ever::tokenizer::TokenizerOpts;
 use html5ever::tree_builder::{ElementFlags, NodeOrText, QuirksMode, TreeBuilderOpts, TreeSink};
-use html5ever::{Attribute, ExpandedName, ParseOpts, QualName, parse_document};
+use html5ever::{Attribute, ExpandedName, ParseOpts, QualName};
 
 use super::super::{IngestError, Limits};
+use super::feed;
 
 /// Most nodes of a page. At some hundred bytes each it is what keeps reading one within memory; 20 MB of dense markup have
 /// them.
 const MAX_NODES: usize = 2_000_000;
-/// Bytes given to the parser between two looks at what it has built.
-const STEP: usize = 4096;
 /// The attributes that something is read from.
 const KEPT: [&str; 12] = [
     "style",
@@ -123,17 +121,7 @@ impl Tree {
                 ..TreeBuilderOpts::default()
             },
         };
-        let mut parser = parse_document(Sink::new(), options);
-        let mut rest = page;
-        while !rest.is_empty() {
-            let end = (STEP..rest.len()).find(|at| rest.is_char_boundary(*at)).unwrap_or(rest.len());
-            let (step, later) = rest.split_at_checked(end).unwrap_or((rest, ""));
-            parser.process(StrTendril::from(step));
-            parser.tokenizer.sink.sink.check(limits)?;
-            rest = later;
-        }
-        let sink = parser.finish();
-        sink.check(limits)?;
+        let sink = feed::parse(page, Sink::new(), options, |sink| sink.check(limits))?;
         Ok(Self { nodes: sink.nodes.into_inner() })
     }
 

@@ -2,13 +2,14 @@
 
 mod font;
 mod layout;
+mod objects;
 mod page;
 mod workers;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use lopdf::{DecompressError, Document, Error, LoadOptions, Object};
+use lopdf::{DecompressError, Document, Error, Object};
 use serde_json::Value;
 pub(super) use workers::Workers;
 
@@ -85,8 +86,7 @@ impl Budget<'_> {
 fn read(raw: &[u8], limits: &Limits, given_up: &AtomicBool) -> Result<Parsed, IngestError> {
     let total = raw.len().saturating_mul(limits.ratio).max(FREE);
     let mut budget = Budget { limits, given_up, stream: total.min(MAX_STREAM), left: total };
-    let options = LoadOptions::with_max_decompressed_size(budget.stream);
-    let document = Document::load_mem_with_options(raw, options).map_err(|error| refused(&error, &budget))?;
+    let document = objects::open(raw, &mut budget)?;
     if document.is_encrypted() && !document.was_encrypted() {
         return Err(IngestError::Encrypted);
     }
