@@ -1,9 +1,6 @@
 //! Which claims are about one thing.
 
-use std::collections::{HashMap, HashSet};
-
-use hashbrown::HashTable;
-use hashbrown::hash_table::Entry;
+use std::collections::{BTreeSet, HashMap};
 
 use super::claim::{Claim, Kind, Said, Sentence};
 use super::value::Value;
@@ -19,14 +16,16 @@ pub(super) struct Placed {
     pub(super) text: String,
     /// What it is about: its own words, and those of what it lies beneath where it has too few.
     pub(super) subject: Vec<u32>,
+    /// Its own words where they stand.
+    pub(super) line: Line,
     pub(super) sentence: Sentence,
 }
 
 /// The claims of all chunks, in order.
 pub(super) struct Claims<'a> {
     pub(super) placed: &'a [Placed],
-    /// The words of the last heading above each chunk.
-    pub(super) headings: &'a [Vec<Option<Said>>],
+    /// The last heading above each chunk.
+    pub(super) headings: &'a [Line],
     /// Whether two chunks lie beneath different headings of one document, side by side.
     pub(super) apart: &'a dyn Fn(usize, usize) -> bool,
 }
@@ -58,16 +57,24 @@ impl Claims<'_> {
             }
         }
         let mut complete = true;
-        let mut seen = Seen::default();
-        let mut agreed: HashSet<(usize, usize)> = HashSet::new();
+        let chosen: Vec<Buckets<'_>> =
+            claims.iter().map(|claim| self.chosen(*claim, &buckets, &mut complete)).collect();
+        let mut compared = 0;
+        let mut agreed: BTreeSet<(usize, usize)> = BTreeSet::new();
         let mut disagreed: Vec<(usize, usize)> = Vec::new();
-        for (place, claim) in claims.iter().enumerate() {
-            for other in self.candidates(*claim, &buckets, &mut complete) {
-                let pair = (place.min(other), place.max(other));
-                let Some(second) = claims.get(other).filter(|_| place != other) else { continue };
+        for (place, (claim, from)) in claims.iter().zip(&chosen).enumerate() {
+            for other in candidates(from).into_iter().filter(|other| *other != place) {
+                // An earlier one that finds this one has compared them in its turn.
+                if other < place && chosen.get(other).is_some_and(|from| holds(from, place)) {
+                    continue;
+                }
+                let Some(second) = claims.get(other) else { continue };
                 let agrees = claim.1.value.agrees(&second.1.value);
-                let matters = agrees || claim.1.value.contradicts(&second.1.value);
-                if !matters || !seen.insert(pair) || !self.comparable(*claim, *second) {
+                if !agrees && !claim.1.value.differs(&second.1.value) {
+                    continue;
+                }
+                compared += 1;
+                if !self.comparable(*claim, *second) {
                     continue;
                 }
                 let (chunk, chunk_of_other) = (self.chunk(claim.0), self.chunk(second.0));
@@ -75,7 +82,7 @@ impl Claims<'_> {
                     agreed.insert((place, chunk_of_other));
                     agreed.insert((other, chunk));
                 } else if chunk != chunk_of_other {
-                    disagreed.push(pair);
+                    disagreed.push((place.min(other), place.max(other)));
                 }
             }
         }
@@ -89,7 +96,7 @@ impl Claims<'_> {
             let both = (says(first) || heard(one, second)) && (says(second) || heard(other, first));
             (!both).then_some((first, second))
         });
-        Pairs { pairs: pairs.collect(), complete, compared: seen.0.len() }
+        Pairs { pairs: pairs.collect(), complete, compared }
     }
 
     /// What a claim is found by. A key or a predicate is one word; else each word of the subject.
@@ -104,29 +111,31 @@ impl Claims<'_> {
         subject.iter().copied().map(Some).collect()
     }
 
-    /// Claims that share a word. Of a subject of which half has to be shared, any half and one word hold one that is, so it
-    /// is enough to look behind the rarest of them.
-    fn candidates(
+    /// Where claims are that share a word. Of a subject of which half has to be shared, any half and one word hold one that
+    /// is, so it is enough to look behind the rarest of them.
+    fn chosen<'b>(
         &self,
         claim: Of<'_>,
-        buckets: &HashMap<(Kind, Option<u32>), Vec<usize>>,
+        buckets: &'b HashMap<(Kind, Option<u32>), Vec<usize>>,
         complete: &mut bool,
-    ) -> Vec<usize> {
+    ) -> Buckets<'b> {
         let words = match (claim.1.kind, &claim.1.value) {
             (Kind::Said(_), Value::Flag(true)) => Vec::new(),
             (Kind::Said(_), _) => vec![Some(0), Some(1)],
             _ => self.words(claim),
         };
-        let mut behind: Vec<&Vec<usize>> =
-            words.into_iter().filter_map(|word| buckets.get(&(claim.1.kind, word))).collect();
+        let mut behind: Vec<&[usize]> = words
+            .into_iter()
+            .filter_map(|word| buckets.get(&(claim.1.kind, word)))
+            .map(Vec::as_slice)
+            .collect();
         behind.sort_by_key(|bucket| bucket.len());
-        let enough = behind.len() / 2 + 1;
-        let mut found = Vec::new();
-        for bucket in behind.into_iter().take(enough) {
+        behind.truncate(behind.len() / 2 + 1);
+        for bucket in &mut behind {
             *complete &= bucket.len() <= MAX_BUCKET;
-            found.extend(bucket.iter().copied().take(MAX_BUCKET));
+            *bucket = bucket.get(..MAX_BUCKET).unwrap_or(bucket);
         }
-        found
+        behind.into()
     }
 
     fn chunk(&self, at: usize) -> usize {
@@ -150,35 +159,27 @@ impl Claims<'_> {
 
     /// Whether something in the sentences, or above them, says that they are about two things of one sort.
     fn apart(&self, a: &Placed, b: &Placed) -> bool {
-        if (self.apart)(a.chunk, b.chunk) || contrast(&a.sentence.content, &b.sentence.content) {
-            return true;
-        }
-        let heading = |placed: &Placed| self.headings.get(placed.chunk).map_or(&[][..], Vec::as_slice);
-        contrast(heading(a), heading(b)) || places_differ(&a.sentence, &b.sentence)
+        let headings = || self.headings.get(a.chunk).zip(self.headings.get(b.chunk));
+        (self.apart)(a.chunk, b.chunk)
+            || contrast(&a.line, &b.line)
+            || headings().is_some_and(|(one, other)| contrast(one, other))
+            || places_differ(&a.sentence, &b.sentence)
     }
 }
 
-/// Pairs of claims. There are many, and nobody chooses their numbers, so they are hashed by one multiplication.
-#[derive(Default)]
-struct Seen(HashTable<u64>);
+/// The claims behind some words, of each word ascending and no more than are compared.
+type Buckets<'b> = Box<[&'b [usize]]>;
 
-impl Seen {
-    /// Whether the pair is new.
-    fn insert(&mut self, (one, other): (usize, usize)) -> bool {
-        // INVARIANT: claims are fewer than 2^32: chunks and their claims are bounded.
-        let pair = (one as u64) << 32 | other as u64;
-        let hash = |pair: &u64| {
-            let product = pair.wrapping_mul(0x9E37_79B9_7F4A_7C15);
-            product ^ product >> 32
-        };
-        match self.0.entry(hash(&pair), |held| *held == pair, hash) {
-            Entry::Occupied(_) => false,
-            Entry::Vacant(place) => {
-                place.insert(pair);
-                true
-            }
-        }
-    }
+/// Each claim once.
+fn candidates(from: &Buckets<'_>) -> Vec<usize> {
+    let mut found: Vec<usize> = from.iter().flat_map(|bucket| bucket.iter().copied()).collect();
+    found.sort_unstable();
+    found.dedup();
+    found
+}
+
+fn holds(from: &Buckets<'_>, claim: usize) -> bool {
+    from.iter().any(|bucket| bucket.binary_search(&claim).is_ok())
 }
 
 const fn is_keyed(kind: Kind) -> bool {
@@ -214,24 +215,65 @@ fn said_of_one(a: &Placed, b: &Placed) -> bool {
     if before.is_empty() { 2 <= after.len() } else { 1 <= shared && fewer <= 2 * shared }
 }
 
+/// What a sentence or a heading is about, word by word, with the places of the words.
+#[derive(Default)]
+pub(super) struct Line {
+    /// `None` for what is no word, or says nothing.
+    said: Vec<Option<Said>>,
+    /// The words with where they stand, ascending.
+    places: Vec<(u32, usize)>,
+}
+
+impl Line {
+    pub(super) fn new(said: Vec<Option<Said>>) -> Self {
+        let places = said.iter().enumerate().filter_map(|(at, word)| Some(((*word)?.id, at)));
+        let mut places: Vec<(u32, usize)> = places.collect();
+        places.sort_unstable();
+        Self { said, places }
+    }
+
+    /// Its words in order.
+    pub(super) fn words(&self) -> impl Iterator<Item = u32> {
+        self.said.iter().flatten().map(|word| word.id)
+    }
+
+    fn at(&self, place: Option<usize>) -> Option<Said> {
+        self.said.get(place?).copied().flatten()
+    }
+
+    fn holds(&self, word: Said) -> bool {
+        self.places.binary_search_by_key(&word.id, |(id, _)| *id).is_ok()
+    }
+
+    /// Whether something is so of any two places where both have the same word.
+    fn any_shared(&self, other: &Self, is_so: impl Fn(usize, usize) -> bool) -> bool {
+        let (mut mine, mut theirs) = (&*self.places, &*other.places);
+        while let (Some(((word, at), after)), Some(((found, _), behind))) =
+            (mine.split_first(), theirs.split_first())
+        {
+            if found < word {
+                theirs = behind;
+                continue;
+            }
+            let same = theirs.iter().take_while(|(found, _)| found == word);
+            if same.into_iter().any(|(_, there)| is_so(*at, *there)) {
+                return true;
+            }
+            mine = after;
+        }
+        false
+    }
+}
+
 /// Whether a word that both hold stands behind words that only one of them holds, as in `free plan` and `team plan`, or
 /// before such names, as in `API v1` and `API v2`.
-fn contrast(one: &[Option<Said>], other: &[Option<Said>]) -> bool {
-    // Sentences are short, so looking through them costs less than a set of their words.
-    let holds = |content: &[Option<Said>], id: u32| content.iter().flatten().any(|word| word.id == id);
-    let beside =
-        |content: &[Option<Said>], at: Option<usize>| at.and_then(|at| content.get(at).copied().flatten());
-    let only = |a: Said, b: Said| a.id != b.id && !holds(other, a.id) && !holds(one, b.id);
-    fn said(content: &[Option<Said>]) -> impl Iterator<Item = (usize, u32)> {
-        content.iter().enumerate().filter_map(|(at, word)| Some((at, (*word)?.id)))
-    }
-    said(one).any(|(at, word)| {
-        said(other).filter(|(_, other)| *other == word).any(|(there, _)| {
-            let before = (beside(one, at.checked_sub(1)), beside(other, there.checked_sub(1)));
-            let behind = (beside(one, Some(at + 1)), beside(other, Some(there + 1)));
-            matches!(before, (Some(a), Some(b)) if only(a, b))
-                || matches!(behind, (Some(a), Some(b)) if a.names && b.names && only(a, b))
-        })
+fn contrast(one: &Line, other: &Line) -> bool {
+    let only = |a: Said, b: Said| a.id != b.id && !other.holds(a) && !one.holds(b);
+    one.any_shared(other, |at, there| {
+        let before = (one.at(at.checked_sub(1)), other.at(there.checked_sub(1)));
+        let behind = (one.at(Some(at + 1)), other.at(Some(there + 1)));
+        matches!(before, (Some(a), Some(b)) if only(a, b))
+            || matches!(behind, (Some(a), Some(b)) if a.names && b.names && only(a, b))
     })
 }
 

@@ -37,8 +37,8 @@ pub use unit::Dimension;
 pub use value::{Bound, Value};
 
 use crate::model::{ChunkId, DocumentId, Found, SourceKind};
-use claim::{Claim, Kind, Said, Sentence};
-use compare::{Claims, Pairs, Placed};
+use claim::{Claim, Kind, Sentence};
+use compare::{Claims, Line, Pairs, Placed};
 use words::Words;
 
 /// Most chunks that are looked at, the best first.
@@ -194,9 +194,9 @@ fn conflict(
     (b, second, other): (&Placed, &Claim, &Found),
 ) -> Conflict {
     let mut topic: Vec<u32> = Vec::new();
-    for word in a.sentence.content.iter().flatten().map(|word| &word.id).chain(&a.subject) {
-        if b.subject.binary_search(word).is_ok() && !topic.contains(word) {
-            topic.push(*word);
+    for word in a.line.words().chain(a.subject.iter().copied()) {
+        if b.subject.binary_search(&word).is_ok() && !topic.contains(&word) {
+            topic.push(word);
         }
     }
     if let (Kind::Setting(key), true) = (first.kind, topic.is_empty()) {
@@ -231,9 +231,9 @@ struct Reading {
 }
 
 impl Reading {
-    fn heading(&mut self, text: &str) -> Vec<Option<Said>> {
+    fn heading(&mut self, text: &str) -> Line {
         let (tokens, _) = scan::tokens(text);
-        claim::read(&tokens, false, &mut self.words).content
+        Line::new(claim::read(&tokens, false, &mut self.words).content)
     }
 
     fn chunk(&mut self, place: usize, found: &Found) {
@@ -264,14 +264,15 @@ impl Reading {
             }
             let end = text.char_indices().nth(MAX_EXCERPT).map_or(text.len(), |(end, _)| end);
             let text = text.get(..end).unwrap_or(text).to_owned();
-            self.placed.push(Placed { chunk: place, text, subject, sentence });
+            let line = Line::new(std::mem::take(&mut sentence.content));
+            self.placed.push(Placed { chunk: place, text, subject, line, sentence });
         }
     }
 
     /// The words of what a chunk lies beneath: its heading, or else its title.
     fn above(&mut self, found: &Found) -> Vec<u32> {
         let above = found.chunk.path.last().unwrap_or(&found.title);
-        self.heading(above).into_iter().flatten().map(|word| word.id).collect()
+        self.heading(above).words().collect()
     }
 
     /// What some sentence denies, others say without a number or a word for it: that they say it is a claim, too.

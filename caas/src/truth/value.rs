@@ -75,7 +75,12 @@ impl Value {
     /// Whether both cannot hold of one subject. A value within a limit is no contradiction.
     #[must_use]
     pub fn contradicts(&self, other: &Self) -> bool {
-        if std::mem::discriminant(self) != std::mem::discriminant(other) || self.agrees(other) {
+        !self.agrees(other) && self.differs(other)
+    }
+
+    /// The same for two that do not agree.
+    pub(super) fn differs(&self, other: &Self) -> bool {
+        if std::mem::discriminant(self) != std::mem::discriminant(other) {
             return false;
         }
         let (bounds, below) = match (self, other) {

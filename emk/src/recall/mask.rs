@@ -27,7 +27,7 @@ impl Mask {
     /// All of the first `count` documents and no other, to be made fewer.
     pub(super) fn every(count: usize) -> Self {
         let mut bits = vec![u64::MAX; count / 64];
-        bits.extend((count % 64 != 0).then(|| (1 << (count % 64)) - 1));
+        bits.extend((!count.is_multiple_of(64)).then(|| (1 << (count % 64)) - 1));
         Self::Some(bits)
     }
 

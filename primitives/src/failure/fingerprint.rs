@@ -254,7 +254,7 @@ mod tests {
                 Some(Piece::Text(text)) => {
                     let first = text.chars().next().map_or(0, char::len_utf8);
                     scan.at = at + first;
-                    &text[..first]
+                    text.get(..first).unwrap_or_default()
                 }
             };
             if std::mem::take(&mut blank) && !out.is_empty() {
