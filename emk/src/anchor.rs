@@ -7,6 +7,7 @@ use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::store::fs::SegmentFile;
 use crate::{Checkpoint, EntryKind, Ledger};
 
 /// Largest anchor file that is read: room for more than 100 000 checkpoints.
@@ -143,7 +144,8 @@ impl Anchor for FileAnchor {
         }
         let mut write = || {
             self.file.write_all(line.as_bytes())?;
-            self.file.sync_data()
+            // As for a segment: a file that was deleted keeps nothing.
+            SegmentFile::sync(&mut self.file)
         };
         write().map_err(|error| {
             self.torn = true;

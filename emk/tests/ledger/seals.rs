@@ -308,6 +308,21 @@ fn an_anchor_file_takes_nothing_from_another_that_writes_there_too() {
     }
 }
 
+/// Who can delete an anchor must not make a ledger believe that it is anchored.
+#[cfg(unix)]
+#[test]
+fn an_anchor_file_that_is_deleted_keeps_nothing_more() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("anchor.jsonl");
+    let ledger = in_memory(sealing(&clock()).anchor(FileAnchor::open(&path).unwrap()).unwrap());
+    append(&ledger, 4);
+    assert_eq!(ledger.seals().unwrap().unanchored(), 0);
+    std::fs::remove_file(&path).unwrap();
+    append(&ledger, 4);
+    let status = ledger.seals().unwrap();
+    assert!(status.unanchored() != 0 && status.last_error().is_some(), "{status:?}");
+}
+
 #[test]
 fn another_ledger_is_an_anchor() {
     let other = Ledger::open(

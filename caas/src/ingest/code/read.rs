@@ -1,5 +1,6 @@
 //! From a text to its tree, within bounds.
 
+use std::cell::Cell;
 use std::ops::ControlFlow;
 
 use tree_sitter::{Node, ParseOptions, Parser, Tree};
@@ -20,6 +21,13 @@ const STEPS_PER_BYTE: usize = 20;
 
 /// Steps that any text may take.
 const STEPS: usize = 1 << 20;
+
+/// Bytes that are handed to a parser at a time.
+const PIECE: usize = 4096;
+
+/// How often a parser may read the whole text. A string or a comment that does not end is read to the end of the text from wherever
+/// one might begin, and no step is counted for that.
+const READS: usize = 32;
 
 /// A program as its grammar sees it.
 pub(super) struct Read {
@@ -59,8 +67,21 @@ fn parse(text: &str, grammar: &tree_sitter::Language) -> Option<Tree> {
         }
         None => ControlFlow::Break(()),
     };
-    let mut bytes = |at: usize, _| text.as_bytes().get(at..).unwrap_or_default();
-    parser.parse_with_options(&mut bytes, None, Some(ParseOptions::new().progress_callback(&mut look)))
+    let (mut left, mut end) = (STEPS + text.len() * READS, usize::MAX);
+    let over = Cell::new(false);
+    let mut bytes = |at: usize, _| {
+        // Behind the piece before, or at a character that its end cuts: all of that was read.
+        if at < text.len() && at <= end && end - at < 4 {
+            left = left.saturating_sub(PIECE);
+        }
+        over.set(over.get() || left == 0);
+        let rest = if over.get() { &[] } else { text.as_bytes().get(at..).unwrap_or_default() };
+        let piece = rest.get(..PIECE).unwrap_or(rest);
+        end = at + piece.len();
+        piece
+    };
+    let options = ParseOptions::new().progress_callback(&mut look);
+    parser.parse_with_options(&mut bytes, None, Some(options)).filter(|_| !over.get())
 }
 
 fn quality(text: &str, tree: &Tree, kinds: &Kinds) -> f32 {

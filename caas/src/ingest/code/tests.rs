@@ -284,6 +284,17 @@ fn a_program_that_is_too_long_for_a_tree_is_parted_by_blank_lines() {
     assert!(299_000 < blocks.len());
 }
 
+/// A comment that does not end is looked for its end from wherever one might begin.
+#[test]
+fn a_program_that_would_be_read_over_and_over_is_parted_by_blank_lines() {
+    for (unit, language) in [("/* # // \n", Language::C), ("R\"a(r#\"`${ \n", Language::Rust)] {
+        let text = unit.repeat(20_000);
+        let (blocks, quality) = parse(&text, language, &Limits::DEFAULT).unwrap();
+        covered(&text, &blocks);
+        assert_eq!((blocks.len(), quality), (1, 0.0), "{language}");
+    }
+}
+
 fn program() -> impl Strategy<Value = String> {
     let pieces = prop::sample::select(vec![
         "fn f() {",
