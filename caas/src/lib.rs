@@ -18,6 +18,7 @@ pub mod lexical;
 mod model;
 pub mod pipeline;
 pub mod route;
+pub mod shelf;
 pub mod tokens;
 pub mod truth;
 pub mod vector;

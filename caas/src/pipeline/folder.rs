@@ -3,9 +3,10 @@
 use std::ops::ControlFlow;
 
 use super::{Pipeline, PipelineError};
-use crate::index::Document;
+use crate::index::{Document, IndexError};
 use crate::ingest::{Failed, Folder, Found, Ignored, Known, Progress, Stamp};
 use crate::model::{DocumentId, Metadata};
+use crate::shelf::Stamps;
 
 /// Documents that are indexed together, and most bytes of their files.
 const BATCH: usize = 64;
@@ -56,6 +57,38 @@ impl Pipeline {
         folder: &Folder,
         known: &mut Known,
         metadata: impl Fn(&DocumentId) -> Metadata,
+        progress: impl FnMut(Progress<'_>) -> ControlFlow<()>,
+    ) -> FolderReport {
+        self.bring(folder, known, None, metadata, progress).await
+    }
+
+    /// As [`Pipeline::follow`], with what was indexed the last time kept on the index's shelf, in the same step as the documents: after
+    /// a restart what is as it was is not read again. `name` is the host's name for the folder, under which it is known again.
+    ///
+    /// A document that was forgotten while its file is still there is indexed again.
+    ///
+    /// # Cancel safety
+    /// As [`Pipeline::follow`].
+    pub async fn follow_kept(
+        &self,
+        folder: &Folder,
+        name: &str,
+        metadata: impl Fn(&DocumentId) -> Metadata,
+        progress: impl FnMut(Progress<'_>) -> ControlFlow<()>,
+    ) -> FolderReport {
+        match self.index.known(name).await {
+            Ok(mut known) => self.bring(folder, &mut known, Some(name), metadata, progress).await,
+            Err(error) => FolderReport { ended_by: Some(error.into()), ..FolderReport::default() },
+        }
+    }
+
+    /// `name` is that of the folder, where the shelf knows it.
+    async fn bring(
+        &self,
+        folder: &Folder,
+        known: &mut Known,
+        name: Option<&str>,
+        metadata: impl Fn(&DocumentId) -> Metadata,
         mut progress: impl FnMut(Progress<'_>) -> ControlFlow<()>,
     ) -> FolderReport {
         let survey = folder.survey();
@@ -76,12 +109,12 @@ impl Pipeline {
             }
             self.read(folder, found, &metadata, &mut batch, &mut report);
             let full = BATCH <= batch.documents.len() || BATCH_BYTES <= batch.bytes;
-            if full && let Err(error) = self.index_batch(&mut batch, known, &mut report).await {
-                report.ended_by = Some(error);
+            if full && let Err(error) = self.index_batch(&mut batch, known, name, &mut report).await {
+                report.ended_by = Some(error.into());
                 return report;
             }
         }
-        let mut ended = self.index_batch(&mut batch, known, &mut report).await.err();
+        let mut ended = self.index_batch(&mut batch, known, name, &mut report).await.err();
         for gone in changes.gone {
             if ended.is_some() {
                 break;
@@ -91,11 +124,11 @@ impl Pipeline {
                     known.remove(&gone);
                     report.gone.push(gone);
                 }
-                Err(error) => ended = Some(error.into()),
+                Err(error) => ended = Some(error),
             }
         }
         report.complete = report.failed.is_empty() && !stopped && ended.is_none();
-        report.ended_by = ended;
+        report.ended_by = ended.map(PipelineError::from);
         report
     }
 
@@ -122,10 +155,12 @@ impl Pipeline {
         &self,
         batch: &mut Batch,
         known: &mut Known,
+        name: Option<&str>,
         report: &mut FolderReport,
-    ) -> Result<(), PipelineError> {
+    ) -> Result<(), IndexError> {
         let Batch { documents, stamps, .. } = std::mem::take(batch);
-        for put in self.index.put_batch(documents).await? {
+        let kept = name.map(|folder| Stamps { folder, files: &stamps });
+        for put in self.index.put_known(documents, kept).await? {
             report.indexed += usize::from(!put.unchanged);
             report.same += usize::from(put.unchanged);
             report.embedded += put.embedded;
