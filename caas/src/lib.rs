@@ -22,6 +22,7 @@ pub mod shelf;
 pub mod tokens;
 pub mod truth;
 pub mod vector;
+mod within;
 
 pub use model::{
     BadModel, Block, BlockKind, Chunk, ChunkId, Classification, DocumentId, Format, Found, Language, Leg,

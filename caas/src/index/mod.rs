@@ -11,7 +11,6 @@ mod error;
 mod options;
 mod restore;
 mod search;
-mod within;
 
 use std::error::Error;
 use std::fmt;

@@ -12,12 +12,15 @@ use std::thread::Thread;
 use agent_primitives::search::{EmbedError, Embedder, Embedding, TextKind, tokenise};
 use agent_primitives::{Digest, ManualClock};
 
-use crate::index::{Chunker, Document, Index, IndexError, IndexOptions};
+#[cfg(feature = "redb")]
+use crate::index::IndexError;
+use crate::index::{Chunker, Document, Index, IndexOptions};
 use crate::lexical::{MemoryBm25, Parameters};
 use crate::model::{
     Block, BlockKind, Chunk, ChunkId, Classification, DocumentId, Format, Metadata, Parsed, Source,
     SourceKind, Tier,
 };
+#[cfg(feature = "redb")]
 use crate::shelf::Shelf;
 use crate::vector::{Answer, DocumentVectors, ExactVectors, Keep, VectorError, VectorStore};
 
@@ -222,6 +225,7 @@ pub(crate) fn fixture(options: IndexOptions) -> Fixture {
 }
 
 /// The same, on a shelf.
+#[cfg(feature = "redb")]
 pub(crate) fn shelved(shelf: Arc<dyn Shelf>) -> Result<Fixture, IndexError> {
     let Fixture { index, embedder, vectors, lexical, clock } = fixture(IndexOptions::default());
     let index = wait(index.with_shelf(shelf))?;
