@@ -48,7 +48,7 @@ impl Index {
     /// shelf. Blocks its thread for as long as writing all documents takes; changes wait, searches do not.
     ///
     /// # Errors
-    /// `Shelf`; all is as it was.
+    /// `Shelf`; what is kept is kept.
     pub async fn compact(&self) -> Result<(), IndexError> {
         let _changing = self.changing.lock().await;
         Ok(self.shelf.as_ref().map_or(Ok(()), |shelf| shelf.compact())?)

@@ -124,7 +124,7 @@ pub trait Shelf: fmt::Debug + Send + Sync {
     /// Writes anew what is kept, so that nothing is left of what was deleted, and no room is taken by it.
     ///
     /// # Errors
-    /// [`ShelfError`]; all is as it was.
+    /// [`ShelfError`]; what is kept is kept.
     fn compact(&self) -> Result<(), ShelfError>;
 }
 

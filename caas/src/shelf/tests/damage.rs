@@ -115,6 +115,20 @@ fn a_file_that_vanishes_takes_no_change_and_memory_goes_on() {
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside it");
 }
 
+#[cfg(unix)]
+#[test]
+fn a_shelf_is_its_owners_alone_unless_the_host_says_otherwise() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("shelf");
+    let rights = || fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+    let shelf = RedbShelf::open(&path).unwrap();
+    assert_eq!(rights(), 0o600);
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+    shelf.compact().unwrap();
+    assert_eq!(rights(), 0o640);
+}
+
 #[test]
 fn a_shelf_that_cannot_be_made_says_why() {
     let folder = tempfile::tempdir().unwrap();

@@ -105,14 +105,16 @@ impl Claims {
         self.documents.insert(document.clone(), plan.next);
     }
 
-    /// Nothing of a document is found any more.
-    pub(super) fn disown(&mut self, document: &DocumentId) {
+    /// Nothing of a document is found any more. What it had is waste, and answered.
+    pub(super) fn disown(&mut self, document: &DocumentId) -> Vec<Record> {
+        let mut had: Vec<Record> = self.left.remove(document).into_iter().flatten().collect();
         for (chunk, record) in self.documents.remove(document).unwrap_or_default() {
             self.chunks.remove(&chunk);
             self.records.remove(&record);
-            self.waste.insert(record);
+            had.push(record);
         }
-        self.waste.extend(self.left.remove(document).unwrap_or_default());
+        self.waste.extend(&had);
+        had
     }
 
     /// Up to `most` records to delete.

@@ -162,13 +162,16 @@ impl Chroma {
 
     async fn delete(&self, document: &DocumentId) -> Result<(), VectorError> {
         let _changing = self.changing.lock().await;
-        let collection = self.with(|state| {
-            state.claims.disown(document);
-            Ok(state.collection.clone())
-        })?;
+        let (collection, had) =
+            self.with(|state| Ok((state.collection.clone(), state.claims.disown(document))))?;
         collection.delete_all(&self.server, document).await?;
-        // They are gone; asked for once more by their names, in case there is other waste.
-        self.clear().await
+        self.with(|state| {
+            state.claims.deleted(&had);
+            Ok(())
+        })?;
+        // The document is gone whatever becomes of other waste.
+        let _ = self.clear().await;
+        Ok(())
     }
 
     async fn search(
