@@ -118,17 +118,33 @@ impl Index {
     /// # Cancel safety
     /// A future that is dropped may leave parts of it in the stores, where nothing finds them; forget it again.
     pub async fn forget(&self, document: &DocumentId) -> Result<Option<usize>, IndexError> {
+        let mut gone = self.forget_batch(std::slice::from_ref(document)).await?;
+        Ok(gone.pop().flatten())
+    }
+
+    /// As [`Index::forget`], for many documents. With a shelf it is much cheaper than one by one.
+    ///
+    /// # Errors
+    /// As [`Index::forget`]; none of them is found, and all of them are to be forgotten again.
+    ///
+    /// # Cancel safety
+    /// As [`Index::forget`].
+    pub async fn forget_batch(&self, documents: &[DocumentId]) -> Result<Vec<Option<usize>>, IndexError> {
         let _changing = self.changing.lock().await;
-        let gone = self.catalogue.write().await.remove(document);
+        let mut catalogue = self.catalogue.write().await;
+        let gone: Vec<Option<Held>> = documents.iter().map(|document| catalogue.remove(document)).collect();
+        drop(catalogue);
         // Also where the catalogue has nothing: a change that failed may have left something. A shelf that fails does not keep it
         // in the other stores.
-        let shelved = self.shelf.as_ref().map_or(Ok(false), |shelf| shelf.forget(document));
-        self.lexical.delete_document(document)?;
-        if let Some(dense) = &self.dense {
-            dense.vectors.delete(document).await?;
+        let shelved = self.shelf.as_ref().map_or(Ok(false), |shelf| shelf.forget(documents));
+        for document in documents {
+            self.lexical.delete_document(document)?;
+            if let Some(dense) = &self.dense {
+                dense.vectors.delete(document).await?;
+            }
         }
         shelved?;
-        Ok(gone.map(|held| held.chunks.len()))
+        Ok(gone.into_iter().map(|held| held.map(|held| held.chunks.len())).collect())
     }
 
     fn chunks(

@@ -115,14 +115,16 @@ impl Pipeline {
             }
         }
         let mut ended = self.index_batch(&mut batch, known, name, &mut report).await.err();
-        for gone in changes.gone {
+        for gone in changes.gone.chunks(BATCH) {
             if ended.is_some() {
                 break;
             }
-            match self.index.forget(&gone).await {
+            match self.index.forget_batch(gone).await {
                 Ok(_) => {
-                    known.remove(&gone);
-                    report.gone.push(gone);
+                    for document in gone {
+                        known.remove(document);
+                    }
+                    report.gone.extend_from_slice(gone);
                 }
                 Err(error) => ended = Some(error),
             }

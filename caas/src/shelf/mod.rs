@@ -108,12 +108,12 @@ pub trait Shelf: fmt::Debug + Send + Sync {
     /// whatever comes then, until it is opened again, with all of the change or nothing of it.
     fn put(&self, changes: &[Change<'_>], stamps: Option<Stamps<'_>>) -> Result<(), ShelfError>;
 
-    /// Deletes a document, its vectors, and what is known of its file, for good once this has returned. Whether there was
+    /// Deletes documents, their vectors, and what is known of their files, for good once this has returned. Whether there was
     /// anything.
     ///
     /// # Errors
     /// As [`Shelf::put`].
-    fn forget(&self, document: &DocumentId) -> Result<bool, ShelfError>;
+    fn forget(&self, documents: &[DocumentId]) -> Result<bool, ShelfError>;
 
     /// What is known of the files of a folder.
     ///

@@ -204,8 +204,8 @@ impl Shelf for RedbShelf {
         done.map(|_| ())
     }
 
-    fn forget(&self, document: &DocumentId) -> Result<bool, ShelfError> {
-        self.change(|transaction| tables::forget(transaction, document))
+    fn forget(&self, documents: &[DocumentId]) -> Result<bool, ShelfError> {
+        self.change(|transaction| tables::forget(transaction, documents))
     }
 
     fn stamps(&self, folder: &str) -> Result<Known, ShelfError> {

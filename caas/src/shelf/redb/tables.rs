@@ -155,20 +155,24 @@ pub(super) fn put(
     Ok(())
 }
 
-pub(super) fn forget(transaction: &WriteTransaction, document: &DocumentId) -> Result<bool, ShelfError> {
-    let id = document.as_str();
+/// Whether there was anything.
+pub(super) fn forget(transaction: &WriteTransaction, forgotten: &[DocumentId]) -> Result<bool, ShelfError> {
     let mut documents = transaction.open_table(DOCUMENTS).map_err(failed)?;
-    let mut there = documents.remove(id).map_err(failed)?.is_some();
     let mut vectors = transaction.open_table(VECTORS).map_err(failed)?;
-    vectors.retain_in((id, 0)..=(id, u128::MAX), |_, _| false).map_err(failed)?;
     let mut stamps = transaction.open_table(STAMPS).map_err(failed)?;
-    // No name holds a control character, so nothing is between the keys of one document and this.
-    let behind = format!("{id}\0");
-    let forgets = |_: (&str, &str), _: &[u8]| {
-        there = true;
-        false
-    };
-    stamps.retain_in((id, "")..(behind.as_str(), ""), forgets).map_err(failed)?;
+    let mut there = false;
+    for document in forgotten {
+        let id = document.as_str();
+        there |= documents.remove(id).map_err(failed)?.is_some();
+        vectors.retain_in((id, 0)..=(id, u128::MAX), |_, _| false).map_err(failed)?;
+        // No name holds a control character, so nothing is between the keys of one document and this.
+        let behind = format!("{id}\0");
+        let forgets = |_: (&str, &str), _: &[u8]| {
+            there = true;
+            false
+        };
+        stamps.retain_in((id, "")..(behind.as_str(), ""), forgets).map_err(failed)?;
+    }
     Ok(there)
 }
 

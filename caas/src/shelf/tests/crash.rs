@@ -19,6 +19,10 @@ fn forget(fixture: &Fixture) -> Result<(), IndexError> {
     wait(fixture.index.forget(&id("a"))).map(|_| ())
 }
 
+fn forget_all(fixture: &Fixture) -> Result<(), IndexError> {
+    wait(fixture.index.forget_batch(&[id("a"), id("b"), id("none")])).map(|_| ())
+}
+
 /// Some of the changes that were not synced: none, all, and what chance says.
 fn losses() -> Vec<Box<dyn Fn(usize) -> bool>> {
     let mut losses: Vec<Box<dyn Fn(usize) -> bool>> = vec![Box::new(|_| false), Box::new(|_| true)];
@@ -75,6 +79,11 @@ fn a_change_is_there_or_not_wherever_it_breaks_off() {
 #[test]
 fn a_document_is_gone_or_not_wherever_forgetting_it_breaks_off() {
     at_any_step(forget);
+}
+
+#[test]
+fn documents_that_are_forgotten_together_are_gone_together() {
+    at_any_step(forget_all);
 }
 
 #[test]

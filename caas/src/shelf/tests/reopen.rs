@@ -186,7 +186,8 @@ fn what_is_known_of_a_file_goes_with_its_document() {
     ] {
         shelf.put(&[], Some(Stamps { folder, files: &files })).unwrap();
     }
-    shelf.forget(&a).unwrap();
+    assert!(shelf.forget(std::slice::from_ref(&a)).unwrap());
+    assert!(!shelf.forget(&[a.clone(), id("none")]).unwrap(), "there is nothing left");
     for (folder, size) in [("docs", 2), ("", 4)] {
         assert_eq!(shelf.stamps(folder).unwrap(), [(b.clone(), stamp(size))].into());
     }
