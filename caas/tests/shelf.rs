@@ -188,6 +188,24 @@ impl Drop for Small {
 }
 
 #[test]
+fn a_disk_that_is_only_read_opens_no_shelf() {
+    let Some(small) = Small::mount() else {
+        eprintln!("not run: only root may mount");
+        return;
+    };
+    let path = small.0.path().join("shelf");
+    ingest(&open(&path), "a", "# Whale").unwrap();
+    let before = std::fs::read(&path).unwrap();
+    let mounted = Command::new("mount").args(["-o", "remount,ro"]).arg(small.0.path()).status().unwrap();
+    assert!(mounted.success());
+    for path in [&path, &small.0.path().join("new")] {
+        let error = run(Pipeline::on_disk(path, clock())).map(|_| ()).unwrap_err();
+        assert_eq!(error.code(), "AK0620", "{error:?}");
+    }
+    assert_eq!(std::fs::read(&path).unwrap(), before);
+}
+
+#[test]
 fn a_full_disk_takes_nothing_and_loses_nothing() {
     let Some(small) = Small::mount() else {
         eprintln!("not run: only root may mount; the disks of the unit tests are full without");
