@@ -18,9 +18,11 @@ pub mod lexical;
 mod model;
 pub mod pipeline;
 pub mod route;
+pub mod shelf;
 pub mod tokens;
 pub mod truth;
 pub mod vector;
+mod within;
 
 pub use model::{
     BadModel, Block, BlockKind, Chunk, ChunkId, Classification, DocumentId, Format, Found, Language, Leg,

@@ -20,6 +20,9 @@ use crate::index::Chunker;
 use crate::model::{Block, BlockKind, Chunk, ChunkId, DocumentId, Parsed, Path};
 use crate::tokens::TokenCounter;
 
+/// Changes whenever the same text would be cut in another way, or its chunks had other ids.
+const RULES: &str = "structure 1";
+
 /// How large chunks are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ChunkSizes {
@@ -146,6 +149,11 @@ impl Chunker for StructureChunker {
         parsed: &Parsed,
     ) -> Result<Vec<Chunk>, Box<dyn Error + Send + Sync>> {
         Ok(self.cut(document, parsed)?)
+    }
+
+    fn settings(&self) -> String {
+        let ChunkSizes { target, most } = self.sizes;
+        format!("{RULES}, {target} to {most} tokens of {}", self.counter.name())
     }
 }
 

@@ -10,17 +10,7 @@ use super::options::Query;
 use crate::assemble::Neighbours;
 use crate::filter::Filter;
 use crate::model::{Chunk, ChunkId, DocumentId, Metadata};
-
-/// A document as it is held.
-#[derive(Clone, Debug)]
-pub(super) struct Held {
-    pub(super) version: Digest,
-    pub(super) title: Arc<str>,
-    pub(super) metadata: Arc<Metadata>,
-    pub(super) chunks: Vec<Arc<Chunk>>,
-    /// What tells near duplicates, of each chunk.
-    pub(super) prints: Vec<u64>,
-}
+use crate::shelf::Held;
 
 /// Where a chunk is.
 #[derive(Clone, Copy, Debug)]

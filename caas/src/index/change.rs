@@ -6,10 +6,11 @@ use std::sync::Arc;
 use agent_primitives::Digest;
 use agent_primitives::search::{TextKind, embed};
 
-use super::catalogue::{Catalogue, Held};
+use super::catalogue::Catalogue;
 use super::{Document, Index, IndexError, Put, duplicate};
 use crate::lexical::LexicalDocument;
 use crate::model::{Chunk, ChunkId, DocumentId, Metadata, Parsed};
+use crate::shelf::{Change, Held, Stamps};
 use crate::vector::DocumentVectors;
 
 /// Most chunks of one document.
@@ -23,6 +24,10 @@ struct Ready {
     held: Held,
     vectors: DocumentVectors,
     embedded: usize,
+    /// Chunks of what it replaces.
+    old: Vec<ChunkId>,
+    /// What would give it the vectors back that it has now, where they are known.
+    back: Option<DocumentVectors>,
 }
 
 impl Index {
@@ -48,6 +53,15 @@ impl Index {
     /// # Cancel safety
     /// As [`Index::put`].
     pub async fn put_batch(&self, documents: Vec<Document>) -> Result<Vec<Put>, IndexError> {
+        self.put_known(documents, None).await
+    }
+
+    /// As [`Index::put_batch`]; what is known of the files goes to the shelf in the same step.
+    pub(crate) async fn put_known(
+        &self,
+        documents: Vec<Document>,
+        stamps: Option<Stamps<'_>>,
+    ) -> Result<Vec<Put>, IndexError> {
         let _changing = self.changing.lock().await;
         let mut ready = Vec::new();
         let mut puts = Vec::with_capacity(documents.len());
@@ -63,7 +77,7 @@ impl Index {
                     continue;
                 }
                 let chunks = self.chunks(&id, &parsed, &catalogue)?;
-                let known: BTreeSet<ChunkId> =
+                let old_chunks: Vec<ChunkId> =
                     old.into_iter().flat_map(|old| &old.chunks).map(|chunk| chunk.id).collect();
                 puts.push(Put {
                     document: id.clone(),
@@ -74,15 +88,23 @@ impl Index {
                 });
                 let title = metadata.title.as_deref().or(parsed.title.as_deref()).unwrap_or(id.as_str());
                 // A new title is seen by the embedder with every chunk.
-                let known = if old.is_some_and(|old| &*old.title == title) { known } else { BTreeSet::new() };
-                ready.push((Ready::new(id.clone(), title.into(), metadata, version, chunks), known));
+                let known = if old.is_some_and(|old| &*old.title == title) {
+                    old_chunks.iter().copied().collect()
+                } else {
+                    BTreeSet::new()
+                };
+                let new = Ready::new(id.clone(), title.into(), metadata, version, chunks);
+                ready.push((Ready { old: old_chunks, ..new }, known));
             }
         }
-        let ready = self.embed(ready).await?;
+        let mut ready = self.embed(ready).await?;
         for (put, ready) in puts.iter_mut().filter(|put| !put.unchanged).zip(&ready) {
             put.embedded = ready.embedded;
         }
-        self.take_in(ready).await?;
+        for ready in &mut ready {
+            ready.back = self.way_back(ready)?;
+        }
+        self.take_in(ready, stamps).await?;
         Ok(puts)
     }
 
@@ -90,19 +112,39 @@ impl Index {
     /// nothing where there was none.
     ///
     /// # Errors
-    /// `Lexical`, `Vector`: a store did not delete. It is not found all the same; forget it again until there is no error.
+    /// `Shelf`, `Lexical`, `Vector`: a store did not delete. It is not found all the same, until the index is opened again on a shelf
+    /// that has it; forget it again until there is no error.
     ///
     /// # Cancel safety
     /// A future that is dropped may leave parts of it in the stores, where nothing finds them; forget it again.
     pub async fn forget(&self, document: &DocumentId) -> Result<Option<usize>, IndexError> {
+        let mut gone = self.forget_batch(std::slice::from_ref(document)).await?;
+        Ok(gone.pop().flatten())
+    }
+
+    /// As [`Index::forget`], for many documents. With a shelf it is much cheaper than one by one.
+    ///
+    /// # Errors
+    /// As [`Index::forget`]; none of them is found, and all of them are to be forgotten again.
+    ///
+    /// # Cancel safety
+    /// As [`Index::forget`].
+    pub async fn forget_batch(&self, documents: &[DocumentId]) -> Result<Vec<Option<usize>>, IndexError> {
         let _changing = self.changing.lock().await;
-        let gone = self.catalogue.write().await.remove(document);
-        // Also where the catalogue has nothing: a change that failed may have left something.
-        self.lexical.delete_document(document)?;
-        if let Some(dense) = &self.dense {
-            dense.vectors.delete(document).await?;
+        let mut catalogue = self.catalogue.write().await;
+        let gone: Vec<Option<Held>> = documents.iter().map(|document| catalogue.remove(document)).collect();
+        drop(catalogue);
+        // Also where the catalogue has nothing: a change that failed may have left something. A shelf that fails does not keep it
+        // in the other stores.
+        let shelved = self.shelf.as_ref().map_or(Ok(false), |shelf| shelf.forget(documents));
+        for document in documents {
+            self.lexical.delete_document(document)?;
+            if let Some(dense) = &self.dense {
+                dense.vectors.delete(document).await?;
+            }
         }
-        Ok(gone.map(|held| held.chunks.len()))
+        shelved?;
+        Ok(gone.into_iter().map(|held| held.map(|held| held.chunks.len())).collect())
     }
 
     fn chunks(
@@ -157,10 +199,23 @@ impl Index {
         Ok(done)
     }
 
-    /// Takes documents in, while nobody searches.
-    async fn take_in(&self, ready: Vec<Ready>) -> Result<(), IndexError> {
+    /// What would give a document its vectors back after it has lost them, where that is known: nothing to one that is new, and
+    /// what the shelf has to another.
+    fn way_back(&self, ready: &Ready) -> Result<Option<DocumentVectors>, IndexError> {
+        if ready.old.is_empty() {
+            return Ok(Some(DocumentVectors::default()));
+        }
+        let (Some(shelf), Some(_)) = (&self.shelf, &self.dense) else { return Ok(None) };
+        let kept = ready.vectors.kept.clone();
+        let stays: BTreeSet<ChunkId> = kept.iter().copied().collect();
+        let lost: Vec<ChunkId> = ready.old.iter().filter(|chunk| !stays.contains(chunk)).copied().collect();
+        Ok(Some(DocumentVectors { new: shelf.vectors(&ready.id, &lost)?, kept }))
+    }
+
+    /// Takes documents in, while nobody searches. The shelf is last: what is on it was taken by all others.
+    async fn take_in(&self, mut ready: Vec<Ready>, stamps: Option<Stamps<'_>>) -> Result<(), IndexError> {
         if ready.is_empty() {
-            return Ok(());
+            return self.shelve(&[], stamps);
         }
         let mut catalogue = self.catalogue.write().await;
         // Until all stores have answered, the documents are not found: a future that is dropped in between leaves no half.
@@ -171,45 +226,62 @@ impl Index {
             restore(&mut catalogue, old);
             return Err(error);
         }
-        let mut taken = Vec::with_capacity(ready.len());
-        for Ready { id, held, vectors, .. } in ready {
-            if let Some(dense) = &self.dense
-                && let Err(error) = dense.vectors.replace(&id, vectors).await
-            {
-                return Err(self.take_back(&mut catalogue, old, &taken, error.into()).await);
+        for at in 0..ready.len() {
+            let (Some(dense), Some(next)) = (&self.dense, ready.get_mut(at)) else { continue };
+            let vectors = next.take_vectors(self.shelf.is_some());
+            if let Err(error) = dense.vectors.replace(&next.id, vectors).await {
+                ready.truncate(at);
+                return Err(self.take_back(&mut catalogue, old, ready, error.into()).await);
             }
-            taken.push((id, held));
         }
-        for (id, held) in taken {
+        if let Err(error) = self.shelve(&ready, stamps) {
+            return Err(self.take_back(&mut catalogue, old, ready, error).await);
+        }
+        for Ready { id, held, .. } in ready {
             catalogue.insert(id, held);
         }
         Ok(())
     }
 
-    /// Puts back what was there, as far as the stores allow. Documents whose new vectors were taken have lost their old ones.
+    fn shelve(&self, ready: &[Ready], stamps: Option<Stamps<'_>>) -> Result<(), IndexError> {
+        let Some(shelf) = &self.shelf else { return Ok(()) };
+        if ready.is_empty() && stamps.is_none_or(|stamps| stamps.files.is_empty()) {
+            return Ok(());
+        }
+        let changes: Vec<Change<'_>> =
+            ready.iter().map(|Ready { id, held, vectors, .. }| Change { id, held, vectors }).collect();
+        Ok(shelf.put(&changes, stamps)?)
+    }
+
+    /// Puts back what was there, as far as the stores allow. `taken` are the documents whose new vectors were taken: they have lost
+    /// their old ones, and get them back where they are known.
     async fn take_back(
         &self,
         catalogue: &mut Catalogue,
         old: Vec<(DocumentId, Option<Held>)>,
-        taken: &[(DocumentId, Held)],
+        taken: Vec<Ready>,
         error: IndexError,
     ) -> IndexError {
-        let lost = |id: &DocumentId| taken.iter().any(|(taken, _)| taken == id);
-        let (half, whole): (Vec<_>, Vec<_>) = old.into_iter().partition(|(id, _)| lost(id));
+        let (mut whole, mut documents) = (Vec::new(), Vec::new());
+        let mut taken = taken.into_iter();
+        for (id, held) in old {
+            // The first of the old are those that were taken.
+            let back = match taken.next() {
+                Some(ready) => self.give_back(&id, ready.back, held.is_some()).await,
+                None => true,
+            };
+            if back { whole.push((id, held)) } else { documents.push(id) }
+        }
         let kept: Vec<(&DocumentId, &Held)> =
             whole.iter().filter_map(|(id, held)| held.as_ref().map(|held| (id, held))).collect();
-        let mut documents: Vec<DocumentId> = Vec::new();
         let new = whole.iter().filter(|(_, held)| held.is_none()).map(|(id, _)| id);
         // Words of what is not in the catalogue are found by nobody; that they are gone as well is for tidiness.
-        let tidy =
-            new.chain(half.iter().map(|(id, _)| id)).all(|id| self.lexical.delete_document(id).is_ok());
-        let restored = self.replace_words(kept.into_iter()).is_ok();
-        if restored {
+        let tidy = new.chain(&documents).all(|id| self.lexical.delete_document(id).is_ok());
+        if self.replace_words(kept.into_iter()).is_ok() {
             restore(catalogue, whole);
         } else {
             documents.extend(whole.into_iter().filter(|(_, held)| held.is_some()).map(|(id, _)| id));
         }
-        documents.extend(half.into_iter().map(|(id, _)| id));
         if documents.is_empty() && tidy {
             error
         } else {
@@ -217,7 +289,17 @@ impl Index {
         }
     }
 
-    fn replace_words<'h>(
+    /// Whether a document has its old vectors again, which are none where it was not there.
+    async fn give_back(&self, id: &DocumentId, back: Option<DocumentVectors>, was_there: bool) -> bool {
+        match (&self.dense, back) {
+            (None, _) => true,
+            (Some(dense), _) if !was_there => dense.vectors.delete(id).await.is_ok(),
+            (Some(dense), Some(back)) => dense.vectors.replace(id, back).await.is_ok(),
+            (Some(_), None) => false,
+        }
+    }
+
+    pub(super) fn replace_words<'h>(
         &self,
         documents: impl Iterator<Item = (&'h DocumentId, &'h Held)>,
     ) -> Result<(), IndexError> {
@@ -235,7 +317,13 @@ impl Ready {
         let prints = chunks.iter().map(|chunk| duplicate::print(&chunk.text)).collect();
         let chunks = chunks.into_iter().map(Arc::new).collect();
         let held = Held { version, title, metadata: Arc::new(metadata), chunks, prints };
-        Self { id, held, vectors: DocumentVectors::default(), embedded: 0 }
+        let vectors = DocumentVectors::default();
+        Self { id, held, vectors, embedded: 0, old: Vec::new(), back: None }
+    }
+
+    /// Its vectors, for a store. A shelf needs them too.
+    fn take_vectors(&mut self, again: bool) -> DocumentVectors {
+        if again { self.vectors.clone() } else { std::mem::take(&mut self.vectors) }
     }
 }
 

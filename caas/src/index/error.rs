@@ -8,6 +8,7 @@ use crate::decay::BadDecay;
 use crate::filter::BadFilter;
 use crate::lexical::LexicalError;
 use crate::model::{BadModel, ChunkId, DocumentId};
+use crate::shelf::ShelfError;
 use crate::vector::VectorError;
 
 /// Why an index refuses.
@@ -89,6 +90,9 @@ pub enum IndexError {
     /// See [`LexicalError`].
     #[error(transparent)]
     Lexical(#[from] LexicalError),
+    /// See [`ShelfError`].
+    #[error(transparent)]
+    Shelf(#[from] ShelfError),
     /// A change failed in its middle, and what was there before could not be put back. The documents are not found until they
     /// are put again.
     #[error("{} documents are neither as before nor changed, and not found until they are put again", documents.len())]
@@ -139,6 +143,7 @@ impl IndexError {
             Self::Timeout { .. } => "AK0690",
             Self::Vector(error) => error.code(),
             Self::Lexical(error) => error.code(),
+            Self::Shelf(error) => error.code(),
             Self::HalfWritten { .. } => "AK0691",
             Self::BadRerank { .. } => "AK0692",
             Self::Reranker { .. } => "AK0693",

@@ -9,8 +9,8 @@ mod change;
 mod duplicate;
 mod error;
 mod options;
+mod restore;
 mod search;
-mod within;
 
 use std::error::Error;
 use std::fmt;
@@ -28,6 +28,7 @@ pub use search::{DegradedLeg, Findings};
 use crate::assemble::Neighbours;
 use crate::lexical::LexicalIndex;
 use crate::model::{Chunk, DocumentId, Metadata, Parsed};
+use crate::shelf::Shelf;
 use crate::vector::VectorStore;
 use catalogue::Catalogue;
 
@@ -42,6 +43,10 @@ pub trait Chunker: fmt::Debug + Send + Sync {
         document: &DocumentId,
         parsed: &Parsed,
     ) -> Result<Vec<Chunk>, Box<dyn Error + Send + Sync>>;
+
+    /// What it cuts by: its name, its settings and the version of its rules, in a line. Two that say the same cut the same, so an
+    /// index that is kept on a [`Shelf`] is opened with one that says the same as before.
+    fn settings(&self) -> String;
 }
 
 /// Scores of a reranker, to be awaited.
@@ -87,6 +92,7 @@ pub struct Index {
     lexical: Arc<dyn LexicalIndex>,
     dense: Option<Dense>,
     reranker: Option<Arc<dyn Reranker>>,
+    shelf: Option<Arc<dyn Shelf>>,
     timer: Arc<dyn Timer>,
     /// Changes, one at a time. Held while texts are embedded, which searches do not wait for.
     changing: async_lock::Mutex<()>,
@@ -119,6 +125,7 @@ impl Index {
             lexical,
             dense: None,
             reranker: None,
+            shelf: None,
             timer,
             changing: async_lock::Mutex::new(()),
             catalogue: async_lock::RwLock::default(),
@@ -128,12 +135,16 @@ impl Index {
     /// With search by meaning. `vectors` is the index's own, as above.
     ///
     /// # Errors
-    /// `Vector` where the store has vectors of another model.
+    /// `Vector` where the store has vectors of another model. `BadOptions` where the index has a shelf already, whose documents
+    /// would have none.
     pub async fn with_vectors(
         mut self,
         embedder: Arc<dyn Embedder>,
         vectors: Arc<dyn VectorStore>,
     ) -> Result<Self, IndexError> {
+        if self.shelf.is_some() {
+            return Err(IndexError::BadOptions("its vectors before its shelf"));
+        }
         vectors.bind(embedder.model(), embedder.dimensions()).await?;
         self.dense = Some(Dense { embedder, vectors });
         Ok(self)
@@ -177,11 +188,12 @@ impl Index {
 
 impl fmt::Debug for Index {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { options, lexical, dense, .. } = self;
+        let Self { options, lexical, dense, shelf, .. } = self;
         f.debug_struct("Index")
             .field("options", options)
             .field("lexical", lexical)
             .field("dense", dense)
+            .field("shelf", shelf)
             .finish_non_exhaustive()
     }
 }

@@ -8,12 +8,12 @@ use agent_primitives::search::{TextKind, embed};
 use super::catalogue::{Catalogue, Seen};
 use super::duplicate::is_near;
 use super::options::{Mode, OnFailure, Query};
-use super::within::within;
 use super::{Dense, Index, IndexError};
 use crate::filter::Filter;
 use crate::fuse::{Fused, fuse};
 use crate::lexical::LexicalQuery;
 use crate::model::{ChunkId, Found, Scores};
+use crate::within::within;
 
 /// A leg of a search that did not answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,6 +9,7 @@ use crate::index::{Document, IndexError, Put};
 use crate::ingest::{Failed, Folder, Found, Ignored, Known, Progress, Stamp};
 use crate::lexical::LexicalError;
 use crate::model::{DocumentId, Metadata};
+use crate::shelf::Stamps;
 
 /// Documents that are indexed together, and most bytes of their files.
 const BATCH: usize = 64;
@@ -71,6 +72,38 @@ impl Pipeline {
         folder: &Folder,
         known: &mut Known,
         metadata: impl Fn(&DocumentId) -> Metadata,
+        progress: impl FnMut(Progress<'_>) -> ControlFlow<()>,
+    ) -> FolderReport {
+        self.bring(folder, known, None, metadata, progress).await
+    }
+
+    /// As [`Pipeline::follow`], with what was indexed the last time kept on the index's shelf, in the same step as the documents: after
+    /// a restart what is as it was is not read again. `name` is the host's name for the folder, under which it is known again.
+    ///
+    /// A document that was forgotten while its file is still there is indexed again.
+    ///
+    /// # Cancel safety
+    /// As [`Pipeline::follow`].
+    pub async fn follow_kept(
+        &self,
+        folder: &Folder,
+        name: &str,
+        metadata: impl Fn(&DocumentId) -> Metadata,
+        progress: impl FnMut(Progress<'_>) -> ControlFlow<()>,
+    ) -> FolderReport {
+        match self.index.known(name).await {
+            Ok(mut known) => self.bring(folder, &mut known, Some(name), metadata, progress).await,
+            Err(error) => FolderReport { ended_by: Some(error.into()), ..FolderReport::default() },
+        }
+    }
+
+    /// `name` is that of the folder, where the shelf knows it.
+    async fn bring(
+        &self,
+        folder: &Folder,
+        known: &mut Known,
+        name: Option<&str>,
+        metadata: impl Fn(&DocumentId) -> Metadata,
         mut progress: impl FnMut(Progress<'_>) -> ControlFlow<()>,
     ) -> FolderReport {
         let survey = folder.survey();
@@ -91,27 +124,29 @@ impl Pipeline {
             }
             self.read(folder, found, &metadata, &mut batch, &mut report);
             let full = BATCH <= batch.documents.len() || BATCH_BYTES <= batch.bytes;
-            if full && let Err(error) = self.index_batch(&mut batch, known, &mut report).await {
-                report.ended_by = Some(error);
+            if full && let Err(error) = self.index_batch(&mut batch, known, name, &mut report).await {
+                report.ended_by = Some(error.into());
                 return report;
             }
         }
-        let mut ended = self.index_batch(&mut batch, known, &mut report).await.err();
-        for gone in changes.gone {
+        let mut ended = self.index_batch(&mut batch, known, name, &mut report).await.err();
+        for gone in changes.gone.chunks(BATCH) {
             if ended.is_some() {
                 break;
             }
-            match self.index.forget(&gone).await {
+            match self.index.forget_batch(gone).await {
                 Ok(_) => {
-                    known.remove(&gone);
-                    report.gone.push(gone);
+                    for document in gone {
+                        known.remove(document);
+                    }
+                    report.gone.extend_from_slice(gone);
                 }
-                Err(error) => ended = Some(error.into()),
+                Err(error) => ended = Some(error),
             }
         }
         report.complete =
             report.failed.is_empty() && report.refused.is_empty() && !stopped && ended.is_none();
-        report.ended_by = ended;
+        report.ended_by = ended.map(PipelineError::from);
         report
     }
 
@@ -138,10 +173,11 @@ impl Pipeline {
         &self,
         batch: &mut Batch,
         known: &mut Known,
+        name: Option<&str>,
         report: &mut FolderReport,
-    ) -> Result<(), PipelineError> {
+    ) -> Result<(), IndexError> {
         let Batch { documents, stamps, .. } = std::mem::take(batch);
-        match self.index.put_batch(documents.clone()).await {
+        match self.index.put_known(documents.clone(), to_keep(name, &stamps)).await {
             Ok(puts) => {
                 report.count(&puts);
                 known.extend(stamps);
@@ -150,19 +186,20 @@ impl Pipeline {
             Err(error) if is_of_document(&error) => {
                 for (document, stamp) in documents.into_iter().zip(stamps) {
                     let id = document.id.clone();
-                    match self.index.put(document).await {
-                        Ok(put) => {
-                            report.count(&[put]);
-                            known.extend([stamp]);
+                    let stamp = [stamp];
+                    match self.index.put_known(vec![document], to_keep(name, &stamp)).await {
+                        Ok(puts) => {
+                            report.count(&puts);
+                            known.extend(stamp);
                         }
                         Err(error) if is_of_document(&error) => {
                             report.refused.push(Refused { document: id, error });
                         }
-                        Err(error) => return Err(error.into()),
+                        Err(error) => return Err(error),
                     }
                 }
             }
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(error),
         }
         Ok(())
     }
@@ -176,6 +213,10 @@ impl FolderReport {
             self.embedded += put.embedded;
         }
     }
+}
+
+fn to_keep<'s>(name: Option<&'s str>, files: &'s [(DocumentId, Stamp)]) -> Option<Stamps<'s>> {
+    name.map(|folder| Stamps { folder, files })
 }
 
 /// Whether an error says something of one document, and not of the index or of what it is made of.

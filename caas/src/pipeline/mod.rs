@@ -81,6 +81,26 @@ impl Pipeline {
     /// # Errors
     /// [`PipelineError`]; not with the settings of this release.
     pub fn in_memory(timer: Arc<dyn Timer>) -> Result<Self, PipelineError> {
+        let (parser, index, assembler) = Self::usual(timer)?;
+        Ok(Self::new(parser, index, assembler))
+    }
+
+    /// As [`Pipeline::in_memory`], with its documents kept in the file at `path`, which is made if it is not there: what was indexed
+    /// before is there without being read again. Blocks its thread while the file is read.
+    ///
+    /// # Errors
+    /// [`PipelineError`]: see [`RedbShelf::open`](crate::shelf::RedbShelf::open) and [`Index::with_shelf`].
+    #[cfg(feature = "redb")]
+    pub async fn on_disk(
+        path: impl AsRef<std::path::Path>,
+        timer: Arc<dyn Timer>,
+    ) -> Result<Self, PipelineError> {
+        let (parser, index, assembler) = Self::usual(timer)?;
+        let shelf = crate::shelf::RedbShelf::open(path).map_err(crate::index::IndexError::from)?;
+        Ok(Self::new(parser, index.with_shelf(Arc::new(shelf)).await?, assembler))
+    }
+
+    fn usual(timer: Arc<dyn Timer>) -> Result<(Parser, Index, Assembler), PipelineError> {
         let counter: Arc<dyn TokenCounter> = Arc::new(Estimate::default());
         let chunker = Arc::new(StructureChunker::new(ChunkSizes::default(), Arc::clone(&counter))?);
         let lexical =
@@ -88,7 +108,7 @@ impl Pipeline {
         let index = Index::new(IndexOptions::default(), chunker as Arc<dyn Chunker>, lexical, timer)?;
         let ids: Arc<dyn IdSource> = Arc::new(SystemIds);
         let assembler = Assembler::new(counter, ids, Options::default())?;
-        Ok(Self::new(Parser::new(Limits::DEFAULT)?, index, assembler))
+        Ok((Parser::new(Limits::DEFAULT)?, index, assembler))
     }
 
     /// Of parts that the host has made: with an embedder, a tokenizer, other limits.

@@ -1,5 +1,7 @@
 //! Search by meaning: the nearest of many vectors.
 
+#[cfg(feature = "chroma")]
+mod chroma;
 mod exact;
 #[cfg(feature = "hnsw")]
 mod hnsw;
@@ -9,6 +11,8 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 
+#[cfg(feature = "chroma")]
+pub use chroma::{Chroma, ChromaError, TokenHeader};
 pub use exact::ExactVectors;
 #[cfg(feature = "hnsw")]
 pub use hnsw::HnswVectors;

@@ -7,16 +7,34 @@ use proptest::prelude::*;
 use super::*;
 use crate::index::fixture::wait;
 
-fn stores() -> Vec<Box<dyn VectorStore>> {
+/// Stores in this process.
+fn local() -> Vec<Box<dyn VectorStore>> {
     let stores: Vec<Box<dyn VectorStore>> = vec![
         Box::new(ExactVectors::new()),
         #[cfg(feature = "hnsw")]
         Box::new(HnswVectors::default()),
     ];
+    bound(stores)
+}
+
+/// Stores in a server.
+fn remote() -> Vec<Box<dyn VectorStore>> {
+    let stores: Vec<Box<dyn VectorStore>> = vec![
+        #[cfg(all(feature = "chroma", unix))]
+        Box::new(chroma::tests::store()),
+    ];
+    bound(stores)
+}
+
+fn bound(stores: Vec<Box<dyn VectorStore>>) -> Vec<Box<dyn VectorStore>> {
     for store in &stores {
         wait(store.bind("model", 3)).unwrap();
     }
     stores
+}
+
+fn stores() -> impl Iterator<Item = Box<dyn VectorStore>> {
+    local().into_iter().chain(remote())
 }
 
 fn id(name: &str) -> DocumentId {
@@ -98,39 +116,56 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     proptest::collection::vec(step, 0..30)
 }
 
+fn is_what_was_put(store: &dyn VectorStore, steps: &[Step], odd: bool) {
+    let mut model: std::collections::BTreeMap<u8, Vec<(u128, [f32; 3])>> = Default::default();
+    for step in steps {
+        match step {
+            Step::Put(document, vectors) => {
+                let mut seen = BTreeSet::new();
+                let own = |(chunk, vector): &(u8, [i8; 3])| {
+                    let chunk = u128::from(*chunk) * 4 + u128::from(*document);
+                    seen.insert(chunk).then(|| (chunk, vector.map(f32::from)))
+                };
+                let vectors: Vec<_> = vectors.iter().filter_map(own).collect();
+                put(store, &document.to_string(), &vectors).unwrap();
+                model.insert(*document, vectors);
+            }
+            Step::Delete(document) => {
+                wait(store.delete(&id(&document.to_string()))).unwrap();
+                model.remove(document);
+            }
+        }
+    }
+    let all: Vec<_> = model.into_values().flatten().filter(|(chunk, _)| !odd || chunk % 2 == 1).collect();
+    let keep = |chunk: ChunkId| !odd || chunk.0 % 2 == 1;
+    let hits = wait(store.search(&[1.0, 2.0, 3.0], 1000, &keep)).unwrap();
+    assert_eq!(hits.len(), all.len());
+    for (chunk, score) in hits {
+        let (_, vector) = all.iter().find(|(held, _)| *held == chunk.0).unwrap();
+        let dot = vector[0] + 2.0 * vector[1] + 3.0 * vector[2];
+        let length = vector.iter().map(|part| part * part).sum::<f32>().sqrt();
+        assert!((f64::from(dot / length / 14f32.sqrt()) - score).abs() < 1e-5);
+    }
+}
+
 proptest! {
     /// Few vectors are compared one by one by every store, so that all of them are exact here.
     #[test]
     fn a_store_is_what_was_put_and_not_deleted(steps in steps(), odd: bool) {
-        for store in stores() {
-            let mut model: std::collections::BTreeMap<u8, Vec<(u128, [f32; 3])>> = Default::default();
-            for step in &steps {
-                match step {
-                    Step::Put(document, vectors) => {
-                        let mut seen = BTreeSet::new();
-                        let own = |(chunk, vector): &(u8, [i8; 3])| {
-                            let chunk = u128::from(*chunk) * 4 + u128::from(*document);
-                            seen.insert(chunk).then(|| (chunk, vector.map(f32::from)))
-                        };
-                        let vectors: Vec<_> = vectors.iter().filter_map(own).collect();
-                        put(&*store, &document.to_string(), &vectors).unwrap();
-                        model.insert(*document, vectors);
-                    }
-                    Step::Delete(document) => {
-                        wait(store.delete(&id(&document.to_string()))).unwrap();
-                        model.remove(document);
-                    }
-                }
-            }
-            let all: Vec<_> = model.into_values().flatten().filter(|(chunk, _)| !odd || chunk % 2 == 1).collect();
-            let keep = |chunk: ChunkId| !odd || chunk.0 % 2 == 1;
-            let hits = wait(store.search(&[1.0, 2.0, 3.0], 1000, &keep)).unwrap();
-            prop_assert_eq!(hits.len(), all.len());
-            for (chunk, score) in hits {
-                let (_, vector) = all.iter().find(|(held, _)| *held == chunk.0).unwrap();
-                let (dot, length) = (vector[0] + 2.0 * vector[1] + 3.0 * vector[2], vector.iter().map(|part| part * part).sum::<f32>().sqrt());
-                prop_assert!((f64::from(dot / length / 14f32.sqrt()) - score).abs() < 1e-5);
-            }
+        for store in local() {
+            is_what_was_put(&*store, &steps, odd);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4))]
+
+    /// As above, fewer times: each step is a request.
+    #[test]
+    fn a_store_in_a_server_is_what_was_put_and_not_deleted(steps in steps(), odd: bool) {
+        for store in remote() {
+            is_what_was_put(&*store, &steps, odd);
         }
     }
 }

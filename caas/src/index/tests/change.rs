@@ -93,6 +93,18 @@ fn a_batch_that_breaks_in_its_middle_names_what_is_neither() {
 }
 
 #[test]
+fn a_batch_that_breaks_takes_back_what_was_new() {
+    let fixture = fixture(IndexOptions::default());
+    wait(fixture.index.put(document("b", &["old b"]))).unwrap();
+    *fixture.vectors.fails_for.lock().unwrap() = Some(id("b"));
+    let batch = vec![document("a", &["new a"]), document("b", &["new b"])];
+    assert_eq!(wait(fixture.index.put_batch(batch)).unwrap_err().code(), "AK0789", "nothing is half written");
+    assert_eq!(found(&fixture, "old new a b"), ["old b"]);
+    assert_eq!(wait(fixture.vectors.count()).unwrap(), 1);
+    assert_eq!(fixture.lexical.stats().unwrap().chunks, 1);
+}
+
+#[test]
 fn what_cannot_be_indexed_is_refused() {
     let fixture = fixture(IndexOptions::default());
     let code = |documents| wait(fixture.index.put_batch(documents)).unwrap_err().code();

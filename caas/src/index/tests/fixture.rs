@@ -12,12 +12,16 @@ use std::thread::Thread;
 use agent_primitives::search::{EmbedError, Embedder, Embedding, TextKind, tokenise};
 use agent_primitives::{Digest, ManualClock};
 
+#[cfg(feature = "redb")]
+use crate::index::IndexError;
 use crate::index::{Chunker, Document, Index, IndexOptions};
 use crate::lexical::{MemoryBm25, Parameters};
 use crate::model::{
     Block, BlockKind, Chunk, ChunkId, Classification, DocumentId, Format, Metadata, Parsed, Source,
     SourceKind, Tier,
 };
+#[cfg(feature = "redb")]
+use crate::shelf::Shelf;
 use crate::vector::{Answer, DocumentVectors, ExactVectors, Keep, VectorError, VectorStore};
 
 pub(crate) fn id(name: &str) -> DocumentId {
@@ -77,6 +81,10 @@ impl Chunker for Paragraphs {
             });
         }
         Ok(chunks)
+    }
+
+    fn settings(&self) -> String {
+        "paragraphs of a test".to_owned()
     }
 }
 
@@ -196,6 +204,7 @@ impl VectorStore for Faulty {
 }
 
 /// An index with everything that it is made of.
+#[derive(Debug)]
 pub(crate) struct Fixture {
     pub(crate) index: Index,
     pub(crate) embedder: Arc<Hashed>,
@@ -213,4 +222,12 @@ pub(crate) fn fixture(options: IndexOptions) -> Fixture {
     let (model, store) = (Arc::<Hashed>::clone(&embedder), Arc::<Faulty>::clone(&vectors));
     let index = wait(index.with_vectors(model, store)).unwrap();
     Fixture { index, embedder, vectors, lexical, clock }
+}
+
+/// The same, on a shelf.
+#[cfg(feature = "redb")]
+pub(crate) fn shelved(shelf: Arc<dyn Shelf>) -> Result<Fixture, IndexError> {
+    let Fixture { index, embedder, vectors, lexical, clock } = fixture(IndexOptions::default());
+    let index = wait(index.with_shelf(shelf))?;
+    Ok(Fixture { index, embedder, vectors, lexical, clock })
 }

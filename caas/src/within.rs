@@ -8,7 +8,7 @@ use std::time::Duration;
 use agent_primitives::Timer;
 
 /// What `work` answers, or `None` when `patience` is over first. `work` is dropped then.
-pub(super) async fn within<T>(
+pub(crate) async fn within<T>(
     timer: &dyn Timer,
     patience: Duration,
     work: impl Future<Output = T>,
