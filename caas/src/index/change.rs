@@ -24,8 +24,9 @@ struct Ready {
     held: Held,
     vectors: DocumentVectors,
     embedded: usize,
-    /// Chunks of what it replaces.
+    /// Chunks of what it replaces, and those of them whose vectors are its own too.
     old: Vec<ChunkId>,
+    known: BTreeSet<ChunkId>,
     /// What would give it the vectors back that it has now, where they are known.
     back: Option<DocumentVectors>,
 }
@@ -63,40 +64,7 @@ impl Index {
         stamps: Option<Stamps<'_>>,
     ) -> Result<Vec<Put>, IndexError> {
         let _changing = self.changing.lock().await;
-        let mut ready = Vec::new();
-        let mut puts = Vec::with_capacity(documents.len());
-        {
-            let catalogue = self.catalogue.read().await;
-            check(&catalogue, &documents)?;
-            for Document { id, parsed, metadata } in documents {
-                let version = version(&parsed, &metadata);
-                let old = catalogue.get(&id);
-                if let Some(old) = old.filter(|old| old.version == version) {
-                    let chunks = old.chunks.len();
-                    puts.push(Put { document: id, version, chunks, embedded: 0, unchanged: true });
-                    continue;
-                }
-                let chunks = self.chunks(&id, &parsed, &catalogue)?;
-                let old_chunks: Vec<ChunkId> =
-                    old.into_iter().flat_map(|old| &old.chunks).map(|chunk| chunk.id).collect();
-                puts.push(Put {
-                    document: id.clone(),
-                    version,
-                    chunks: chunks.len(),
-                    embedded: 0,
-                    unchanged: false,
-                });
-                let title = metadata.title.as_deref().or(parsed.title.as_deref()).unwrap_or(id.as_str());
-                // A new title is seen by the embedder with every chunk.
-                let known = if old.is_some_and(|old| &*old.title == title) {
-                    old_chunks.iter().copied().collect()
-                } else {
-                    BTreeSet::new()
-                };
-                let new = Ready::new(id.clone(), title.into(), metadata, version, chunks);
-                ready.push((Ready { old: old_chunks, ..new }, known));
-            }
-        }
+        let (mut puts, ready) = self.prepare(&*self.catalogue.read().await, documents)?;
         let mut ready = self.embed(ready).await?;
         for (put, ready) in puts.iter_mut().filter(|put| !put.unchanged).zip(&ready) {
             put.embedded = ready.embedded;
@@ -106,6 +74,37 @@ impl Index {
         }
         self.take_in(ready, stamps).await?;
         Ok(puts)
+    }
+
+    /// What is to become of documents, and those of them that changed.
+    fn prepare(
+        &self,
+        catalogue: &Catalogue,
+        documents: Vec<Document>,
+    ) -> Result<(Vec<Put>, Vec<Ready>), IndexError> {
+        check(catalogue, &documents)?;
+        let (mut puts, mut ready) = (Vec::with_capacity(documents.len()), Vec::new());
+        for Document { id, parsed, metadata } in documents {
+            let version = version(&parsed, &metadata);
+            let old = catalogue.get(&id);
+            if let Some(old) = old.filter(|old| old.version == version) {
+                let chunks = old.chunks.len();
+                puts.push(Put { document: id, version, chunks, embedded: 0, unchanged: true });
+                continue;
+            }
+            let chunks = self.chunks(&id, &parsed, catalogue)?;
+            let count = chunks.len();
+            puts.push(Put { document: id.clone(), version, chunks: count, embedded: 0, unchanged: false });
+            let title = metadata.title.as_deref().or(parsed.title.as_deref()).unwrap_or(id.as_str()).into();
+            let mut new = Ready::new(id, title, metadata, version, chunks);
+            new.old = old.into_iter().flat_map(|old| &old.chunks).map(|chunk| chunk.id).collect();
+            // A new title is seen by the embedder with every chunk.
+            if old.is_some_and(|old| old.title == new.held.title) {
+                new.known = new.old.iter().copied().collect();
+            }
+            ready.push(new);
+        }
+        Ok((puts, ready))
     }
 
     /// Deletes a document from everything: it is found no more once this has returned. Answers how many chunks it had, or
@@ -173,30 +172,26 @@ impl Index {
     }
 
     /// Embeds what is new, over all documents at once. Nothing is locked meanwhile but other changes.
-    async fn embed(&self, ready: Vec<(Ready, BTreeSet<ChunkId>)>) -> Result<Vec<Ready>, IndexError> {
-        let Some(dense) = &self.dense else {
-            return Ok(ready.into_iter().map(|(ready, _)| ready).collect());
-        };
+    async fn embed(&self, mut ready: Vec<Ready>) -> Result<Vec<Ready>, IndexError> {
+        let Some(dense) = &self.dense else { return Ok(ready) };
         let mut texts = Vec::new();
-        for (ready, known) in &ready {
-            let new = ready.held.chunks.iter().filter(|chunk| !known.contains(&chunk.id));
-            texts.extend(new.map(|chunk| passage(&ready.held.title, chunk)));
+        for Ready { held, known, .. } in &ready {
+            let new = held.chunks.iter().filter(|chunk| !known.contains(&chunk.id));
+            texts.extend(new.map(|chunk| passage(&held.title, chunk)));
         }
         let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
         let mut vectors = embed(&*dense.embedder, TextKind::Passage, &texts).await?.into_iter();
-        let mut done = Vec::with_capacity(ready.len());
-        for (mut ready, known) in ready {
+        for ready in &mut ready {
             for chunk in &ready.held.chunks {
-                if known.contains(&chunk.id) {
+                if ready.known.contains(&chunk.id) {
                     ready.vectors.kept.push(chunk.id);
                 } else if let Some(vector) = vectors.next() {
                     ready.vectors.new.push((chunk.id, vector));
                 }
             }
             ready.embedded = ready.vectors.new.len();
-            done.push(ready);
         }
-        Ok(done)
+        Ok(ready)
     }
 
     /// What would give a document its vectors back after it has lost them, where that is known: nothing to one that is new, and
@@ -318,7 +313,7 @@ impl Ready {
         let chunks = chunks.into_iter().map(Arc::new).collect();
         let held = Held { version, title, metadata: Arc::new(metadata), chunks, prints };
         let vectors = DocumentVectors::default();
-        Self { id, held, vectors, embedded: 0, old: Vec::new(), back: None }
+        Self { id, held, vectors, embedded: 0, old: Vec::new(), known: BTreeSet::new(), back: None }
     }
 
     /// Its vectors, for a store. A shelf needs them too.
