@@ -40,7 +40,38 @@ pub(super) fn pack(
             due.extend(section.parts.iter().rev());
         }
     }
-    Ok(packer.chunks)
+    let mut fitted = Vec::with_capacity(packer.chunks.len());
+    for chunk in packer.chunks {
+        fit(parsed, chunk, sizes, counter, &mut fitted)?;
+    }
+    Ok(fitted)
+}
+
+/// Splits a chunk that has more tokens as a whole than its pieces have, such as those of the blanks between them.
+fn fit(
+    parsed: &Parsed,
+    chunk: Range<usize>,
+    sizes: ChunkSizes,
+    counter: &dyn TokenCounter,
+    fitted: &mut Vec<Range<usize>>,
+) -> Result<(), ChunkError> {
+    let mut due = vec![(chunk, sizes.target)];
+    while let Some((range, target)) = due.pop() {
+        let text = parsed.text.get(range.clone()).unwrap_or_default();
+        if counter.count(text) <= sizes.most {
+            fitted.push(range);
+            continue;
+        }
+        let smaller = ChunkSizes { target: target / 2, ..sizes };
+        if smaller.target == 0 {
+            return Err(ChunkError::Unsplittable(range.start));
+        }
+        let parts = split(text, true, smaller, counter);
+        let parts = parts.map_err(|at| ChunkError::Unsplittable(range.start + at))?;
+        let parts = parts.into_iter().rev().map(|part| range.start + part.start..range.start + part.end);
+        due.extend(parts.map(|part| (part, smaller.target)));
+    }
+    Ok(())
 }
 
 struct Packer<'a> {

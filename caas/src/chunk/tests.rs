@@ -297,6 +297,37 @@ proptest! {
     }
 }
 
+/// A token for each character, blanks included.
+#[derive(Debug)]
+struct Chars;
+
+impl TokenCounter for Chars {
+    fn name(&self) -> &str {
+        "chars"
+    }
+
+    fn count(&self, text: &str) -> usize {
+        text.chars().count()
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_chunk_has_more_tokens_than_the_most(
+        lengths in proptest::collection::vec(1usize..40, 1..20), target in 16usize..30, more in 0usize..3,
+    ) {
+        let paragraphs: Vec<String> = lengths.iter().map(|length| "ab ".repeat(*length).trim().to_owned()).collect();
+        let parts: Vec<(BlockKind, &str)> = paragraphs.iter().map(|text| (Paragraph, text.as_str())).collect();
+        let parsed = parsed(&parts);
+        let sizes = ChunkSizes { target, most: target + more };
+        let chunks = StructureChunker::new(sizes, Arc::new(Chars)).unwrap();
+        let chunks = chunks.cut(&"d".parse().unwrap(), &parsed).unwrap();
+        prop_assert!(chunks.iter().all(|chunk| chunk.tokens <= sizes.most), "{:?}", texts(&chunks));
+        let squeezed = |text: &str| text.split_whitespace().collect::<String>();
+        prop_assert_eq!(squeezed(&texts(&chunks).concat()), squeezed(&parsed.text));
+    }
+}
+
 /// Data in one word is as long as its document may be.
 #[test]
 fn a_text_without_borders_is_not_counted_over_and_over() {
