@@ -79,11 +79,11 @@ fn sentence(number: usize) -> String {
             value % 24,
             value % 60
         ),
-        5 if value % 2 == 0 => format!("The {thing} does not support {part} compression."),
+        5 if value.is_multiple_of(2) => format!("The {thing} does not support {part} compression."),
         5 => format!("The {thing} supports {part} compression, as everybody knows."),
         _ => format!(
             "{part} encryption is {} for the {thing}.",
-            if value % 2 == 0 { "required" } else { "optional" }
+            if value.is_multiple_of(2) { "required" } else { "optional" }
         ),
     }
 }
