@@ -15,7 +15,13 @@ pub(super) struct Dictionary {
     ends: Vec<u32>,
     numbers: HashTable<u32>,
     hasher: RandomState,
+    /// The numbers of terms that were met last, with their hashes, each at a place that follows from its hash. The key of the
+    /// hash is secret, so nobody makes two terms share one.
+    recent: Vec<(u64, u32)>,
 }
+
+/// Terms in `recent`. Texts are made of few terms that are frequent.
+const RECENT: usize = 4096;
 
 impl Dictionary {
     /// Most bytes of all terms.
@@ -28,8 +34,28 @@ impl Dictionary {
 
     /// The number of a term, which is the next one where it is new; `None` when the buffer is full.
     pub(super) fn number(&mut self, term: &str) -> Option<u32> {
-        if let Some(number) = self.find(term) {
-            return Some(number);
+        let hash = self.hasher.hash_one(term);
+        let place = hash as usize % RECENT;
+        if let Some((held, number)) = self.recent.get(place)
+            && *held == hash
+        {
+            return Some(*number);
+        }
+        let number = self.find_or_add(term, hash)?;
+        if self.recent.is_empty() {
+            // No hash that belongs at a place is the complement of its number.
+            self.recent = (0..RECENT as u64).map(|place| (!place, 0)).collect();
+        }
+        if let Some(recent) = self.recent.get_mut(place) {
+            *recent = (hash, number);
+        }
+        Some(number)
+    }
+
+    fn find_or_add(&mut self, term: &str, hash: u64) -> Option<u32> {
+        let known = self.numbers.find(hash, |number| text(&self.letters, &self.ends, *number) == term);
+        if let Some(number) = known {
+            return Some(*number);
         }
         let number = u32::try_from(self.ends.len()).ok()?;
         let end = u32::try_from(self.letters.len().checked_add(term.len())?).ok()?;
@@ -39,9 +65,9 @@ impl Dictionary {
         self.letters.push_str(term);
         reserve_tight(&mut self.ends, 1);
         self.ends.push(end);
-        let Self { letters, ends, numbers, hasher } = self;
+        let Self { letters, ends, numbers, hasher, .. } = self;
         let rehash = |number: &u32| hasher.hash_one(text(letters, ends, *number));
-        numbers.insert_unique(hasher.hash_one(term), number, rehash);
+        numbers.insert_unique(hash, number, rehash);
         Some(number)
     }
 
@@ -58,7 +84,10 @@ impl Dictionary {
     }
 
     pub(super) fn bytes(&self) -> usize {
-        self.letters.capacity() + self.ends.capacity() * size_of::<u32>() + self.numbers.allocation_size()
+        self.letters.capacity()
+            + self.ends.capacity() * size_of::<u32>()
+            + self.numbers.allocation_size()
+            + self.recent.capacity() * size_of::<(u64, u32)>()
     }
 }
 
