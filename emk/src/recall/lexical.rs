@@ -274,21 +274,28 @@ impl Lexical {
         let mut top = Top::new(k);
         // Below this nothing is wanted. A product with an inverse may differ from a quotient in its last bits.
         let mut floor = 0.0;
-        mask.each(smoothed.len(), |place| {
-            let (Some(smoothed), Some(session)) = (smoothed.get(place), self.session_of.get(place)) else {
-                return;
-            };
-            let session = sessions.get(*session as usize).copied().unwrap_or_default();
+        let mut look = |place: usize, smoothed: f64, session: u32| {
+            let session = sessions.get(session as usize).copied().unwrap_or_default();
             let about = smoothed * inverse + SESSION * share(session, most_of_session);
             if about <= floor * (1.0 - 1e-9) {
                 return;
             }
-            let (smoothed, session) = (share(*smoothed, most), share(session, most_of_session));
+            let (smoothed, session) = (share(smoothed, most), share(session, most_of_session));
             let own = own.get(place).copied().unwrap_or_default();
             let total = smoothed + SESSION * session;
             top.push(total, place as u32, Score { own, smoothed, session, total });
             floor = top.floor();
-        });
+        };
+        if matches!(mask, Mask::All) {
+            let scores = smoothed.iter().zip(&self.session_of).enumerate();
+            scores.for_each(|(place, (smoothed, session))| look(place, *smoothed, *session));
+        } else {
+            mask.each(smoothed.len(), |place| {
+                if let (Some(smoothed), Some(session)) = (smoothed.get(place), self.session_of.get(place)) {
+                    look(place, *smoothed, *session);
+                }
+            });
+        }
         top.into_sorted()
     }
 

@@ -23,7 +23,8 @@ use store::Store;
 /// An index in memory.
 ///
 /// Scores follow from the chunks that are there and from nothing else: after any changes they are those of an index that was
-/// built from the rest. Texts are not kept, only their tokens, in 0.5 to 1.5 times their size.
+/// built from the rest. Texts are not kept, only their tokens, in some 1.3 times their size at ten megabytes and 0.7 times at a hundred:
+/// the more text there is, the fewer of its words are new.
 ///
 /// Many may search at a time; a change waits for them, and they for it. Taking texts apart is done before.
 pub struct MemoryBm25 {
