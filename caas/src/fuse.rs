@@ -9,7 +9,8 @@ use crate::model::{ChunkId, Leg};
 #[non_exhaustive]
 pub enum Fusion {
     /// `alpha` parts meaning and the rest words, after each leg was stretched to 0 to 1; what a leg does not have is 0 there
-    /// (Bruch, Gai and Ingber 2022: it beats ranks, and how legs are stretched hardly matters).
+    /// (Bruch, Gai and Ingber 2022: it beats ranks, and how legs are stretched hardly matters). The scale of words begins at 0.
+    /// That of meaning begins at the worst of a hundred hits or more, and the fewer there are the nearer to a cosine of 0.
     Convex {
         /// The part of meaning, 0 to 1.
         alpha: f64,
@@ -74,8 +75,8 @@ pub fn fuse(
     for (leg, is_dense, weight) in [(lexical, false, weights.0), (dense, true, weights.1)] {
         let Some(leg) = leg else { continue };
         let (least, most) = range(leg);
-        // Words that are not there are worth 0, so that is where their scale begins; a cosine has no such place.
-        let least = if is_dense { least } else { least.min(0.0) };
+        // Words that are not there are worth 0, so that is where their scale begins.
+        let least = if is_dense { unrelated(least, leg.len()) } else { least.min(0.0) };
         for (rank, (chunk, score)) in (1..).zip(leg.iter().copied()) {
             let part = match fusion {
                 Fusion::Reciprocal { k } => (k + 1.0) / (k + rank as f64),
@@ -98,6 +99,18 @@ pub fn fuse(
 
 /// The worst hit of a leg is still a hit: it must stay above what the leg does not have.
 const FLOOR: f64 = 1e-3;
+
+/// So many hits by meaning reach down to texts that have nothing to do with the question.
+const TELLING: usize = 100;
+
+/// Where the scale of a leg by meaning begins: the cosine of what is not related.
+///
+/// What that is differs from model to model, and the worst of many hits shows it. The worst of a few does not: it may be as good as
+/// the best, and would count for nothing, whatever its age or its words. So the fewer hits there are, the nearer is
+/// the begin to 0, the cosine of directions that have nothing in common.
+fn unrelated(least: f64, hits: usize) -> f64 {
+    least.min(least * (hits as f64 / TELLING as f64).min(1.0))
+}
 
 fn stretched(score: f64, least: f64, most: f64) -> f64 {
     FLOOR + (1.0 - FLOOR) * ((score - least) / (most - least)).clamp(0.0, 1.0)
@@ -136,6 +149,44 @@ mod tests {
         for (number, expected) in [(1, 1.0 / 61.0), (2, 1.0 / 62.0 + 1.0 / 61.0), (3, 1.0 / 62.0)] {
             assert!((score(number) - expected).abs() < 1e-12);
         }
+    }
+
+    fn meaning(cosines: &[f64]) -> Vec<f64> {
+        let leg: Vec<_> = (1..).zip(cosines).map(|(number, cosine)| (id(number), *cosine)).collect();
+        fuse(None, Some(&leg), Fusion::PROSE).values().map(|fused| fused.score).collect()
+    }
+
+    #[test]
+    fn of_a_few_hits_by_meaning_the_worst_is_worth_what_it_is() {
+        for (cosines, worst) in [(&[0.82, 0.80][..], 0.975), (&[0.6, 0.3], 0.495), (&[0.5, 0.0], 1e-3)] {
+            let scores = meaning(cosines);
+            assert_eq!(scores[0], 1.0);
+            assert!((scores[1] - worst).abs() < 1e-3, "{cosines:?} {scores:?}");
+        }
+    }
+
+    #[test]
+    fn the_worst_of_a_hundred_by_meaning_is_where_the_scale_begins() {
+        for hits in [100, 101, 400] {
+            // Models whose unrelated texts are alike, and models whose are not.
+            for least in [0.7, 0.0, -0.2] {
+                let cosines: Vec<f64> = (0..hits)
+                    .map(|place| 0.9 - (0.9 - least) * f64::from(place) / f64::from(hits - 1))
+                    .collect();
+                let scores = meaning(&cosines);
+                assert!(
+                    (scores[0] - 1.0).abs() < 1e-12 && (scores[scores.len() - 1] - FLOOR).abs() < 1e-9,
+                    "{hits} {least}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn cosines_below_0_keep_their_order() {
+        let scores = meaning(&[-0.1, -0.2, -0.3]);
+        assert!(scores.is_sorted_by(|one, other| other < one), "{scores:?}");
+        assert_eq!(meaning(&[0.0, 0.0]), [1.0, 1.0]);
     }
 
     fn leg() -> impl Strategy<Value = Vec<(ChunkId, f64)>> {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use caas_core::chunk::{ChunkSizes, StructureChunker};
 use caas_core::ingest::{Declared, Limits, Parser};
+use caas_core::tokens::TokenCounter;
 use caas_core::{Block, Chunk, ChunkId, DocumentId, Format, Language, Parsed, Path, Tier};
 
 use crate::counter::Pieces;
@@ -46,9 +47,10 @@ impl Corpus {
                     corpus.documents.len() - 1
                 }
             };
-            let chunk = chunk(format!("{number:032x}").parse()?, text, programs.get(name));
-            corpus.names.insert(chunk.id, text.id.clone());
-            corpus.documents[place].chunks.push(chunk);
+            let chunks = &mut corpus.documents[place].chunks;
+            let id: ChunkId = format!("{number:032x}").parse()?;
+            chunks.push(chunk(id, u32::try_from(chunks.len())?, text, programs.get(name)));
+            corpus.names.insert(id, text.id.clone());
         }
         Ok(corpus)
     }
@@ -59,8 +61,12 @@ impl Corpus {
     }
 
     /// Texts are cut into chunks.
-    pub(crate) fn of_documents(set: &Set, sizes: ChunkSizes) -> anyhow::Result<Self> {
-        let chunker = StructureChunker::new(sizes, Arc::new(Pieces))?;
+    pub(crate) fn of_documents(
+        set: &Set,
+        sizes: ChunkSizes,
+        counter: &Arc<dyn TokenCounter>,
+    ) -> anyhow::Result<Self> {
+        let chunker = StructureChunker::new(sizes, Arc::clone(counter))?;
         let parser = Parser::new(Limits::DEFAULT)?;
         let mut corpus = Self { documents: Vec::new(), names: HashMap::new() };
         for text in &set.corpus {
@@ -117,12 +123,12 @@ impl Program {
     }
 }
 
-fn chunk(id: ChunkId, text: &Text, program: Option<&Program>) -> Chunk {
+fn chunk(id: ChunkId, ordinal: u32, text: &Text, program: Option<&Program>) -> Chunk {
     let whole = (Path::from([]), vec![(Tier::Medium, 0..text.text.len())]);
     let (path, tiers) = program.map_or(whole, |program| program.blocks(&text.text));
     Chunk {
         id,
-        ordinal: 0,
+        ordinal,
         range: 0..text.text.len(),
         text: text.text.as_str().into(),
         path,

@@ -1,6 +1,7 @@
 //! How well chunks are found, on sets of questions that people judged:
 //! `cargo bench -p caas-core --bench retrieval -- DIR`, where `DIR` is one set or a folder of sets. With `--features candle` and
-//! `--model DIR`, or `AGENT_OS_MODEL`, search by meaning is measured too.
+//! `--model DIR`, or `AGENT_OS_MODEL`, search by meaning is measured too, and budgets are kept in the tokens of that model beside
+//! estimated ones. With `--programs` `DIR` is any folder of programs, and what their comments say of items is what is asked for.
 //!
 //! Every figure is computed from the files in `DIR` in this run. What must be reached is in `gates.json`; a gate that is
 //! missed makes the exit code 1.
@@ -10,6 +11,7 @@
 mod baseline;
 mod context;
 mod counter;
+mod documented;
 mod gate;
 #[cfg(feature = "candle")]
 mod meaning;
@@ -23,6 +25,7 @@ mod words;
 use std::process::ExitCode;
 
 use anyhow::Context;
+use counter::Counter;
 use gate::Gates;
 use options::Options;
 use report::Report;
@@ -51,7 +54,8 @@ fn run() -> anyhow::Result<bool> {
     let models = Models::load(&options)?;
     let mut reports = Vec::new();
     for folder in options.sets()? {
-        let set = Set::read(&folder).with_context(|| format!("`{}` is no set", folder.display()))?;
+        let read = if options.programs { documented::read } else { Set::read };
+        let set = read(&folder).with_context(|| format!("`{}` is no set", folder.display()))?;
         let report = measure(&set, &models)?;
         println!("{report}");
         let held = gates.hold(&report);
@@ -66,24 +70,23 @@ fn run() -> anyhow::Result<bool> {
     Ok(reports.iter().flat_map(|(_, held)| held).all(|verdict| verdict.reached))
 }
 
-/// What embeds.
+/// What counts tokens, and what embeds.
 struct Models {
+    counters: Vec<Counter>,
     #[cfg(feature = "candle")]
     sentences: Option<caas_core::embed::CandleBert>,
 }
 
 impl Models {
-    #[cfg(feature = "candle")]
     fn load(options: &Options) -> anyhow::Result<Self> {
-        let sentences =
-            options.model().map(|folder| caas_core::embed::CandleBert::load(&folder)).transpose()?;
-        Ok(Self { sentences })
-    }
-
-    #[cfg(not(feature = "candle"))]
-    fn load(options: &Options) -> anyhow::Result<Self> {
-        anyhow::ensure!(!options.asks_for_model(), "`--model` needs `--features candle`");
-        Ok(Self {})
+        Ok(Self {
+            counters: counter::counters(options)?,
+            #[cfg(feature = "candle")]
+            sentences: options
+                .model()
+                .map(|folder| caas_core::embed::CandleBert::load(&folder))
+                .transpose()?,
+        })
     }
 
     #[cfg(feature = "candle")]
@@ -99,7 +102,7 @@ impl Models {
 
 fn measure(set: &Set, models: &Models) -> anyhow::Result<Report> {
     let grades = match &set.right {
-        Right::Spans(spans) => return Ok(Report::new(set, spans::measure(set, spans)?)),
+        Right::Spans(spans) => return Ok(Report::new(set, spans::measure(set, spans, &models.counters)?)),
         Right::Texts(grades) => grades,
     };
     let systems = baseline::systems(set)?.into_iter().chain(words::systems(set)?).chain(models.systems(set)?);

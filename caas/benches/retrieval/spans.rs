@@ -9,29 +9,40 @@ use caas_core::lexical::{LexicalDocument, LexicalIndex, LexicalQuery, MemoryBm25
 use caas_core::{Chunk, ChunkId};
 
 use crate::context::Corpus;
+use crate::counter::Counter;
 use crate::report::{HITS, Measured};
 use crate::set::{Set, Span};
 
 /// Budgets in tokens, and what the figures are called.
 const BUDGETS: [(usize, &str); 3] = [(500, "span_500"), (1000, "span_1000"), (2000, "span_2000")];
 
-pub(crate) fn measure(set: &Set, spans: &BTreeMap<String, Vec<Span>>) -> anyhow::Result<Vec<Measured>> {
-    let sizes = [("chunks of the default size", ChunkSizes::default()), ("chunks of half that", half())];
-    sizes.into_iter().map(|(name, sizes)| row(name, set, spans, sizes)).collect()
-}
-
-fn half() -> ChunkSizes {
+/// Chunks are cut, and budgets kept, in the tokens of each counter, which has its name in its rows.
+pub(crate) fn measure(
+    set: &Set,
+    spans: &BTreeMap<String, Vec<Span>>,
+    counters: &[Counter],
+) -> anyhow::Result<Vec<Measured>> {
     let ChunkSizes { target, most } = ChunkSizes::default();
-    ChunkSizes { target: target / 2, most: most / 2 }
+    let sizes = [
+        ("chunks of the default size", ChunkSizes { target, most }),
+        ("chunks of half that", ChunkSizes { target: target / 2, most: most / 2 }),
+    ];
+    let mut rows = Vec::new();
+    for (tokens, counter) in counters {
+        for (chunks, sizes) in sizes {
+            let corpus = Corpus::of_documents(set, sizes, counter)?;
+            rows.push(row(format!("{chunks}, {tokens}"), set, spans, &corpus)?);
+        }
+    }
+    Ok(rows)
 }
 
 fn row(
-    name: &str,
+    name: String,
     set: &Set,
     spans: &BTreeMap<String, Vec<Span>>,
-    sizes: ChunkSizes,
+    corpus: &Corpus,
 ) -> anyhow::Result<Measured> {
-    let corpus = Corpus::of_documents(set, sizes)?;
     let index = MemoryBm25::new(Parameters::DEFAULT)?;
     let mut chunks: HashMap<ChunkId, (&str, &Chunk)> = HashMap::new();
     for document in &corpus.documents {
@@ -57,7 +68,7 @@ fn row(
     let figures = BUDGETS.iter().enumerate().map(|(place, (_, name))| (*name, mean(place))).collect();
     let by_question = recalls.iter().map(|row| row[0]).collect();
     let skipped = set.questions.len() - recalls.len();
-    Ok(Measured { name: name.to_owned(), figures, by_question, latencies, skipped })
+    Ok(Measured { name, figures, by_question, latencies, skipped })
 }
 
 /// The best chunks that fit together; one that does not fit is passed over.

@@ -53,9 +53,19 @@ pub trait Chunker: fmt::Debug + Send + Sync {
 pub type Reranking<'a> =
     Pin<Box<dyn Future<Output = Result<Vec<f64>, Box<dyn Error + Send + Sync>>> + Send + 'a>>;
 
-/// Looks at the best hits once more, with the question.
+/// Looks at the best hits once more, with the question: as many as [`IndexOptions::reranked`], or as are asked for.
+///
+/// What it says stands, and is in [`Scores::rerank`](crate::Scores::rerank), so also in the receipts of a context. The score that
+/// a hit had before, age included, decides only whether it is looked at.
 pub trait Reranker: fmt::Debug + Send + Sync {
     /// One score for each text, in order; higher is better, on a scale of its own.
+    ///
+    /// # Errors
+    /// Whatever it says. Then, and where it takes longer than [`IndexOptions::patience`] or answers anything but a finite score
+    /// for each text, the search fails, or keeps its order and says so, as [`IndexOptions::on_failure`] has it.
+    ///
+    /// # Cancel safety
+    /// The future is dropped when it takes too long, and must leave nothing half done.
     fn rerank<'a>(&'a self, query: &'a str, texts: &'a [&'a str]) -> Reranking<'a>;
 }
 

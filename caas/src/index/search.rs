@@ -1,5 +1,6 @@
 //! Searching.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 use agent_primitives::Timestamp;
@@ -34,6 +35,41 @@ pub struct Findings {
     pub degraded: Vec<(DegradedLeg, String)>,
 }
 
+/// Hits of a leg that is not fused with another: enough for age, and for near duplicates, to change the order of the best.
+const ALONE: usize = 100;
+
+/// A chunk on its way to be a hit.
+struct Candidate<'c> {
+    seen: Seen<'c>,
+    scores: Scores,
+    duplicates: Vec<ChunkId>,
+}
+
+impl Candidate<'_> {
+    /// Whether it says nearly the same as another. Only chunks of one kind of source with the same labels stand for each other: a
+    /// document's word is not given on the word of another kind.
+    fn stands_for(&self, other: &Self) -> bool {
+        let (mine, theirs) = (&self.seen.held.metadata, &other.seen.held.metadata);
+        is_near(self.seen.print, other.seen.print)
+            && mine.source.kind == theirs.source.kind
+            && mine.labels == theirs.labels
+    }
+
+    fn found(self) -> Found {
+        let Seen { id, held, chunk, .. } = self.seen;
+        Found {
+            rank: 0,
+            chunk: Arc::clone(chunk),
+            document: id.clone(),
+            version: held.version,
+            title: Arc::clone(&held.title),
+            metadata: Arc::clone(&held.metadata),
+            scores: self.scores,
+            duplicates: self.duplicates,
+        }
+    }
+}
+
 impl Index {
     /// The best chunks of the documents that the filter admits and that are in force.
     ///
@@ -65,7 +101,8 @@ impl Index {
         let catalogue = self.catalogue.read().await;
         let admitted = catalogue.admitted(query, open, now);
         let keep = |chunk: ChunkId| catalogue.keeps(chunk, admitted.as_deref());
-        let depth = self.options.depth.max(query.k);
+        let fusing = query.mode == Mode::All && vector.is_some();
+        let depth = if fusing { self.options.depth } else { self.options.depth.min(ALONE) }.max(query.k);
         let left = self.options.patience.saturating_sub(self.timer.monotonic().since(began));
         let dense = match (&self.dense, vector) {
             (Some(dense), Some(vector)) => {
@@ -94,10 +131,10 @@ impl Index {
             return Err(IndexError::BackendLeak(*leaked));
         }
         let fused = fuse(words.as_deref(), dense.as_deref(), self.options.fusion);
-        let mut hits = self.aged(&catalogue, fused.into_iter(), now);
-        if self.options.collapse {
-            hits = collapsed(hits, &catalogue);
-        }
+        // Whoever looks a second time sees more than are asked for; nobody sees what is behind those.
+        let shown = if self.reranker.is_some() { self.options.reranked.max(query.k) } else { query.k };
+        let ranked = self.aged(&catalogue, fused.into_iter(), now);
+        let mut hits: Vec<Found> = self.collapsed(ranked, shown).into_iter().map(Candidate::found).collect();
         drop(catalogue);
         self.second_look(&mut hits, query, &mut findings).await?;
         hits.truncate(query.k);
@@ -139,15 +176,15 @@ impl Index {
     }
 
     /// What was found, with what age makes of it, best first.
-    fn aged(
+    fn aged<'c>(
         &self,
-        catalogue: &Catalogue,
+        catalogue: &'c Catalogue,
         fused: impl Iterator<Item = (ChunkId, Fused)>,
         now: Timestamp,
-    ) -> Vec<Found> {
-        let found = fused.filter_map(|(chunk, fused)| {
-            let Seen { id, held, chunk, .. } = catalogue.see(chunk)?;
-            let recency = self.options.decay.recency(&held.metadata, now);
+    ) -> Vec<Candidate<'c>> {
+        let candidates = fused.filter_map(|(chunk, fused)| {
+            let seen = catalogue.see(chunk)?;
+            let recency = self.options.decay.recency(&seen.held.metadata, now);
             let scores = Scores {
                 lexical: fused.lexical,
                 dense: fused.dense,
@@ -157,23 +194,29 @@ impl Index {
                 rerank: None,
                 total: fused.score * recency.factor,
             };
-            Some(Found {
-                rank: 0,
-                chunk: Arc::clone(chunk),
-                document: id.clone(),
-                version: held.version,
-                title: Arc::clone(&held.title),
-                metadata: Arc::clone(&held.metadata),
-                scores,
-                duplicates: Vec::new(),
-            })
+            Some(Candidate { seen, scores, duplicates: Vec::new() })
         });
-        let mut found: Vec<Found> = found.collect();
-        sort(&mut found);
-        found
+        let mut candidates: Vec<Candidate<'c>> = candidates.collect();
+        let key = |candidate: &Candidate<'_>| (candidate.scores.total, candidate.seen.chunk.id);
+        candidates.sort_by(|one, other| best_first(key(one), key(other)));
+        candidates
     }
 
-    /// Ranks the best hits by a reranker, if there is one; they stay before all others.
+    /// The best `most`, without those that say nearly the same as a better one, which names them.
+    fn collapsed<'c>(&self, ranked: Vec<Candidate<'c>>, most: usize) -> Vec<Candidate<'c>> {
+        let mut kept: Vec<Candidate<'c>> = Vec::with_capacity(most.min(ranked.len()));
+        for candidate in ranked {
+            let room = kept.len() < most;
+            match kept.iter_mut().find(|better| self.options.collapse && better.stands_for(&candidate)) {
+                Some(better) => better.duplicates.push(candidate.seen.chunk.id),
+                None if room => kept.push(candidate),
+                None => {}
+            }
+        }
+        kept
+    }
+
+    /// Ranks the hits by a reranker, if there is one.
     async fn second_look(
         &self,
         hits: &mut [Found],
@@ -181,29 +224,31 @@ impl Index {
         findings: &mut Findings,
     ) -> Result<(), IndexError> {
         let Some(reranker) = self.reranker.as_deref() else { return Ok(()) };
-        let count = self.options.reranked.max(query.k).min(hits.len());
-        let Some(best) = hits.get_mut(..count).filter(|best| !best.is_empty()) else { return Ok(()) };
-        let texts: Vec<&str> = best.iter().map(|hit| &*hit.chunk.text).collect();
+        if hits.is_empty() {
+            return Ok(());
+        }
+        let texts: Vec<&str> = hits.iter().map(|hit| &*hit.chunk.text).collect();
         let answer =
             match within(&*self.timer, self.options.patience, reranker.rerank(&query.text, &texts)).await {
                 None => Err(self.too_slow()),
                 Some(Err(source)) => Err(IndexError::Reranker { source }),
                 Some(Ok(scores)) => {
                     let usable = scores.iter().filter(|score| score.is_finite()).count();
-                    if scores.len() == best.len() && usable == best.len() {
+                    if scores.len() == hits.len() && usable == hits.len() {
                         Ok(scores)
                     } else {
-                        Err(IndexError::BadRerank { expected: best.len(), found: usable })
+                        Err(IndexError::BadRerank { expected: hits.len(), found: usable })
                     }
                 }
             };
         match answer {
             Ok(scores) => {
-                for (hit, score) in best.iter_mut().zip(scores) {
+                for (hit, score) in hits.iter_mut().zip(scores) {
                     hit.scores.rerank = Some(score);
                     hit.scores.total = score;
                 }
-                sort(best);
+                let key = |hit: &Found| (hit.scores.total, hit.chunk.id);
+                hits.sort_by(|one, other| best_first(key(one), key(other)));
                 Ok(())
             }
             Err(error) if self.options.on_failure == OnFailure::Degrade => {
@@ -215,26 +260,6 @@ impl Index {
     }
 }
 
-fn sort(hits: &mut [Found]) {
-    hits.sort_by(|one, other| {
-        other.scores.total.total_cmp(&one.scores.total).then(one.chunk.id.cmp(&other.chunk.id))
-    });
-}
-
-/// Hits without those that say nearly the same as a better one, which names them. Only hits of one kind of source
-/// with the same labels stand for each other: a document's word is not given on the word of another kind.
-fn collapsed(hits: Vec<Found>, catalogue: &Catalogue) -> Vec<Found> {
-    let mut kept: Vec<(u64, Found)> = Vec::with_capacity(hits.len());
-    for hit in hits {
-        let Some(print) = catalogue.see(hit.chunk.id).map(|seen| seen.print) else { continue };
-        let stands_for = |better: &Found| {
-            let (one, other) = (&better.metadata, &hit.metadata);
-            one.source.kind == other.source.kind && one.labels == other.labels
-        };
-        match kept.iter_mut().find(|(better, found)| is_near(*better, print) && stands_for(found)) {
-            Some((_, better)) => better.duplicates.push(hit.chunk.id),
-            None => kept.push((print, hit)),
-        }
-    }
-    kept.into_iter().map(|(_, hit)| hit).collect()
+fn best_first(one: (f64, ChunkId), other: (f64, ChunkId)) -> Ordering {
+    other.0.total_cmp(&one.0).then(one.1.cmp(&other.1))
 }

@@ -3,14 +3,17 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use agent_primitives::ManualClock;
+use agent_primitives::search::tokenise;
 use serde_json::json;
 
-use super::fixture::{Fixture, document, fixture, id, wait};
+use super::fixture::{Fixture, Paragraphs, document, fixture, id, wait};
 use crate::assemble::Neighbours;
 use crate::decay::Decay;
 use crate::filter::Filter;
 use crate::fuse::Fusion;
-use crate::index::{DegradedLeg, IndexOptions, Mode, OnFailure, Query, Reranker, Reranking};
+use crate::index::{DegradedLeg, Index, IndexOptions, Mode, OnFailure, Query, Reranker, Reranking};
+use crate::lexical::{MemoryBm25, Parameters};
 
 fn names(fixture: &Fixture, query: &Query) -> Vec<String> {
     wait(fixture.index.search(query)).unwrap().hits.iter().map(|hit| hit.document.to_string()).collect()
@@ -124,6 +127,8 @@ fn near_duplicates_stand_behind_the_best_of_them() {
     let findings = wait(fixture.index.search(&Query::new("deployment", 10))).unwrap();
     assert_eq!(findings.hits.len(), 2, "another label is another thing");
     assert_eq!(findings.hits.iter().map(|hit| hit.duplicates.len()).sum::<usize>(), 1);
+    let first = wait(fixture.index.search(&Query::new("deployment", 1))).unwrap();
+    assert_eq!(first.hits[..], findings.hits[..1], "also those that are not among the hits asked for");
 }
 
 #[test]
@@ -178,6 +183,58 @@ fn questions_have_bounds() {
     assert!(!names(&fixture, &Query::new("the of", 5)).is_empty(), "stop words have a meaning");
 }
 
+#[test]
+fn age_counts_among_a_few_hits_by_meaning() {
+    let fixture = fixture(IndexOptions { decay: Decay::usual(), ..IndexOptions::default() });
+    let aged = |name: &str, text: &str, at: &str| {
+        let mut document = document(name, &[text]);
+        document.metadata.updated_at = at.parse().ok();
+        document
+    };
+    let batch = vec![
+        aged("old", "deploy the service", "2020-01-01T00:00:00Z"),
+        aged("new", "deploy the service slowly", "2026-05-30T00:00:00Z"),
+        aged("other", "whales sing", "2026-05-30T00:00:00Z"),
+    ];
+    wait(fixture.index.put_batch(batch)).unwrap();
+    let query = Query { mode: Mode::Meaning, ..Query::new("deploy the service", 10) };
+    assert_eq!(names(&fixture, &query), ["new", "old", "other"], "nearly as near, and six years younger");
+}
+
+#[test]
+fn the_best_of_a_few_hits_are_the_best_of_many() {
+    let fixture = fixture(IndexOptions { collapse: false, ..IndexOptions::default() });
+    let words = ["red", "green", "blue", "whale", "tree", "deep", "high", "old", "new"];
+    let text = |number: usize| {
+        let held = words.iter().enumerate().filter(|(place, _)| number >> place & 1 == 1);
+        held.map(|(_, word)| format!("{word} ")).collect::<String>()
+    };
+    let batch = (1..512).map(|number| document(&format!("d{number}"), &[&text(number)])).collect();
+    wait(fixture.index.put_batch(batch)).unwrap();
+    let all = names(&fixture, &Query::new("old red whale", 1000));
+    assert_eq!(all.len(), 511);
+    for k in [1, 10, 100, 400] {
+        assert_eq!(names(&fixture, &Query::new("old red whale", k)), all[..k], "{k}");
+    }
+}
+
+#[test]
+fn options_have_bounds() {
+    let usual = IndexOptions::default;
+    for bad in [
+        IndexOptions { depth: 0, ..usual() },
+        IndexOptions { depth: 1001, ..usual() },
+        IndexOptions { reranked: 0, ..usual() },
+        IndexOptions { reranked: 1001, ..usual() },
+        IndexOptions { fusion: Fusion::Convex { alpha: 1.5 }, ..usual() },
+    ] {
+        let lexical = Arc::new(MemoryBm25::new(Parameters::default()).unwrap());
+        let timer = Arc::new(ManualClock::at("2026-06-01T00:00:00Z".parse().unwrap()));
+        let refused = Index::new(bad, Arc::new(Paragraphs), lexical, timer).unwrap_err();
+        assert_eq!(refused.code(), "AK0790");
+    }
+}
+
 #[derive(Debug)]
 struct Shortest(bool);
 
@@ -204,6 +261,46 @@ fn a_second_look_has_the_last_word() {
     degrading.index = degrading.index.with_reranker(Arc::new(Shortest(true)));
     let findings = wait(degrading.index.search(&Query::new("whale", 10))).unwrap();
     assert_eq!((findings.hits.len(), findings.degraded.first().unwrap().0), (2, DegradedLeg::Rerank));
+}
+
+/// How many words of the question a text has in the question's own order, one behind the other.
+#[derive(Debug)]
+struct ByPhrase;
+
+impl Reranker for ByPhrase {
+    fn rerank<'a>(&'a self, query: &'a str, texts: &'a [&'a str]) -> Reranking<'a> {
+        let asked = tokenise(query);
+        let run = move |text: &&str| {
+            let words = tokenise(text);
+            let parts = (0..asked.len()).flat_map(|from| (from + 1..=asked.len()).map(move |to| from..to));
+            let held =
+                parts.filter(|part| words.windows(part.len()).any(|window| *window == asked[part.clone()]));
+            held.map(|part| part.len() as f64).fold(0.0, f64::max)
+        };
+        Box::pin(async move { Ok(texts.iter().map(run).collect()) })
+    }
+}
+
+#[test]
+fn a_reranker_by_phrases_puts_the_phrase_first_and_what_it_made_of_each_is_told() {
+    let mut fixture = fixture(IndexOptions { reranked: 2, ..IndexOptions::default() });
+    let batch = vec![
+        document("scattered", &["window, window, refund, refund"]),
+        document("phrase", &["among many other words that nobody asked for stands the refund window once"]),
+        document("neither", &["whales sing"]),
+    ];
+    wait(fixture.index.put_batch(batch)).unwrap();
+    let query = Query::new("refund window", 1);
+    assert_eq!(names(&fixture, &query), ["scattered"]);
+    fixture.index = fixture.index.with_reranker(Arc::new(ByPhrase));
+    let findings = wait(fixture.index.search(&query)).unwrap();
+    assert!(findings.degraded.is_empty());
+    let best = findings.hits.first().unwrap();
+    assert_eq!((best.document.as_str(), best.rank, findings.hits.len()), ("phrase", 1, 1));
+    assert_eq!((best.scores.rerank, best.scores.total), (Some(2.0), 2.0));
+    assert!(best.scores.fused < 1.0, "what it was ranked by before is told as well");
+    let (shown, looked_at) = (wait(fixture.index.search(&Query::new("refund window", 3))).unwrap(), 3);
+    assert_eq!(shown.hits.iter().filter(|hit| hit.scores.rerank.is_some()).count(), looked_at);
 }
 
 #[test]
