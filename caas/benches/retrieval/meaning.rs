@@ -124,6 +124,10 @@ impl Chunker for Cuts {
     fn chunks(&self, id: &DocumentId, _: &Parsed) -> Result<Vec<Chunk>, Box<dyn Error + Send + Sync>> {
         self.0.get(id).cloned().ok_or_else(|| "no such document".into())
     }
+
+    fn settings(&self) -> String {
+        format!("the chunks of {} documents that were cut before", self.0.len())
+    }
 }
 
 /// Embeds as much of a text as the model takes, and each passage once.
