@@ -24,6 +24,7 @@ pub mod truth;
 pub mod vector;
 mod within;
 
+pub use agent_primitives as primitives;
 pub use model::{
     BadModel, Block, BlockKind, Chunk, ChunkId, Classification, DocumentId, Format, Found, Language, Leg,
     Metadata, Parsed, Path, Readers, Removed, RemovedKind, Scores, Source, SourceKind, Tier,

@@ -162,6 +162,32 @@ fn after_a_restart_only_the_file_that_changed_is_read_again() {
 }
 
 #[test]
+fn of_two_folders_that_share_a_path_neither_takes_a_document_of_the_other() {
+    let (place, one, other) =
+        (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    std::fs::write(one.path().join("README.md"), "# One\n\nthe blue whale\n").unwrap();
+    std::fs::write(other.path().join("README.md"), "# Other\n\nthe red fox\n").unwrap();
+    std::fs::write(other.path().join("more.md"), "# More\n\nthe grey goose\n").unwrap();
+    let pipeline = open(&place.path().join("shelf"));
+    let follow = |name: &str, folder: &Path| {
+        let folder = Folder::open(folder, Parser::new(Limits::DEFAULT).unwrap(), clock()).unwrap();
+        run(pipeline.follow_kept(&folder, name, wiki, |_| ControlFlow::Continue(())))
+    };
+    assert!(follow("one", one.path()).complete);
+    for _ in 0..2 {
+        let second = follow("other", other.path());
+        let refused: Vec<_> =
+            second.refused.iter().map(|one| (one.document.as_str(), one.error.code())).collect();
+        assert_eq!((refused, second.complete), (vec![("README.md", "AK0631")], false));
+        std::fs::remove_file(other.path().join("README.md")).unwrap();
+        let third = follow("other", other.path());
+        assert!(third.complete && third.gone.is_empty());
+        std::fs::write(other.path().join("README.md"), "# Other\n\nthe red fox\n").unwrap();
+    }
+    assert_eq!((hits(&pipeline, "whale"), hits(&pipeline, "fox"), hits(&pipeline, "goose")), (1, 0, 1));
+}
+
+#[test]
 fn an_index_without_a_shelf_keeps_nothing_of_a_folder() {
     let files = tempfile::tempdir().unwrap();
     let report = follow(&Pipeline::in_memory(clock()).unwrap(), files.path());

@@ -27,7 +27,8 @@ use crate::model::DocumentId;
 /// What a reader may take out of a collection.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Allowance {
-    /// Who may search: principals and groups, by name.
+    /// Who may search: principals and groups, by name. They share one space of names: a host that lets people choose their names
+    /// marks which is which, as in `group:hr`.
     pub readers: std::collections::BTreeSet<String>,
     /// Searches of one principal.
     pub rate: Rate,
@@ -190,6 +191,27 @@ impl Guard {
         document: &DocumentId,
     ) -> Result<Option<usize>, GuardError> {
         Ok(self.of_host(tenant, collection)?.forget(document).await?)
+    }
+
+    /// Deletes many documents, as [`Index::forget_batch`] does.
+    ///
+    /// # Errors
+    /// As [`Guard::put`].
+    pub async fn forget_batch(
+        &self,
+        tenant: &TenantId,
+        collection: &Collection,
+        documents: &[DocumentId],
+    ) -> Result<Vec<Option<usize>>, GuardError> {
+        Ok(self.of_host(tenant, collection)?.forget_batch(documents).await?)
+    }
+
+    /// Leaves nothing of deleted documents on the shelf of a collection, as [`Index::compact`] does.
+    ///
+    /// # Errors
+    /// As [`Guard::put`].
+    pub async fn compact(&self, tenant: &TenantId, collection: &Collection) -> Result<(), GuardError> {
+        Ok(self.of_host(tenant, collection)?.compact().await?)
     }
 
     /// The digest of a document, if it is there. The host calls it, no reader.

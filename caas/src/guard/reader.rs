@@ -57,7 +57,8 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// A principal of a tenant with no group, who may read what is public.
+    /// A principal of a tenant with no group, who may read what is public. Its name must not be that of a group, whose documents it
+    /// would read.
     ///
     /// # Errors
     /// `BadName`.

@@ -27,8 +27,8 @@ pub enum Action {
     Deny,
 }
 
-/// What happens to what was found, by kind. What is not listed leaves as it is, unlabelled.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// What happens to what was found, by kind. What is not listed leaves as it is, unlabelled. The default is [`Release::usual`].
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Release {
     /// For personal data and secrets.
     pub sensitive: BTreeMap<Kind, Action>,
@@ -44,6 +44,18 @@ impl Release {
         let kinds =
             [Kind::Card, Kind::Iban, Kind::Ssn, Kind::Key, Kind::Jwt, Kind::PrivateKey, Kind::Credential];
         Self { sensitive: kinds.map(|kind| (kind, Action::Redact)).into(), orders: Some(Action::Allow) }
+    }
+
+    /// Everything leaves as it is: nothing is looked for.
+    #[must_use]
+    pub const fn unscanned() -> Self {
+        Self { sensitive: BTreeMap::new(), orders: None }
+    }
+}
+
+impl Default for Release {
+    fn default() -> Self {
+        Self::usual()
     }
 }
 

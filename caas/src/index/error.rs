@@ -50,6 +50,9 @@ pub enum IndexError {
     /// One document twice in one batch.
     #[error("document `{0}` is in the batch twice")]
     DuplicateDocument(DocumentId),
+    /// A document that something else has put under this name: the host, or another folder.
+    #[error("document `{0}` is there already, and not from this folder")]
+    Taken(DocumentId),
     /// Documents that take each other's place.
     #[error("document `{0}` would supersede itself by way of others")]
     SupersessionCycle(DocumentId),
@@ -78,8 +81,8 @@ pub enum IndexError {
     /// See [`EmbedError`].
     #[error(transparent)]
     Embed(#[from] EmbedError),
-    /// The embedder, or the store of vectors, took too long.
-    #[error("search by meaning took longer than {millis} ms")]
+    /// The embedder, the store of vectors or the reranker took too long.
+    #[error("search by meaning, or the second look at its hits, took longer than {millis} ms")]
     Timeout {
         /// The time it had.
         millis: u128,
@@ -135,6 +138,7 @@ impl IndexError {
             Self::BadK { .. } => "AK0793",
             Self::NoEmbedder => "AK0794",
             Self::DuplicateDocument(_) => "AK0795",
+            Self::Taken(_) => "AK0631",
             Self::SupersessionCycle(_) => "AK0796",
             Self::TooManyDocuments { .. } => "AK0797",
             Self::BadChunks { .. } => "AK0798",

@@ -118,7 +118,9 @@ struct Dense {
 }
 
 impl Index {
-    /// An empty index that searches by words. `lexical` is its own: nobody else writes to it.
+    /// An empty index that searches by words. `lexical` is its own: nobody else writes to it. It has to be empty as well: what an
+    /// earlier process has left in a store on disk or in a server is not found, and weighs in scores all the same. For documents
+    /// that outlive the process there is [`Index::with_shelf`].
     ///
     /// # Errors
     /// `BadOptions`, `Decay`.
@@ -180,6 +182,15 @@ impl Index {
     /// The digest of a document, if it is there.
     pub async fn version(&self, document: &DocumentId) -> Option<Digest> {
         self.catalogue.read().await.get(document).map(|held| held.version)
+    }
+
+    /// What was said of each of some documents; nothing of one that is not there.
+    pub(crate) async fn said_of(
+        &self,
+        documents: impl Iterator<Item = &DocumentId>,
+    ) -> Vec<Option<Arc<Metadata>>> {
+        let catalogue = self.catalogue.read().await;
+        documents.map(|document| catalogue.get(document).map(|held| Arc::clone(&held.metadata))).collect()
     }
 
     /// The names of all documents, in order.

@@ -32,7 +32,8 @@ words! {
 }
 
 words! {
-    /// Who a document is meant for, from everybody to few. Whoever reads needs at least the same clearance.
+    /// Who a document is meant for, from everybody to few. Whoever reads through a [`Guard`](crate::guard::Guard) needs at least the
+    /// same clearance; an index by itself asks nobody.
     Classification, "classification",
     /// Everybody.
     Public = "public",

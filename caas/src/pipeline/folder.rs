@@ -1,5 +1,6 @@
 //! A folder of documents, kept in step with its index.
 
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use agent_primitives::search::EmbedError;
@@ -61,12 +62,16 @@ impl Pipeline {
     /// Brings the index in step with a folder: reads and indexes what is new or has changed, and forgets what is gone. `known` is what
     /// was indexed the last time, and is kept in step with the index document by document; the host keeps it beside the index.
     ///
-    /// `metadata` says what is to be said of each document. `progress` is told before each file, and may end the work.
-    /// Reading blocks the thread. A file that cannot be read, and a document that cannot be indexed, keep nothing else out.
+    /// `metadata` says what is to be said of each document. A file that is as it was is read again where something else is said of it
+    /// now, or where the index has lost its document: who may read what is always as was said last. `progress` is told before each
+    /// file, and may end the work. Reading blocks the thread. A file that cannot be read, and a document that cannot be indexed,
+    /// keep nothing else out.
     ///
     /// # Cancel safety
-    /// A future that is dropped leaves each document as it was or as it is; `known` may lack a few that were indexed, which are
-    /// looked at again the next time.
+    /// A future that is dropped leaves each document as it was, as it is, or not found until the next time, as [`Index::put`] does;
+    /// `known` may lack a few that were indexed, which are looked at again the next time.
+    ///
+    /// [`Index::put`]: crate::index::Index::put
     pub async fn follow(
         &self,
         folder: &Folder,
@@ -80,7 +85,8 @@ impl Pipeline {
     /// As [`Pipeline::follow`], with what was indexed the last time kept on the index's shelf, in the same step as the documents: after
     /// a restart what is as it was is not read again. `name` is the host's name for the folder, under which it is known again.
     ///
-    /// A document that was forgotten while its file is still there is indexed again.
+    /// A document has the path of its file beneath its folder for a name. One that is there already and not from this folder is not
+    /// replaced: it is refused (`Taken`), so two folders that share a path cannot be kept in one index under these names.
     ///
     /// # Cancel safety
     /// As [`Pipeline::follow`].
@@ -107,13 +113,21 @@ impl Pipeline {
         mut progress: impl FnMut(Progress<'_>) -> ControlFlow<()>,
     ) -> FolderReport {
         let survey = folder.survey();
-        let changes = survey.changes(known);
-        let mut report = FolderReport {
-            same: changes.same,
-            failed: survey.failed,
-            ignored: survey.ignored,
-            ..FolderReport::default()
-        };
+        let said = self.index.said_of(survey.files.iter().map(|found| &found.id)).await;
+        let mut report = FolderReport::default();
+        let (mut standing, mut taken) = (known.clone(), BTreeSet::new());
+        for (Found { id, .. }, said) in survey.files.iter().zip(said) {
+            match said {
+                Some(_) if name.is_some() && !known.contains_key(id) => drop(taken.insert(id.clone())),
+                Some(said) if *said == metadata(id) => {}
+                Some(_) | None => drop(standing.remove(id)),
+            }
+        }
+        let mut changes = survey.changes(&standing);
+        changes.new.retain(|found| !taken.contains(&found.id));
+        report.refused = taken.into_iter().map(Refused::taken).collect();
+        report.same = changes.same;
+        (report.failed, report.ignored) = (survey.failed, survey.ignored);
         let total = changes.new.len() + changes.changed.len();
         let mut batch = Batch::default();
         let mut stopped = false;
@@ -202,6 +216,12 @@ impl Pipeline {
             Err(error) => return Err(error),
         }
         Ok(())
+    }
+}
+
+impl Refused {
+    fn taken(document: DocumentId) -> Self {
+        Self { error: IndexError::Taken(document.clone()), document }
     }
 }
 

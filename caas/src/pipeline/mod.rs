@@ -42,6 +42,8 @@ impl Answered {
 }
 
 /// Reads documents, indexes them, and puts contexts together from what is found.
+///
+/// It asks nobody who may read what: classification and readers of a document are for a [`Guard`](crate::guard::Guard) to enforce.
 pub struct Pipeline {
     parser: Parser,
     index: Index,

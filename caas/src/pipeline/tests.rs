@@ -111,6 +111,34 @@ fn an_embedder_that_fails_half_way_leaves_what_was_indexed_and_goes_on_from_ther
 }
 
 #[test]
+fn what_is_said_of_a_file_holds_though_the_file_is_as_it_was() {
+    let pipeline = pipeline(fixture(IndexOptions::default()).index);
+    let mut folder = followed(3);
+    follow(&pipeline, &mut folder);
+    let narrower = |document: &DocumentId| {
+        let one = document.as_str() == "f00001.md";
+        let classification = if one { Classification::Secret } else { Classification::Internal };
+        Metadata::new(Source::of(SourceKind::Wiki), classification)
+    };
+    for (indexed, same) in [(1, 2), (0, 3)] {
+        let report =
+            wait(pipeline.follow(&folder.folder, &mut folder.known, narrower, |_| ControlFlow::Continue(())));
+        assert_eq!((report.indexed, report.same, report.embedded, report.complete), (indexed, same, 0, true));
+    }
+    let found = wait(pipeline.index().search(&Query::new("word1", 1))).unwrap();
+    assert_eq!(found.hits[0].metadata.classification, Classification::Secret);
+}
+
+#[test]
+fn what_the_index_has_lost_is_read_again() {
+    let mut folder = followed(3);
+    follow(&pipeline(fixture(IndexOptions::default()).index), &mut folder);
+    let restarted = pipeline(fixture(IndexOptions::default()).index);
+    assert_eq!(follow(&restarted, &mut folder).indexed, 3);
+    assert_eq!(wait(restarted.index().len()).0, 3);
+}
+
+#[test]
 fn work_that_is_stopped_is_named_as_not_complete() {
     let pipeline = pipeline(fixture(IndexOptions::default()).index);
     let mut folder = followed(10);
