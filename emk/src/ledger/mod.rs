@@ -36,7 +36,8 @@ pub enum Durability {
     Always,
     /// Synced to the disk, starting as soon as someone waits, and after this window when nobody does.
     Group(Duration),
-    /// Handed to the operating system: survives the end of the process, not a power cut.
+    /// Handed to the operating system: survives the end of the process, not a power cut. Before bodies are erased everything
+    /// is synced, so that the record of why is not lost.
     Os,
 }
 
@@ -165,11 +166,14 @@ impl Ledger {
     /// There is no way back, and nothing here says why: [`crate::memory::EpisodicMemory::redact`] puts it on record first.
     ///
     /// # Errors
-    /// `NotErasable`, `Unknown` or `Dropped`, and nothing was erased; `Closed`; whatever the store failed with, when some
-    /// bodies may be gone and erasing can be tried again.
+    /// `NotErasable`, of any record where [`Ledger::can_erase`] says no; `Unknown` or `Dropped`; and nothing was erased.
+    /// `Closed`; whatever the store failed with, when some bodies may be gone and erasing can be tried again.
     pub fn erase(&self, seqs: &[u64]) -> Result<(), LedgerError> {
         if let Some(&seq) = seqs.get(MAX_ERASED) {
             return Err(LedgerError::NotErasable { seq, reason: "too many at once" });
+        }
+        if let (Some(&seq), false) = (seqs.first(), self.can_erase()) {
+            return Err(LedgerError::NotErasable { seq, reason: "the store cannot" });
         }
         for &seq in seqs {
             let unknown = || LedgerError::Unknown { seq, count: self.head().count };
@@ -185,6 +189,12 @@ impl Ledger {
             }
             None => Ok(()),
         }
+    }
+
+    /// Whether the store can erase bodies: all stores here can, one of a host's need not.
+    #[must_use]
+    pub fn can_erase(&self) -> bool {
+        self.0.shared.can_erase()
     }
 
     /// Appends a record whose body was erased elsewhere, for a copy of a ledger.

@@ -63,6 +63,12 @@ pub trait LedgerStore: Send {
         }
     }
 
+    /// Whether [`LedgerStore::erase`] can erase at all; always the same answer. It is asked once, before an erasure is put on
+    /// record: `false`, which is what this says unless a store says otherwise, refuses every erasure beforehand.
+    fn can_erase(&self) -> bool {
+        false
+    }
+
     /// Whether an append neither blocks nor needs a sync. The ledger then appends in the caller's thread.
     fn is_immediate(&self) -> bool;
 
