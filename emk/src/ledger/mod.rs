@@ -100,7 +100,8 @@ impl Ledger {
     }
 
     /// As [`Ledger::open`], with a ledger that seals itself from now on, after the seals that it has. Records without a
-    /// seal are sealed with the next ones; where no seal is found all of them are read.
+    /// seal are sealed with the next ones; where no seal is found all of them are read. The last checkpoint is handed to the
+    /// anchors again, whether they have it or not; one that fails shows in [`Ledger::seals`] only. Blocks on them.
     ///
     /// # Errors
     /// As [`Ledger::open`]; `BadCheckpoint` if the last seal does not fit the records; `Dropped` if the store has no seal
@@ -137,10 +138,16 @@ impl Ledger {
     ///
     /// The record can be read at once; it is durable when [`Ledger::durable`] says so.
     ///
+    /// A host appends `Event`, or `Episode` where the body may have to be erased. The ledger does not look into bodies: where
+    /// a memory is to be opened over it, episodes, rules and tombstones are for the memory to write.
+    ///
     /// # Errors
-    /// Nothing was appended: `TooLarge`, `Full` (try again once something is durable), `StoreFull`, `Closed`, or the
+    /// Nothing was appended: `NotAppendable` for a `Checkpoint`, which would have the ledger fail its verification; `TooLarge`, `Full` (try again once something is durable), `StoreFull`, `Closed`, or the
     /// `Io` or `Stopped` that poisoned the ledger.
     pub fn append(&self, kind: EntryKind, body: &[u8]) -> Result<Appended, LedgerError> {
+        if kind == EntryKind::Checkpoint {
+            return Err(LedgerError::NotAppendable { kind });
+        }
         // The body is hashed before the lock is taken; under it only the chain link is computed.
         self.append_hashed(kind, chain::content_id(kind, body), body)
     }

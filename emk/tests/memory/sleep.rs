@@ -314,6 +314,10 @@ fn what_was_summed_up_long_ago_is_erased_if_that_is_asked_for_and_its_rule_stays
         assert!(memory.get(0).unwrap().is_none() && memory.get(1).unwrap().is_some());
         let status = memory.status(rule).unwrap();
         assert!(status.flagged && !status.erased);
+        // The words that the rule repeats are taken out by name.
+        let quoted = memory.rule(rule).unwrap().unwrap().quotes[0];
+        assert_eq!(memory.redact(quoted, "asked to").unwrap(), [quoted, rule]);
+        assert!(memory.rule(rule).unwrap().is_none());
         memory.verify(None, |_| {}).unwrap();
     });
 }
