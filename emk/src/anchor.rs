@@ -22,7 +22,8 @@ pub trait Anchor: Send {
     /// Its name, for reports.
     fn name(&self) -> &str;
 
-    /// Keeps a checkpoint. Checkpoints come in order; after a failure the same one comes again.
+    /// Keeps a checkpoint. Checkpoints come in order; after a failure the same one comes again, and the last one comes again
+    /// when the ledger is opened.
     ///
     /// # Errors
     /// It could not be kept.
@@ -82,6 +83,8 @@ pub struct FileAnchor {
     file: File,
     /// Whether a write failed, so that the last line may have no end.
     torn: bool,
+    /// The last checkpoint that was there, until one comes.
+    found: Option<Checkpoint>,
 }
 
 impl FileAnchor {
@@ -94,8 +97,8 @@ impl FileAnchor {
         let open = || OpenOptions::new().create(true).append(true).read(true).open(&path);
         let file = open().map_err(|error| AnchorError::io("open", &path, error))?;
         let text = read(&path)?;
-        parse(&path, whole_lines(&text))?;
-        let mut anchor = Self { path, file, torn: true };
+        let found = parse(&path, whole_lines(&text))?.pop();
+        let mut anchor = Self { path, file, torn: true, found };
         anchor.cut()?;
         Ok(anchor)
     }
@@ -107,6 +110,11 @@ impl FileAnchor {
     pub fn read(path: impl AsRef<Path>) -> Result<Vec<Checkpoint>, AnchorError> {
         let path = path.as_ref();
         parse(path, whole_lines(&read(path)?))
+    }
+
+    /// Whether it is still there, and the last one: a ledger that is opened brings it again.
+    fn ends_with(&self, checkpoint: &Checkpoint) -> Result<bool, AnchorError> {
+        Ok(Self::read(&self.path)?.last() == Some(checkpoint))
     }
 
     /// Removes what an interrupted write left behind the last whole line, and nothing else: whole lines that somebody else
@@ -137,6 +145,10 @@ impl Anchor for FileAnchor {
 
     fn keep(&mut self, checkpoint: &Checkpoint) -> Result<(), AnchorError> {
         self.cut()?;
+        if self.found.take().as_ref() == Some(checkpoint) && self.ends_with(checkpoint)? {
+            return SegmentFile::sync(&mut self.file)
+                .map_err(|error| AnchorError::io("sync", &self.path, error));
+        }
         let line = format!("{}\n", checkpoint.to_json());
         let length = self.file.metadata().map_err(|error| AnchorError::io("read", &self.path, error))?.len();
         if MAX_ANCHOR_BYTES < length.saturating_add(line.len() as u64) {

@@ -130,6 +130,12 @@ pub enum LedgerError {
     /// More anchors than [`crate::MAX_ANCHORS`].
     #[error("a ledger has at most 8 anchors")]
     TooManyAnchors,
+    /// A record that only the ledger itself writes.
+    #[error("a `{kind}` is appended by the ledger itself")]
+    NotAppendable {
+        /// Its kind.
+        kind: crate::EntryKind,
+    },
     /// A record whose body cannot be erased.
     #[error("record {seq} cannot be erased: {reason}")]
     NotErasable {
@@ -176,6 +182,7 @@ impl LedgerError {
             Self::BadLedgerId => "AK0816",
             Self::NotErasable { .. } => "AK0719",
             Self::Damaged { .. } => "AK0819",
+            Self::NotAppendable { .. } => "AK0820",
             Self::BadCheckpoint { .. } => "AK0817",
             Self::TooManyAnchors => "AK0818",
         }

@@ -21,6 +21,8 @@ pub mod store;
 mod trust;
 mod verify;
 
+/// The crate of the types that this one takes and gives: times, clocks, agents, labels, digests, failures, embedders.
+pub use agent_primitives as primitives;
 pub use checkpoint::{Checkpoint, CheckpointError, MAX_CHECKPOINT_BYTES, Seal, Signature};
 pub use entry::{Appended, BadHead, Entry, EntryKind, Head, LedgerId, MAX_BODY_BYTES, Record};
 pub use error::LedgerError;

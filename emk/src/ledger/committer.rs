@@ -40,11 +40,12 @@ fn commit_until_closed(shared: &Shared, mut store: Box<dyn LedgerStore>) {
 }
 
 fn write(store: &mut dyn LedgerStore, work: &Work, sync: bool) -> Result<(), LedgerError> {
-    if work.run.count == 0 {
-        return Ok(());
+    if work.run.count != 0 {
+        store.append(&Batch::new(work.run.first_seq, &work.run.frames, work.head))?;
     }
-    store.append(&Batch::new(work.run.first_seq, &work.run.frames, work.head))?;
-    if sync { store.sync() } else { Ok(()) }
+    // The mark that says why bodies are gone must not be lost in a power cut that they do not survive either.
+    let is_behind = if sync { work.run.count != 0 } else { !work.erase.is_empty() };
+    if is_behind { store.sync() } else { Ok(()) }
 }
 
 /// Poisons the ledger if the thread panics, so that nobody waits for a thread that is gone.

@@ -36,7 +36,8 @@ pub enum Durability {
     Always,
     /// Synced to the disk, starting as soon as someone waits, and after this window when nobody does.
     Group(Duration),
-    /// Handed to the operating system: survives the end of the process, not a power cut.
+    /// Handed to the operating system: survives the end of the process, not a power cut. Before bodies are erased everything
+    /// is synced, so that the record of why is not lost.
     Os,
 }
 
@@ -99,7 +100,8 @@ impl Ledger {
     }
 
     /// As [`Ledger::open`], with a ledger that seals itself from now on, after the seals that it has. Records without a
-    /// seal are sealed with the next ones; where no seal is found all of them are read.
+    /// seal are sealed with the next ones; where no seal is found all of them are read. The last checkpoint is handed to the
+    /// anchors again, whether they have it or not; one that fails shows in [`Ledger::seals`] only. Blocks on them.
     ///
     /// # Errors
     /// As [`Ledger::open`]; `BadCheckpoint` if the last seal does not fit the records; `Dropped` if the store has no seal
@@ -136,10 +138,16 @@ impl Ledger {
     ///
     /// The record can be read at once; it is durable when [`Ledger::durable`] says so.
     ///
+    /// A host appends `Event`, or `Episode` where the body may have to be erased. The ledger does not look into bodies: where
+    /// a memory is to be opened over it, episodes, rules and tombstones are for the memory to write.
+    ///
     /// # Errors
-    /// Nothing was appended: `TooLarge`, `Full` (try again once something is durable), `StoreFull`, `Closed`, or the
+    /// Nothing was appended: `NotAppendable` for a `Checkpoint`, which would have the ledger fail its verification; `TooLarge`, `Full` (try again once something is durable), `StoreFull`, `Closed`, or the
     /// `Io` or `Stopped` that poisoned the ledger.
     pub fn append(&self, kind: EntryKind, body: &[u8]) -> Result<Appended, LedgerError> {
+        if kind == EntryKind::Checkpoint {
+            return Err(LedgerError::NotAppendable { kind });
+        }
         // The body is hashed before the lock is taken; under it only the chain link is computed.
         self.append_hashed(kind, chain::content_id(kind, body), body)
     }
@@ -165,11 +173,14 @@ impl Ledger {
     /// There is no way back, and nothing here says why: [`crate::memory::EpisodicMemory::redact`] puts it on record first.
     ///
     /// # Errors
-    /// `NotErasable`, `Unknown` or `Dropped`, and nothing was erased; `Closed`; whatever the store failed with, when some
-    /// bodies may be gone and erasing can be tried again.
+    /// `NotErasable`, of any record where [`Ledger::can_erase`] says no; `Unknown` or `Dropped`; and nothing was erased.
+    /// `Closed`; whatever the store failed with, when some bodies may be gone and erasing can be tried again.
     pub fn erase(&self, seqs: &[u64]) -> Result<(), LedgerError> {
         if let Some(&seq) = seqs.get(MAX_ERASED) {
             return Err(LedgerError::NotErasable { seq, reason: "too many at once" });
+        }
+        if let (Some(&seq), false) = (seqs.first(), self.can_erase()) {
+            return Err(LedgerError::NotErasable { seq, reason: "the store cannot" });
         }
         for &seq in seqs {
             let unknown = || LedgerError::Unknown { seq, count: self.head().count };
@@ -185,6 +196,12 @@ impl Ledger {
             }
             None => Ok(()),
         }
+    }
+
+    /// Whether the store can erase bodies: all stores here can, one of a host's need not.
+    #[must_use]
+    pub fn can_erase(&self) -> bool {
+        self.0.shared.can_erase()
     }
 
     /// Appends a record whose body was erased elsewhere, for a copy of a ledger.

@@ -176,10 +176,12 @@ impl Seals {
         for entry in if from < head.count { reader.entries(from)? } else { Box::new(std::iter::empty()) } {
             progress.take(&entry?);
         }
+        let checkpoint = last.map(|(_, seal)| Arc::new(seal.checkpoint));
+        let waiting: VecDeque<_> = checkpoint.iter().cloned().collect();
         let anchors: Vec<Anchored> =
-            anchors.into_iter().map(|anchor| Anchored { anchor, waiting: VecDeque::new() }).collect();
+            anchors.into_iter().map(|anchor| Anchored { anchor, waiting: waiting.clone() }).collect();
         let status = SealStatus {
-            checkpoint: last.map(|(_, seal)| seal.checkpoint),
+            checkpoint: checkpoint.as_deref().cloned(),
             anchors: anchors
                 .iter()
                 .map(|anchored| AnchorStatus {
@@ -188,7 +190,7 @@ impl Seals {
                 })
                 .collect(),
         };
-        Ok(Self {
+        let seals = Self {
             clock,
             records,
             interval,
@@ -197,7 +199,12 @@ impl Seals {
             progress: Mutex::new(progress),
             anchors: Mutex::new(anchors),
             status: Mutex::new(status),
-        })
+        };
+        // Nobody knows whether it reached them before the process ended. It stands for those before it too.
+        for (index, anchored) in lock(&seals.anchors).iter_mut().enumerate() {
+            seals.catch_up(index, anchored);
+        }
+        Ok(seals)
     }
 
     /// Takes note of records that are durable now, in order.

@@ -19,6 +19,8 @@ pub(super) struct Shared {
     durability: Durability,
     /// Whether records are appended to the store in the caller's thread.
     immediate: bool,
+    /// Whether the store can erase bodies.
+    can_erase: bool,
     reader: Arc<dyn LedgerReader>,
     state: Mutex<State>,
     /// Wakes the committer.
@@ -79,6 +81,7 @@ impl Shared {
         seals: Option<Seals>,
     ) -> (Arc<Self>, Option<Box<dyn LedgerStore>>) {
         let (id, head, reader) = (store.ledger().clone(), store.head(), store.reader());
+        let can_erase = store.can_erase();
         let (sink, background) = if store.is_immediate() {
             (Sink::Immediate { store, scratch: Vec::new(), unfolded: Unfolded::default() }, None)
         } else {
@@ -88,6 +91,7 @@ impl Shared {
             id,
             durability: options.durability,
             immediate: background.is_none(),
+            can_erase,
             reader,
             state: Mutex::new(State { head, sink, closed: false, erase: Vec::new() }),
             work: Condvar::new(),
@@ -106,6 +110,10 @@ impl Shared {
 
     pub(super) fn reader(&self) -> &dyn LedgerReader {
         self.reader.as_ref()
+    }
+
+    pub(super) const fn can_erase(&self) -> bool {
+        self.can_erase
     }
 
     pub(super) const fn durability(&self) -> Durability {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::mark::{Mark, MarkKind, Residue};
 use super::state::State;
 use super::{EpisodicMemory, Found, MemoryError, error::UNUSABLE};
-use crate::{EntryKind, Finding, Head, MAX_ERASED, Trust, VerifyError, VerifyReport};
+use crate::{EntryKind, Finding, Head, LedgerError, MAX_ERASED, Trust, VerifyError, VerifyReport};
 
 impl EpisodicMemory {
     /// Erases the episode or rule at `seq`: from the store, from what is kept in memory, and from what readers give out. A
@@ -18,8 +18,8 @@ impl EpisodicMemory {
     /// is forgotten with it; what it corrected or superseded stays so. Erasing what is erased makes sure of it.
     ///
     /// # Errors
-    /// `UnknownEpisode`; `Ledger`: once the reason is on record the episode is hidden whatever the store fails with, and
-    /// erasing can be tried again.
+    /// `UnknownEpisode`; `Ledger`, with `NotErasable` and nothing done if the store cannot erase. With any other, once the
+    /// reason is on record the episode is hidden whatever the store fails with, and erasing can be tried again.
     pub fn redact(&self, seq: u64, reason: &str) -> Result<Vec<u64>, MemoryError> {
         self.redact_all(&[seq], reason)
     }
@@ -29,27 +29,31 @@ impl EpisodicMemory {
     /// # Errors
     /// As [`EpisodicMemory::redact`].
     pub fn redact_all(&self, seqs: &[u64], reason: &str) -> Result<Vec<u64>, MemoryError> {
-        self.erase(seqs, reason, true)
+        self.erase(seqs, reason, |state| {
+            let mut wanted = BTreeSet::new();
+            for &seq in seqs {
+                state.slot(seq).ok_or(MemoryError::UnknownEpisode { seq })?;
+                wanted.insert(seq);
+                wanted.extend(state.quoting(seq));
+            }
+            Ok(wanted)
+        })
     }
 
-    /// With or without the rules that repeat them.
+    /// Erases what `select` says of `seqs`, and of rules that repeat them. It is asked under the lock under which the mark
+    /// is put on record, so nothing changes in between.
     pub(super) fn erase(
         &self,
         seqs: &[u64],
         reason: &str,
-        quoting_too: bool,
+        select: impl FnOnce(&State) -> Result<BTreeSet<u64>, MemoryError>,
     ) -> Result<Vec<u64>, MemoryError> {
+        if let (Some(&seq), false) = (seqs.first(), self.ledger().can_erase()) {
+            return Err(LedgerError::NotErasable { seq, reason: "the store cannot" }.into());
+        }
         let residues = self.residues(seqs)?;
         let mut state = self.state_mut();
-        let mut wanted: BTreeSet<u64> = BTreeSet::new();
-        for &seq in seqs {
-            state.slot(seq).ok_or(MemoryError::UnknownEpisode { seq })?;
-            wanted.insert(seq);
-            if quoting_too {
-                wanted.extend(state.quoting(seq));
-            }
-        }
-        let wanted: Vec<u64> = wanted.into_iter().collect();
+        let wanted: Vec<u64> = select(&state)?.into_iter().collect();
         let unmarked: Vec<u64> = wanted
             .iter()
             .copied()
@@ -82,9 +86,22 @@ impl EpisodicMemory {
         Ok(residues)
     }
 
-    /// Erases what marks say is erased and a crash left.
+    /// Positions of what was erased on record and whose bodies the store still has: the store failed and erasing can be tried
+    /// again, or it cannot erase and the marks were made where another one could. They are hidden all the same.
+    #[must_use]
+    pub fn unerased(&self) -> Vec<u64> {
+        self.state().unfinished.clone()
+    }
+
+    /// Erases what marks say is erased and a crash left. Where the store cannot, nobody could open the memory ever again if
+    /// that were an error.
     pub(super) fn finish_erasures(&self) -> Result<(), MemoryError> {
-        let unfinished = self.state().unfinished.clone();
+        let unfinished = self.unerased();
+        if !unfinished.is_empty() && !self.ledger().can_erase() {
+            let (ledger, count) = (self.ledger().id(), unfinished.len());
+            tracing::warn!(%ledger, count, "the store cannot erase what marks say is erased; it is hidden only");
+            return Ok(());
+        }
         self.erase_bodies(&unfinished)
     }
 

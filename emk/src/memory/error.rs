@@ -43,6 +43,14 @@ pub enum MemoryError {
     /// An episode that was recalled comes back as news.
     #[error("an episode that was recalled is not kept again")]
     Recalled,
+    /// An option outside its range.
+    #[error("`{what}` is 0 to 1, not `{found}`")]
+    OutOfRange {
+        /// Which.
+        what: &'static str,
+        /// What it was.
+        found: f64,
+    },
     /// As many episodes and rules as were allowed.
     #[error("the memory is full at {limit} episodes and rules")]
     Full {
@@ -87,6 +95,7 @@ impl MemoryError {
             Self::SelfCause => "AK0723",
             Self::NearDuplicate { .. } => "AK0724",
             Self::Recalled => "AK0725",
+            Self::OutOfRange { .. } => "AK0630",
             Self::Full { .. } => "AK0726",
             Self::Unusable { .. } => UNUSABLE,
             Self::BudgetUnmet { .. } => "AK0728",

@@ -2,8 +2,8 @@
 //!
 //! Everything an [`EpisodicMemory`] knows it reads from its ledger when it is opened, and what it decides it puts on
 //! record there first: episodes, rules made from them, and marks. Texts stay in the store; some 200 bytes are kept for
-//! each episode. An episode is never changed. One that was wrong is corrected by a later one, one that must go is erased
-//! (E11), one that may be poisoned is hidden, and many that are old are summed up in a rule.
+//! each episode. An episode is never changed. One that was wrong is corrected by a later one, one that must go is
+//! erased, one that may be poisoned is hidden, and many that are old are summed up in a rule.
 
 mod append;
 mod audit;
@@ -59,7 +59,7 @@ pub enum DedupPolicy {
 pub struct MemoryOptions {
     /// What happens to near duplicates among the last [`NEAR_WINDOW`] episodes of an agent.
     pub dedup: DedupPolicy,
-    /// Share of tokens from which two episodes are near duplicates; [`NEAR_THRESHOLD`].
+    /// Share of tokens from which two episodes are near duplicates, 0 to 1; [`NEAR_THRESHOLD`].
     pub near_threshold: f64,
     /// Whether an episode whose source is `recalled` is taken. What was recalled and is stored as news is recalled again,
     /// and so on.
@@ -85,6 +85,12 @@ impl MemoryOptions {
     #[must_use]
     pub const fn dedup(self, dedup: DedupPolicy) -> Self {
         Self { dedup, ..self }
+    }
+
+    /// With another share of tokens that makes near duplicates, 0 to 1; a memory is not opened with any other.
+    #[must_use]
+    pub const fn near_threshold(self, near_threshold: f64) -> Self {
+        Self { near_threshold, ..self }
     }
 
     /// Takes what was recalled as well.
@@ -144,10 +150,11 @@ struct Inner {
 
 impl EpisodicMemory {
     /// The memory in `ledger`. Reads all of it, in constant space but for what is kept of each episode, and ends erasures
-    /// that a crash interrupted. Events in the ledger are passed over. Blocks.
+    /// that a crash interrupted; where the store cannot erase, see [`EpisodicMemory::unerased`]. Events in the ledger are passed
+    /// over. Blocks.
     ///
     /// # Errors
-    /// `Unusable` for an episode, rule or mark that cannot be read; `Full`; whatever the ledger fails with.
+    /// `OutOfRange` for a threshold; `Unusable` for an episode, rule or mark that cannot be read; `Full`; whatever the ledger fails with.
     pub fn open(ledger: Ledger, options: MemoryOptions, clock: Arc<dyn Clock>) -> Result<Self, MemoryError> {
         Self::open_with(ledger, options, clock, |_| {})
     }
@@ -162,6 +169,10 @@ impl EpisodicMemory {
         clock: Arc<dyn Clock>,
         mut see: impl FnMut(Opening<'_>),
     ) -> Result<Self, MemoryError> {
+        // Nothing is near a threshold that is no number, and duplicates would pass.
+        if !(0.0..=1.0).contains(&options.near_threshold) {
+            return Err(MemoryError::OutOfRange { what: "near_threshold", found: options.near_threshold });
+        }
         let mut state = State::default();
         let (base, total) = (ledger.base().count, ledger.head().count);
         for entry in ledger.read(base) {

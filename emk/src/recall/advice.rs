@@ -75,9 +75,9 @@ impl Index {
         filter: &Filter,
         fetch: Fetch<'_>,
     ) -> Result<Advice, RecallError> {
-        let len = goal.len() + action.len();
-        if 2 * MAX_QUERY_BYTES < len {
-            return Err(RecallError::QueryTooLarge { len });
+        let (len, limit) = (goal.len() + action.len(), 2 * MAX_QUERY_BYTES);
+        if limit < len {
+            return Err(RecallError::QueryTooLarge { len, limit });
         }
         let mask = self.table.attempts_mask(filter, &self.trust, self.lexical.session_of());
         let (attempts, not_compared) = self.same_attempts(goal, action, &mask, fetch)?;

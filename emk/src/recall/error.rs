@@ -4,7 +4,7 @@ use agent_primitives::search::EmbedError;
 
 use crate::memory::MemoryError;
 
-use super::query::{MAX_FILTER_NAMES, MAX_QUERY_BYTES, MAX_RECALL};
+use super::query::{MAX_FILTER_NAMES, MAX_RECALL};
 
 /// Why something was not recalled, or not made recallable.
 #[derive(Debug, thiserror::Error)]
@@ -16,11 +16,13 @@ pub enum RecallError {
         /// How many were asked for.
         k: usize,
     },
-    /// A question longer than [`MAX_QUERY_BYTES`].
-    #[error("a question of {len} bytes, the limit is {MAX_QUERY_BYTES}")]
+    /// A question longer than [`MAX_QUERY_BYTES`](super::MAX_QUERY_BYTES), or goal and action than twice that.
+    #[error("a question of {len} bytes, the limit is {limit}")]
     QueryTooLarge {
         /// Its bytes.
         len: usize,
+        /// Most bytes of such a question.
+        limit: usize,
     },
     /// More than [`MAX_FILTER_NAMES`] in one part of a filter.
     #[error("a filter names {found} {what}, the limit is {MAX_FILTER_NAMES}")]

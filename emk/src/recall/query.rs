@@ -88,6 +88,18 @@ impl SourceTrust {
     /// User 1.0, agent 0.8, tool 0.6, external 0.3, recalled 0.
     pub const DEFAULT: Self = Self { user: 1.0, agent: 0.8, tool: 0.6, external: 0.3, recalled: 0.0 };
 
+    pub(super) fn check(&self) -> Result<(), RecallError> {
+        let Self { user, agent, tool, external, recalled } = *self;
+        let all = [
+            ("user", user),
+            ("agent", agent),
+            ("tool", tool),
+            ("external", external),
+            ("recalled", recalled),
+        ];
+        all.into_iter().try_for_each(|(what, trust)| share(what, trust))
+    }
+
     /// The trust in one source.
     #[must_use]
     pub const fn of(&self, source: Source) -> f64 {
@@ -173,7 +185,7 @@ impl Query {
             return Err(RecallError::InvalidLimit { k: self.k });
         }
         if MAX_QUERY_BYTES < self.text.len() {
-            return Err(RecallError::QueryTooLarge { len: self.text.len() });
+            return Err(RecallError::QueryTooLarge { len: self.text.len(), limit: MAX_QUERY_BYTES });
         }
         if let Some(lambda) = self.diversity {
             share("diversity", lambda)?;

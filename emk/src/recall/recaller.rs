@@ -84,10 +84,13 @@ impl Recall {
     }
 
     /// Trusts sources differently.
-    #[must_use]
-    pub fn with_trust(self, trust: SourceTrust) -> Self {
+    ///
+    /// # Errors
+    /// `OutOfRange` for a trust that is not 0 to 1: a filter by trust would let the wrong ones pass.
+    pub fn with_trust(self, trust: SourceTrust) -> Result<Self, RecallError> {
+        trust.check()?;
         self.write().trust = trust;
-        self
+        Ok(self)
     }
 
     /// Sets the vector of an episode, made of [`Recall::passage`] by a model with this name. The first vector fixes model and

@@ -100,6 +100,10 @@ impl LedgerStore for MemoryStore {
         Ok(())
     }
 
+    fn can_erase(&self) -> bool {
+        true
+    }
+
     fn is_immediate(&self) -> bool {
         true
     }

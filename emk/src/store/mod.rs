@@ -2,7 +2,16 @@
 //!
 //! A store takes batches of records that are already numbered and chained, and gives them back in order. It decides
 //! nothing: numbering, chaining, waiting and failing are the ledger's. The trait is open, so that a database can be a
-//! store; every implementation has to pass the suite in `tests/ledger/conformance.rs`.
+//! store. What one must hold:
+//!
+//! - Each record is given back as it came: position, kind, content id, hash, body, and whether the body was erased.
+//! - Records are read in order and without gaps from [`LedgerReader::base`] on; one that cannot be read is an error, never left out.
+//! - A reader made at any time sees a batch once its append has returned, durable or not, also from other threads.
+//! - After [`LedgerStore::sync`] everything before it survives whatever the store promises to survive, the first record to the last; what
+//!   was not synced may be lost at the end only.
+//! - Opened again it has the head of what is left, and goes on from there.
+//! - It keeps one ledger, under its name, and takes one writer at a time.
+//! - A body that was erased is given out no more, and nothing else of any record has changed.
 
 mod erase;
 pub(crate) mod frame;
@@ -61,6 +70,12 @@ pub trait LedgerStore: Send {
             Some(&seq) => Err(LedgerError::NotErasable { seq, reason: "the store cannot" }),
             None => Ok(()),
         }
+    }
+
+    /// Whether [`LedgerStore::erase`] can erase at all; always the same answer. It is asked once, before an erasure is put on
+    /// record: `false`, which is what this says unless a store says otherwise, refuses every erasure beforehand.
+    fn can_erase(&self) -> bool {
+        false
     }
 
     /// Whether an append neither blocks nor needs a sync. The ledger then appends in the caller's thread.

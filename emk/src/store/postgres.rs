@@ -165,6 +165,10 @@ impl LedgerStore for PostgresStore {
         self.session.apart(|client| erase(client, ledger, seqs))
     }
 
+    fn can_erase(&self) -> bool {
+        true
+    }
+
     fn is_immediate(&self) -> bool {
         false
     }

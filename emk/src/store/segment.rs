@@ -202,6 +202,10 @@ impl<F: SegmentFs> LedgerStore for SegmentStore<F> {
         Ok(())
     }
 
+    fn can_erase(&self) -> bool {
+        true
+    }
+
     fn is_immediate(&self) -> bool {
         false
     }

@@ -5,7 +5,7 @@ use emk::{
     MemoryLimits, MemoryStore, SegmentStore, chain,
 };
 
-use crate::{SMALL, id, options};
+use crate::{KINDS, SMALL, id, options};
 
 pub(crate) fn on_every_store(check: impl Fn(&Ledger)) {
     let memory = MemoryStore::new(id(), MemoryLimits::default());
@@ -34,7 +34,7 @@ fn an_empty_ledger_stands_at_its_genesis() {
 fn an_append_is_readable_at_once_and_chained() {
     on_every_store(|ledger| {
         let mut previous = ledger.head().hash;
-        for (seq, kind) in (0..20).zip(EntryKind::ALL.into_iter().cycle()) {
+        for (seq, kind) in (0..20).zip(KINDS.into_iter().cycle()) {
             let body = format!("body {seq}");
             let appended = ledger.append(kind, body.as_bytes()).unwrap();
             let entry = ledger.read(seq).next().unwrap().unwrap();

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use agent_primitives::ManualClock;
 use emk::{
-    Checkpoint, EntryKind, Ledger, LedgerError, LedgerOptions, Sealing, SegmentReader, SegmentStore, Trust,
-    merkle,
+    Checkpoint, Durability, EntryKind, Ledger, LedgerError, LedgerOptions, Sealing, SegmentReader,
+    SegmentStore, Trust, merkle,
 };
 
 use crate::conformance::on_every_store;
@@ -135,7 +135,7 @@ fn a_disk_that_is_full_leaves_the_old_segment_and_a_ledger_that_works() {
     for room in (0..usize::try_from(size(sized.path())).unwrap() - body(2).len()).step_by(7) {
         let (dir, fs) = (tempfile::tempdir().unwrap(), FaultyFs::default());
         let store = SegmentStore::open_on(fs.clone(), dir.path(), id(), SMALL).unwrap();
-        let ledger = Ledger::open(store, options(emk::Durability::Always)).unwrap();
+        let ledger = Ledger::open(store, options(Durability::Always)).unwrap();
         fill(&ledger, 3);
         let fs = fs.room(room);
         assert!(matches!(ledger.erase(&[2]), Err(LedgerError::Io { .. })), "room {room}");
@@ -152,7 +152,7 @@ fn a_disk_that_is_full_leaves_the_old_segment_and_a_ledger_that_works() {
 fn a_segment_that_cannot_take_its_place_leaves_the_old_one() {
     let (dir, fs) = (tempfile::tempdir().unwrap(), FaultyFs::default());
     let store = SegmentStore::open_on(fs.clone(), dir.path(), id(), SMALL).unwrap();
-    let ledger = Ledger::open(store, options(emk::Durability::Always)).unwrap();
+    let ledger = Ledger::open(store, options(Durability::Always)).unwrap();
     fill(&ledger, 12);
     fs.fail_renames(true);
     let refused = ledger.erase(&[2, 10]).unwrap_err();
@@ -169,6 +169,34 @@ fn a_segment_that_cannot_take_its_place_leaves_the_old_one() {
     fs.fail_syncs();
     assert!(matches!(ledger.erase(&[4]), Err(LedgerError::Io { operation: "sync", .. })));
     assert!(holds(dir.path(), &body(4)));
+}
+
+/// Why bodies are gone is on record after them, in another segment.
+#[test]
+fn what_is_on_record_is_synced_before_bodies_go_whatever_the_durability() {
+    for durability in [Durability::Os, Durability::Always] {
+        let (dir, fs) = (tempfile::tempdir().unwrap(), FaultyFs::default());
+        let store = SegmentStore::open_on(fs.clone(), dir.path(), id(), SMALL).unwrap();
+        let ledger = Ledger::open(store, options(durability)).unwrap();
+        fill(&ledger, 12);
+        let mark = ledger.append(EntryKind::Tombstone, b"why").unwrap();
+        ledger.durable_blocking(mark.seq).unwrap();
+        ledger.erase(&[2]).unwrap();
+        assert_eq!(erased(&open(fs.power_cut().path()).unwrap()), [2], "{durability:?}");
+        let found = entries(fs.power_cut().path());
+        assert_eq!(found.last().map(|entry| entry.seq), Some(mark.seq), "{durability:?}");
+    }
+}
+
+#[test]
+fn a_sync_that_fails_erases_nothing() {
+    let (dir, fs) = (tempfile::tempdir().unwrap(), FaultyFs::default());
+    let store = SegmentStore::open_on(fs.clone(), dir.path(), id(), SMALL).unwrap();
+    let ledger = Ledger::open(store, options(Durability::Os)).unwrap();
+    fill(&ledger, 3);
+    fs.fail_syncs();
+    assert!(matches!(ledger.erase(&[2]), Err(LedgerError::Io { operation: "sync", .. })));
+    assert!(holds(dir.path(), &body(2)));
 }
 
 #[test]

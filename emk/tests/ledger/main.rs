@@ -32,8 +32,8 @@ use std::path::Path;
 use faulty_fs::FaultyFs;
 
 use emk::{
-    Durability, Entry, Ledger, LedgerError, LedgerId, LedgerOptions, SegmentOptions, SegmentReader,
-    SegmentStore,
+    Durability, Entry, EntryKind, Ledger, LedgerError, LedgerId, LedgerOptions, SegmentOptions,
+    SegmentReader, SegmentStore,
 };
 
 fn id() -> LedgerId {
@@ -51,6 +51,9 @@ fn open(dir: &Path) -> Result<Ledger, LedgerError> {
     let store = SegmentStore::open_on(FaultyFs::default(), dir, id(), SMALL)?;
     Ledger::open(store, options(Durability::Always))
 }
+
+/// What others than the ledger itself append.
+const KINDS: [EntryKind; 4] = [EntryKind::Episode, EntryKind::Tombstone, EntryKind::Rule, EntryKind::Event];
 
 fn entries(dir: &Path) -> Vec<Entry> {
     SegmentReader::open(dir).unwrap().entries(0).unwrap().map(Result::unwrap).collect()

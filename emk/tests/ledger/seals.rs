@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use agent_primitives::ManualClock;
 use emk::anchor::{Anchor, AnchorError, FileAnchor, LedgerAnchor};
+use emk::memory::transfer::{LineError, import_ledger};
 use emk::store::LedgerStore;
 use emk::{
-    Checkpoint, Durability, EntryKind, Finding, Ledger, LedgerOptions, MAX_UNANCHORED, MemoryLimits,
+    Checkpoint, Durability, Entry, EntryKind, Finding, Ledger, LedgerOptions, MAX_UNANCHORED, MemoryLimits,
     MemoryStore, PublicKey, Seal, Sealing, SegmentReader, SegmentStore, SigningKey, Trust, VerifyReport,
 };
+use serde_json::json;
 
 use crate::{SMALL, id, options};
 
@@ -36,8 +38,24 @@ fn in_memory(sealing: Sealing) -> Ledger {
     Ledger::open_sealed(store, LedgerOptions::default(), sealing).unwrap()
 }
 
-fn write(ledger: &Ledger, kind: EntryKind, body: &[u8]) {
-    ledger.append(kind, body).unwrap();
+/// Puts records into an empty ledger as they are, seals too, which nobody appends otherwise.
+fn copy<'b>(ledger: &Ledger, records: impl IntoIterator<Item = (EntryKind, &'b [u8])>) {
+    let mut lines = json!({"emk_export": 1, "ledger": ledger.id().as_str()}).to_string();
+    for (seq, (kind, body)) in records.into_iter().enumerate() {
+        let hex: String = body.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(digit).collect();
+        lines += &format!("\n{}", json!({"body_hex": hex, "kind": kind.as_str(), "seq": seq}));
+    }
+    // Without its last line an import fails, and the records before it stay.
+    let ended = import_ledger(ledger, lines.as_bytes(), |_| {}).unwrap_err();
+    assert!(matches!(ended.cause, LineError::EndsEarly), "{ended}");
+}
+
+fn digit(value: u8) -> char {
+    char::from_digit(value.into(), 16).unwrap()
+}
+
+fn parts(entry: &Entry) -> (EntryKind, &[u8]) {
+    (entry.kind, &entry.body)
 }
 
 /// Appends records, each durable before the next.
@@ -192,7 +210,9 @@ fn a_ledger_that_never_sealed_itself_is_sealed_as_a_whole() {
     let dir = tempfile::tempdir().unwrap();
     let plain = Ledger::open(SegmentStore::open(dir.path(), id(), SMALL).unwrap(), options(Durability::Os));
     let plain = plain.unwrap();
-    (0..1500u16).for_each(|number| write(&plain, EntryKind::Event, &number.to_le_bytes()));
+    for number in 0..1500u16 {
+        plain.append(EntryKind::Event, &number.to_le_bytes()).unwrap();
+    }
     plain.close().unwrap();
     let ledger = on_disk(&dir, sealing(&clock()));
     ledger.seal().unwrap();
@@ -207,12 +227,12 @@ fn nothing_is_sealed_on_top_of_a_seal_that_does_not_hold() {
     assert_eq!(store.sync().map(|()| reader.base().count).unwrap(), 0);
     let ledger = Ledger::open(store, LedgerOptions::default()).unwrap();
     append(&ledger, 2);
-    ledger.append(EntryKind::Checkpoint, b"{}").unwrap();
+    assert_eq!(ledger.append(EntryKind::Checkpoint, b"{}").unwrap_err().code(), "AK0820");
+    ledger.verify(None, None, |_| {}).unwrap();
     let dir = tempfile::tempdir().unwrap();
     let disk =
         Ledger::open(SegmentStore::open(dir.path(), id(), SMALL).unwrap(), options(Durability::Os)).unwrap();
-    append(&disk, 2);
-    disk.append(EntryKind::Checkpoint, b"{}").unwrap();
+    copy(&disk, [(EntryKind::Event, &b"0"[..]), (EntryKind::Event, b"1"), (EntryKind::Checkpoint, b"{}")]);
     disk.close().unwrap();
     let store = SegmentStore::open(dir.path(), id(), SMALL).unwrap();
     let refused = Ledger::open_sealed(store, LedgerOptions::default(), sealing(&clock())).unwrap_err();
@@ -243,6 +263,45 @@ fn an_anchor_that_fails_is_asked_again_and_shows_meanwhile() {
     let sizes: Vec<u64> = remembers.kept().iter().map(|kept| kept.size).collect();
     assert_eq!(sizes.len(), 4);
     assert!(sizes.is_sorted());
+}
+
+#[test]
+fn what_an_anchor_missed_before_the_process_ended_comes_when_the_ledger_is_opened() {
+    let (dir, remembers) = (tempfile::tempdir().unwrap(), Remembers::default());
+    let open = || on_disk(&dir, sealing(&clock()).anchor(remembers.clone()).unwrap());
+    remembers.fail(Some("no route to host"));
+    let ledger = open();
+    append(&ledger, 9);
+    ledger.close().unwrap();
+    let last = ledger.seals().unwrap().checkpoint.unwrap();
+    let again = open();
+    let status = again.seals().unwrap();
+    assert_eq!((status.unanchored(), status.last_error().is_some()), (1, true));
+    again.close().unwrap();
+    remembers.fail(None);
+    let again = open();
+    let status = again.seals().unwrap();
+    assert_eq!((status.unanchored(), status.anchors[0].size, status.last_error()), (0, last.size, None));
+    assert_eq!(remembers.kept(), [last]);
+}
+
+#[test]
+fn an_anchor_file_has_each_checkpoint_once_however_often_the_ledger_is_opened() {
+    let (dir, folder) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let path = folder.path().join("anchor.jsonl");
+    let open = || on_disk(&dir, sealing(&clock()).anchor(FileAnchor::open(&path).unwrap()).unwrap());
+    for round in 1..4 {
+        let ledger = open();
+        assert_eq!(ledger.seals().unwrap().unanchored(), 0);
+        append(&ledger, 1);
+        ledger.close().unwrap();
+        open().close().unwrap();
+        assert_eq!(FileAnchor::read(&path).unwrap().len(), round);
+    }
+    // Somebody empties it between two lives.
+    std::fs::write(&path, b"").unwrap();
+    open().close().unwrap();
+    assert_eq!(FileAnchor::read(&path).unwrap().len(), 1);
 }
 
 #[test]
@@ -348,8 +407,7 @@ fn forge(dir: &tempfile::TempDir, keep: usize, then: &[&[u8]], key: Option<Signi
     }
     let store = SegmentStore::open(dir.path(), id(), SMALL).unwrap();
     let ledger = Ledger::open(store, options(Durability::Os)).unwrap();
-    old.iter().for_each(|entry| write(&ledger, entry.kind, &entry.body));
-    then.iter().for_each(|body| write(&ledger, EntryKind::Event, body));
+    copy(&ledger, old.iter().map(parts).chain(then.iter().map(|body| (EntryKind::Event, *body))));
     ledger.close().unwrap();
     if let Some(key) = key {
         on_disk(dir, sealing(&clock()).key(key)).close().unwrap();
@@ -401,10 +459,8 @@ fn what_a_forger_does_is_found_with_a_key_or_an_anchor() {
     forge(&dir, 0, &[], None);
     let plain =
         Ledger::open(SegmentStore::open(dir.path(), id(), SMALL).unwrap(), options(Durability::Os)).unwrap();
-    for (index, entry) in bodies.iter().enumerate() {
-        let body: &[u8] = if index == 1 { b"other" } else { &entry.body };
-        plain.append(entry.kind, body).unwrap();
-    }
+    let other = |(index, entry)| if index == 1 { (EntryKind::Event, &b"other"[..]) } else { parts(entry) };
+    copy(&plain, bodies.iter().enumerate().map(other));
     plain.close().unwrap();
     let error = verify(&dir, &Trust::default()).unwrap_err();
     assert_eq!(error.code(), "AK0835");
@@ -426,8 +482,7 @@ fn a_seal_that_is_put_where_it_does_not_belong_is_found() {
     for (upto, code) in [(8, "AK0830"), (2, "AK0830")] {
         let other =
             Ledger::open(MemoryStore::new(id(), MemoryLimits::default()), LedgerOptions::default()).unwrap();
-        entries.iter().take(upto).for_each(|entry| write(&other, entry.kind, &entry.body));
-        other.append(seal.kind, &seal.body).unwrap();
+        copy(&other, entries.iter().take(upto).chain([seal]).map(parts));
         let error = other.verify(None, None, |_| {}).unwrap_err();
         assert_eq!((error.code(), error.seq), (code, upto as u64));
     }
@@ -435,7 +490,7 @@ fn a_seal_that_is_put_where_it_does_not_belong_is_found() {
     let other = emk::LedgerId::new("other").unwrap();
     let other =
         Ledger::open(MemoryStore::new(other, MemoryLimits::default()), LedgerOptions::default()).unwrap();
-    entries.iter().for_each(|entry| write(&other, entry.kind, &entry.body));
+    copy(&other, entries.iter().map(parts));
     assert_eq!(other.verify(None, None, |_| {}).unwrap_err().code(), "AK0831");
 }
 
@@ -453,8 +508,7 @@ fn a_signature_that_was_changed_is_found_at_its_seal() {
         body[at + digit] = if body[at + digit] == b'0' { b'1' } else { b'0' };
         let forged =
             Ledger::open(MemoryStore::new(id(), MemoryLimits::default()), LedgerOptions::default()).unwrap();
-        entries.iter().take(entries.len() - 1).for_each(|e| write(&forged, e.kind, &e.body));
-        forged.append(last.kind, &body).unwrap();
+        copy(&forged, entries.iter().take(entries.len() - 1).map(parts).chain([(last.kind, &body[..])]));
         let error =
             forged.verify_against(None, &trust(&[key().public()], &[]), |_| Ok(()), |_| {}).unwrap_err();
         assert_eq!((error.code(), error.seq), ("AK0834", last.seq), "digit {digit}");

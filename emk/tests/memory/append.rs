@@ -41,6 +41,18 @@ fn the_same_episode_is_kept_once() {
 }
 
 #[test]
+fn a_threshold_that_refuses_nothing_opens_no_memory() {
+    let options = MemoryOptions::default().dedup(DedupPolicy::Refuse);
+    for bad in [f64::NAN, -0.1, 1.1, f64::INFINITY] {
+        let refused = EpisodicMemory::open(ledger_in_memory(), options.near_threshold(bad), clock());
+        assert_eq!(refused.unwrap_err().code(), "AK0630", "{bad}");
+    }
+    for good in [0.0, 1.0] {
+        EpisodicMemory::open(ledger_in_memory(), options.near_threshold(good), clock()).unwrap();
+    }
+}
+
+#[test]
 fn what_is_pointed_to_has_to_be_there() {
     on_every_store(|memory| {
         let unknown = Digest::from_bytes([7; 32]);

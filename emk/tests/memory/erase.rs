@@ -1,13 +1,19 @@
 //! Erasing, hiding and what an audit finds.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use emk::episode::{Revision, Source};
 use emk::memory::sleep::{Medoid, SleepPolicy};
 use emk::memory::{EpisodicMemory, MemoryError, MemoryOptions};
-use emk::{EntryKind, SegmentReader};
+use emk::store::{Batch, LedgerReader, LedgerStore};
+use emk::{
+    EntryKind, Head, Ledger, LedgerError, LedgerId, LedgerOptions, MemoryLimits, MemoryStore, SegmentReader,
+};
 
-use crate::{at, clock, episode, ledger_in, ledger_in_memory, memory, on_every_store, open, put, success};
+use crate::{
+    at, clock, episode, id, ledger_in, ledger_in_memory, memory, on_every_store, open, put, success,
+};
 
 #[test]
 fn an_erased_episode_is_gone_and_the_rest_is_as_it_was() {
@@ -86,7 +92,58 @@ fn an_erasure_that_a_crash_interrupted_is_made_good() {
     let again = open(ledger_in(dir.path()));
     assert!(!holds(dir.path(), "a secret thing"));
     assert!(again.get(0).unwrap().is_none() && again.get(1).unwrap().is_some());
-    assert_eq!(again.verify(None, |_| {}).unwrap().redacted, 1);
+    assert_eq!((again.verify(None, |_| {}).unwrap().redacted, again.unerased()), (1, Vec::new()));
+}
+
+/// A store that leaves out what a store may leave out.
+struct Plain(MemoryStore);
+
+impl LedgerStore for Plain {
+    fn ledger(&self) -> &LedgerId {
+        self.0.ledger()
+    }
+
+    fn head(&self) -> Head {
+        self.0.head()
+    }
+
+    fn append(&mut self, batch: &Batch<'_>) -> Result<(), LedgerError> {
+        self.0.append(batch)
+    }
+
+    fn sync(&mut self) -> Result<(), LedgerError> {
+        self.0.sync()
+    }
+
+    fn is_immediate(&self) -> bool {
+        self.0.is_immediate()
+    }
+
+    fn reader(&self) -> Arc<dyn LedgerReader> {
+        self.0.reader()
+    }
+}
+
+#[test]
+fn a_store_that_cannot_erase_refuses_before_anything_is_on_record() {
+    let store = Plain(MemoryStore::new(id(), MemoryLimits::default()));
+    let kept = open(Ledger::open(store, LedgerOptions::default()).unwrap());
+    put(&kept, episode(1, "a"));
+    let head = kept.ledger().head();
+    for refused in [kept.redact(0, "r").unwrap_err().code(), kept.ledger().erase(&[0]).unwrap_err().code()] {
+        assert_eq!(refused, "AK0719");
+    }
+    assert_eq!((kept.ledger().head(), kept.ledger().can_erase()), (head, false));
+    assert!(kept.get(0).unwrap().is_some());
+    // A mark from elsewhere hides what it names, and the memory can be opened again and again.
+    let mark =
+        r#"{"mark":"erased","reason":"r","schema":1,"seqs":[0],"timestamp":"2026-01-01T00:00:00.000000Z"}"#;
+    kept.ledger().append(EntryKind::Tombstone, mark.as_bytes()).unwrap();
+    for _ in 0..2 {
+        let again = open(kept.ledger().clone());
+        assert_eq!((again.get(0).unwrap(), again.unerased()), (None, vec![0]));
+        again.verify(None, |_| {}).unwrap();
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The sleep cycle.
 
 use agent_primitives::{Label, LabelSet};
-use emk::episode::{Episode, Outcome, Source};
+use emk::episode::{Episode, Outcome, Revision, Source};
 use emk::memory::sleep::{Medoid, Plan, PlannedRule, SleepPolicy, Slept, Summariser, Summary};
 use emk::memory::{EpisodicMemory, MemoryError};
 use emk::merkle::Accumulator;
@@ -117,8 +117,8 @@ fn failures_are_kept_unless_asked_for_and_win_a_tie() {
     assert!((plan.rules[0].confidence - 0.094_531_205_734_230_71).abs() < 1e-9);
 }
 
-#[test]
-fn a_crash_between_a_rule_and_its_mark_is_made_good_by_the_next_sleep() {
+/// A memory of two episodes and their rule, as a crash before the mark leaves it.
+fn without_mark() -> EpisodicMemory {
     // The store has room for the episodes and the rule, and not for the mark.
     let limits = MemoryLimits { records: 3, ..MemoryLimits::default() };
     let ledger = Ledger::open(MemoryStore::new(id(), limits), LedgerOptions::default()).unwrap();
@@ -132,7 +132,12 @@ fn a_crash_between_a_rule_and_its_mark_is_made_good_by_the_next_sleep() {
         let entry = entry.unwrap();
         whole.ledger().append(entry.kind, &entry.body).unwrap();
     }
-    let again = open(whole.ledger().clone());
+    open(whole.ledger().clone())
+}
+
+#[test]
+fn a_crash_between_a_rule_and_its_mark_is_made_good_by_the_next_sleep() {
+    let again = without_mark();
     assert!(again.status(0).unwrap().is_current(), "the episodes stay as they were");
     let plan = plan(&again, &SleepPolicy::default());
     assert_eq!(plan.unfinished, [(2, vec![0, 1])]);
@@ -145,6 +150,32 @@ fn a_crash_between_a_rule_and_its_mark_is_made_good_by_the_next_sleep() {
     );
     assert!(!again.status(0).unwrap().is_current());
     assert!(super::sleep::plan(&again, &SleepPolicy::default()).is_empty());
+}
+
+/// Something that happens to a memory with this rule.
+type Change = fn(&EpisodicMemory, u64);
+
+#[test]
+fn a_crash_is_made_good_only_where_nothing_has_changed_since_the_plan() {
+    let changes: [(&str, Change, &[u64]); 4] = [
+        ("pinned", |memory, _| memory.pin(0, "wanted").unwrap(), &[0]),
+        ("erased", |memory, _| drop(memory.redact(1, "not wanted").unwrap()), &[1]),
+        ("hidden", |memory, _| memory.quarantine(0, "poisoned").unwrap(), &[0, 1]),
+        ("rule hidden", |memory, rule| memory.quarantine(rule, "poisoned").unwrap(), &[0, 1]),
+    ];
+    for (what, change, left) in changes {
+        let again = without_mark();
+        let plan = plan(&again, &SleepPolicy::default());
+        assert_eq!(plan.unfinished, [(2, vec![0, 1])]);
+        change(&again, 2);
+        // The medoid is one of the two: where the rule repeats what was erased, it goes too, and both are left.
+        let left = if again.status(2).unwrap().erased { &[0, 1] } else { left };
+        let slept = again.apply(&plan, &Medoid, |_| {}).unwrap();
+        assert_eq!(slept.compacted, 2 - left.len() as u64, "{what}");
+        assert_eq!(slept.skipped[0].sources, left, "{what}");
+        again.verify(None, |_| {}).unwrap();
+        open(again.ledger().clone());
+    }
 }
 
 struct Fails;
@@ -195,6 +226,50 @@ fn what_changed_since_the_plan_is_left() {
 }
 
 #[test]
+fn no_rule_is_made_of_what_was_found_to_be_wrong_since_the_plan() {
+    let kept = memory();
+    put(&kept, success(1, "call the billing api"));
+    put(&kept, success(2, "call the billing api twice"));
+    let plan = plan(&kept, &SleepPolicy::default());
+    correct(&kept, 0);
+    let slept = kept.apply(&plan, &Medoid, |_| {}).unwrap();
+    assert_eq!((slept.rules.len(), &slept.skipped[0].sources[..]), (0, &[0, 1][..]));
+}
+
+fn correct(memory: &EpisodicMemory, seq: u64) {
+    let id = memory.get(seq).unwrap().unwrap().content_id();
+    put(memory, episode(NOW, "it was otherwise").revises(Revision::Corrects(id)));
+}
+
+#[test]
+fn what_has_expired_is_looked_at_again_before_it_is_erased() {
+    let changes: [(&str, Change, &[u64]); 6] = [
+        ("nothing", |_, _| {}, &[]),
+        ("pinned", |memory, _| memory.pin(0, "wanted").unwrap(), &[0]),
+        ("corrected", |memory, _| correct(memory, 1), &[1]),
+        ("hidden, and so its rule", |memory, _| memory.quarantine(0, "poisoned").unwrap(), &[0, 1]),
+        ("its rule hidden", |memory, rule| memory.quarantine(rule, "poisoned").unwrap(), &[0, 1]),
+        ("its rule erased", |memory, rule| drop(memory.redact(rule, "not wanted").unwrap()), &[0, 1]),
+    ];
+    for (what, change, left) in changes {
+        on_every_store(|memory| {
+            put(memory, success(1, "call the billing api"));
+            put(memory, success(2, "call the billing api twice"));
+            let rule = sleep(memory, &SleepPolicy::default()).rules[0];
+            let plan = plan(memory, &SleepPolicy::default().erase_after(days(365)));
+            assert_eq!(plan.expired, [0, 1]);
+            change(memory, rule);
+            let slept = memory.apply(&plan, &Medoid, |_| {}).unwrap();
+            let stayed: Vec<u64> =
+                [0, 1].into_iter().filter(|&seq| memory.inspect(seq).unwrap().is_some()).collect();
+            assert_eq!((slept.erased, &stayed[..]), (2 - left.len() as u64, left), "{what}");
+            let told: Vec<u64> = slept.skipped.iter().flat_map(|skipped| skipped.sources.clone()).collect();
+            assert_eq!(told, left, "{what}");
+        });
+    }
+}
+
+#[test]
 fn a_large_cluster_makes_several_rules() {
     let kept = memory();
     for number in 0..120 {
@@ -239,6 +314,10 @@ fn what_was_summed_up_long_ago_is_erased_if_that_is_asked_for_and_its_rule_stays
         assert!(memory.get(0).unwrap().is_none() && memory.get(1).unwrap().is_some());
         let status = memory.status(rule).unwrap();
         assert!(status.flagged && !status.erased);
+        // The words that the rule repeats are taken out by name.
+        let quoted = memory.rule(rule).unwrap().unwrap().quotes[0];
+        assert_eq!(memory.redact(quoted, "asked to").unwrap(), [quoted, rule]);
+        assert!(memory.rule(rule).unwrap().is_none());
         memory.verify(None, |_| {}).unwrap();
     });
 }

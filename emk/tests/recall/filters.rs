@@ -63,7 +63,7 @@ fn every_part_of_a_filter_leaves_out_what_it_says() {
     for (filter, expected) in cases {
         assert_eq!(found_with(&recall, "valve", filter.clone()), expected, "{filter:?}");
     }
-    let recall = recall.with_trust(SourceTrust { external: 1.0, ..SourceTrust::DEFAULT });
+    let recall = recall.with_trust(SourceTrust { external: 1.0, ..SourceTrust::DEFAULT }).unwrap();
     assert_eq!(found_with(&recall, "valve", Filter { min_trust: 1.0, ..none() }), [0, 2]);
 }
 
@@ -131,7 +131,12 @@ fn what_cannot_be_asked_is_refused() {
     for bad in [-0.1, 1.1, f64::NAN] {
         assert_eq!(code(query().filter(Filter { min_trust: bad, ..Filter::default() })), "AK0733");
         assert_eq!(code(Query { diversity: Some(bad), ..query() }), "AK0733");
+        let trust = SourceTrust { external: bad, ..SourceTrust::DEFAULT };
+        assert_eq!(crate::recall().with_trust(trust).unwrap_err().code(), "AK0733");
     }
+    let long = "x".repeat((64 << 10) + 1);
+    let refused = recall.advise(&long, &long, &Filter::default()).unwrap_err();
+    assert_eq!(refused.to_string(), "a question of 131074 bytes, the limit is 131072");
     assert!(matches!(recall.failures(0, &Filter::default()), Err(RecallError::InvalidLimit { k: 0 })));
 }
 

@@ -8,6 +8,7 @@ use agent_primitives::{Digest, LabelSet};
 use super::super::mark::{Mark, MarkKind};
 use super::super::rule::Rule;
 use super::super::{EpisodicMemory, Found, MemoryError, read};
+use super::plan::{left_of, may_go};
 use super::{Plan, PlannedRule, Summariser, Summary};
 use crate::EntryKind;
 use crate::episode::{Episode, MAX_TEXT_BYTES};
@@ -23,15 +24,16 @@ pub struct Slept {
     pub compacted: u64,
     /// Episodes erased.
     pub erased: u64,
-    /// Clusters that stayed as they were.
+    /// What of the plan was left as it was: clusters, episodes that a rule was to stand for, and episodes that were to be
+    /// erased.
     pub skipped: Vec<Skipped>,
 }
 
-/// A cluster that stayed as it was.
+/// Episodes that stayed as they were, though the plan says otherwise.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Skipped {
-    /// Its episodes.
+    /// Their positions.
     pub sources: Vec<u64>,
     /// Why.
     pub reason: String,
@@ -64,7 +66,7 @@ impl EpisodicMemory {
     ) -> Result<Slept, MemoryError> {
         let mut slept = Slept::default();
         for (rule, left) in &plan.unfinished {
-            slept.compacted += self.stand_for(*rule, left)?;
+            slept.compacted += self.stand_for(*rule, left, &mut slept.skipped)?;
         }
         for (done, planned) in (1..).zip(&plan.rules) {
             match self.make(planned, summariser) {
@@ -81,16 +83,33 @@ impl EpisodicMemory {
         }
         self.ledger().flush()?;
         if !plan.expired.is_empty() {
-            slept.erased =
-                self.erase(&plan.expired, "summed up, and older than is kept", false)?.len() as u64;
+            slept.erased = self.let_go(&plan.expired, &mut slept.skipped)?;
         }
         Ok(slept)
     }
 
+    /// Erases what the plan says has expired and may still go. The rules that repeat its words stay.
+    fn let_go(&self, expired: &[u64], skipped: &mut Vec<Skipped>) -> Result<u64, MemoryError> {
+        let erased = self.erase(expired, "summed up, and older than is kept", |state| {
+            let may_go = |seq: &u64| state.slot(*seq).is_some_and(|slot| may_go(state, slot));
+            Ok(expired.iter().copied().filter(may_go).collect())
+        })?;
+        let stayed = expired.iter().copied().filter(|seq| erased.binary_search(seq).is_err()).collect();
+        skip(
+            skipped,
+            stayed,
+            "not erased: it was erased, hidden, pinned or corrected, or lost its rule meanwhile",
+        );
+        Ok(erased.len() as u64)
+    }
+
     /// Makes one rule. Host code runs outside the lock.
     fn make(&self, planned: &PlannedRule, summariser: &dyn Summariser) -> Result<u64, NotMade> {
-        let changed =
-            || NotMade::Skipped("an episode was erased, hidden, pinned or summed up meanwhile".to_owned());
+        let changed = || {
+            NotMade::Skipped(
+                "an episode was erased, hidden, pinned, corrected or summed up meanwhile".to_owned(),
+            )
+        };
         let (mut episodes, mut tree) = (Vec::new(), Accumulator::<Blake3>::new());
         for &seq in &planned.sources {
             let (episode, hash) = self.source(seq)?.ok_or_else(changed)?;
@@ -106,9 +125,10 @@ impl EpisodicMemory {
         let seq = self.ledger().head().count;
         rule.check(seq).map_err(|_| NotMade::Skipped("what the summariser says makes no rule".to_owned()))?;
         let stays = |seq: &u64| {
-            state
-                .slot(*seq)
-                .is_some_and(|slot| state.is_visible(slot) && !state.is_compacted(slot) && !slot.is_pinned())
+            state.slot(*seq).is_some_and(|slot| {
+                let is_shown = state.is_visible(slot) && !state.is_corrected(*seq);
+                is_shown && !state.is_compacted(slot) && !slot.is_pinned()
+            })
         };
         if !planned.sources.iter().all(stays) {
             return Err(changed());
@@ -132,13 +152,29 @@ impl EpisodicMemory {
         }
     }
 
-    /// Ends what a crash interrupted.
-    fn stand_for(&self, rule: u64, left: &[u64]) -> Result<u64, MemoryError> {
+    /// Ends what a crash interrupted, where nothing has changed since.
+    fn stand_for(&self, rule: u64, planned: &[u64], skipped: &mut Vec<Skipped>) -> Result<u64, MemoryError> {
         let mut state = self.state_mut();
-        let mut mark = Mark::new(MarkKind::Compacted, left.to_vec(), "summed up", self.0.clock.now());
-        mark.rule = Some(rule);
-        self.put(&mut state, &mark)?;
-        Ok(left.len() as u64)
+        let left = left_of(&state, rule, planned);
+        let stayed = planned.iter().copied().filter(|seq| !left.contains(seq)).collect();
+        skip(
+            skipped,
+            stayed,
+            "an episode was erased, pinned or summed up, or its rule hidden or erased meanwhile",
+        );
+        let count = left.len() as u64;
+        if count != 0 {
+            let mut mark = Mark::new(MarkKind::Compacted, left, "summed up", self.0.clock.now());
+            mark.rule = Some(rule);
+            self.put(&mut state, &mark)?;
+        }
+        Ok(count)
+    }
+}
+
+fn skip(skipped: &mut Vec<Skipped>, sources: Vec<u64>, reason: &str) {
+    if !sources.is_empty() {
+        skipped.push(Skipped { sources, reason: reason.to_owned() });
     }
 }
 

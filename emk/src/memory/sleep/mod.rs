@@ -36,7 +36,9 @@ pub struct SleepPolicy {
     /// Most bytes of episodes that no rule stands for. Where there are more, age and importance no longer protect, oldest
     /// first; failures that are kept, and what is pinned, stay.
     pub max_bytes: Option<u64>,
-    /// Erases episodes that a rule stands for and that are older than this. There is no way back.
+    /// Erases episodes that a rule stands for and that are older than this. The rule stays with whatever words of theirs it
+    /// repeats, which may be a whole episode's ([`Medoid`]); [`super::EpisodicMemory::redact`] takes those out too. There is no
+    /// way back.
     pub erase_after: Option<Duration>,
 }
 
@@ -94,7 +96,7 @@ impl SleepPolicy {
         Self { max_bytes: Some(max_bytes), ..self }
     }
 
-    /// Erases what has been summed up, once it is this old.
+    /// Erases what has been summed up, once it is this old; see [`SleepPolicy::erase_after`](#structfield.erase_after).
     #[must_use]
     pub const fn erase_after(self, age: Duration) -> Self {
         Self { erase_after: Some(age), ..self }

@@ -227,10 +227,12 @@ impl Window {
 
 /// Positions of the episodes that may be shown, are not known to be wrong, and meet `wanted`.
 fn select(state: &State, wanted: impl Fn(&Slot) -> bool) -> Vec<u64> {
-    let slots = state.slots.iter().filter(|slot| {
-        !slot.is_rule() && state.is_visible(slot) && !state.is_corrected(slot.seq) && wanted(slot)
-    });
+    let slots = state.slots.iter().filter(|slot| is_shown(state, slot) && wanted(slot));
     slots.map(|slot| slot.seq).collect()
+}
+
+fn is_shown(state: &State, slot: &Slot) -> bool {
+    !slot.is_rule() && state.is_visible(slot) && !state.is_corrected(slot.seq)
 }
 
 fn traits(state: &State, slot: &Slot, now: Timestamp) -> Traits {
@@ -258,12 +260,7 @@ fn live_bytes(state: &State) -> u64 {
 fn unfinished(state: &State) -> Vec<(u64, Vec<u64>)> {
     let mut found = Vec::new();
     for (&rule, made) in &state.rules {
-        if !state.slot(rule).is_some_and(|slot| state.is_visible(slot)) {
-            continue;
-        }
-        let is_left = |slot: &Slot| !slot.is_erased() && !slot.is_marked_compacted() && !slot.is_pinned();
-        let left: Vec<u64> =
-            made.sources.iter().copied().filter(|&seq| state.slot(seq).is_some_and(is_left)).collect();
+        let left = left_of(state, rule, &made.sources);
         if !left.is_empty() {
             found.push((rule, left));
         }
@@ -272,7 +269,22 @@ fn unfinished(state: &State) -> Vec<(u64, Vec<u64>)> {
     found
 }
 
+/// The `sources` that lack only the mark that the rule stands for them; none if the rule is gone or hidden.
+pub(super) fn left_of(state: &State, rule: u64, sources: &[u64]) -> Vec<u64> {
+    if !state.slot(rule).is_some_and(|slot| state.is_visible(slot)) {
+        return Vec::new();
+    }
+    let is_left = |slot: &Slot| !slot.is_erased() && !slot.is_marked_compacted() && !slot.is_pinned();
+    sources.iter().copied().filter(|&seq| state.slot(seq).is_some_and(is_left)).collect()
+}
+
 fn expired(state: &State, policy: &SleepPolicy, now: Timestamp) -> Vec<u64> {
     let Some(after) = policy.erase_after else { return Vec::new() };
-    select(state, |slot| state.is_compacted(slot) && !slot.is_pinned() && after <= age(slot, now))
+    let slots = state.slots.iter().filter(|slot| may_go(state, slot) && after <= age(slot, now));
+    slots.map(|slot| slot.seq).collect()
+}
+
+/// Whether a rule stands for an episode that nothing protects, so that it may be erased once it is old.
+pub(super) fn may_go(state: &State, slot: &Slot) -> bool {
+    is_shown(state, slot) && state.is_compacted(slot) && !slot.is_pinned()
 }

@@ -10,7 +10,7 @@ use super::super::mark::Mark;
 use super::super::{PROGRESS_EVERY, Rule};
 use super::{FORMAT, ImportError, LineError, Lines, MAX_LINE_BYTES};
 use crate::episode::Episode;
-use crate::{EntryKind, Head, Ledger, LedgerError, hex};
+use crate::{EntryKind, Head, Ledger, LedgerError, chain, hex};
 
 /// What was imported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,7 +129,8 @@ impl Import<'_> {
             EntryKind::Tombstone => drop(Mark::decode(self.records, body)?),
             EntryKind::Checkpoint | EntryKind::Event => {}
         }
-        self.patiently(|| self.ledger.append(kind, body).map(drop))
+        let id = chain::content_id(kind, body);
+        self.patiently(|| self.ledger.append_hashed(kind, id, body).map(drop))
     }
 
     fn take_erased(&mut self, kind: EntryKind, object: &Map<String, Value>) -> Result<(), LineError> {
